@@ -1,0 +1,115 @@
+"""The only module that uses scikit-learn's validation helpers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "atomic",
+    "check_codes",
+    "check_is_fitted",
+    "check_parameters",
+    "check_rows",
+    "draw_seed",
+    "integer",
+    "real",
+    "validate_data",
+]
+
+FLOATS = [np.float64, np.float32]
+
+
+def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
+    """Constrain a parameter to an interval of the reals."""
+    return Interval(Real, low, high, closed=closed)
+
+
+def integer(low: int | None, high: int | None = None, *, closed: str = "left") -> Interval:
+    """Constrain a parameter to an interval of the integers."""
+    return Interval(Integral, low, high, closed=closed)
+
+
+def check_parameters(estimator: BaseEstimator) -> None:
+    """Raise scikit-learn's error for the first parameter outside its declared range."""
+    validate_parameter_constraints(
+        estimator._parameter_constraints,
+        estimator.get_params(deep=False),
+        caller_name=type(estimator).__name__,
+    )
+
+
+def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any) -> NDArray[Any]:
+    """Validate ``X`` as finite float rows; float32 stays, everything else becomes float64.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose ``n_features_in_`` and ``feature_names_in_`` are set or compared.
+    X : array-like of shape (n_samples, n_features)
+        What the user gave.
+    reset : bool
+        True in ``fit``.
+    **options : object
+        Passed on to scikit-learn's ``validate_data``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        ``X`` itself where nothing had to change.
+    """
+    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=FLOATS, **options)
+    return checked
+
+
+def check_codes(estimator: BaseEstimator, Z: Any, n_components: int) -> NDArray[Any]:
+    """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
+    name = type(estimator).__name__
+    codes: NDArray[Any] = check_array(Z, dtype=FLOATS, input_name="Z", estimator=name)
+    if codes.shape[1] != n_components:
+        raise ValueError(
+            f"Z has {codes.shape[1]} columns, but {name} was fitted with "
+            f"n_components={n_components}. Pass codes as transform returns them."
+        )
+    return codes
+
+
+def draw_seed(random_state: Any) -> int:
+    """Return a seed for an explicit generator.
+
+    An int gives the same seed every time and a ``RandomState`` is advanced, as in scikit-learn.
+    None takes fresh entropy from the operating system and so leaves NumPy's global generator,
+    which scikit-learn would advance, as it was.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0]) % (2**31)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+@contextmanager
+def atomic(estimator: BaseEstimator) -> Iterator[None]:
+    """Restore every attribute of the estimator when the block raises.
+
+    ``fit`` runs inside, so that bad input or an interruption leaves the previously fitted model
+    as it was: scikit-learn's helpers already overwrite ``feature_names_in_`` before they check X.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
