@@ -1,0 +1,494 @@
+"""What every autoencoder does, written once: fit, encode, decode, sample and score."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from torch import Tensor, optim
+
+from skvim._declare import estimator, parameter
+from skvim._validation import (
+    StrOptions,
+    atomic,
+    check_codes,
+    check_is_fitted,
+    check_parameters,
+    check_rows,
+    draw_seed,
+    integer,
+    real,
+)
+from skvim.engine import (
+    OPTIMIZERS,
+    ModelSettings,
+    TrainingSettings,
+    build_net,
+    child_seed,
+    map_rows,
+    resolve_device,
+    to_tensor,
+)
+from skvim.networks import ACTIVATIONS
+from skvim.objectives import (
+    Autoencoder,
+    Divergence,
+    Likelihood,
+    Posterior,
+    Prior,
+    importance_log_likelihood,
+    make_likelihood,
+    make_prior,
+)
+
+__all__ = ["BaseAutoencoder", "BaseGenerativeAutoencoder"]
+
+
+@estimator
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """An encoder and a decoder trained together; subclasses say by which objective.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; its module is the model, its history the record of training.
+    history_ : skorch.history.History
+        ``net_.history``: per epoch the mean loss, each of its terms (nats per row) and the time.
+    loss_curve_ : list of float
+        Mean training loss of every epoch, in nats per row.
+    n_iter_ : int
+        Epochs trained.
+    device_ : torch.device
+        Where the model was trained.
+    n_features_in_ : int
+        Features seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, when X had string column names.
+    """
+
+    n_components: int = parameter(
+        default=16,
+        kind="int in [1, inf)",
+        allowed=[integer(1)],
+        doc="Latent dimensions: columns that ``transform`` returns.",
+        kw_only=False,
+    )
+    likelihood: str | Likelihood = parameter(
+        default="gaussian",
+        kind='{"gaussian", "bernoulli"} or Likelihood',
+        allowed=[StrOptions({"gaussian", "bernoulli"}), Likelihood],
+        doc="""
+        p(x|z). "gaussian" has one variance for all features, kept at its maximum-likelihood value;
+        :class:`~skvim.objectives.Gaussian` fixes it. "bernoulli" wants every value of X in [0, 1].
+        """,
+    )
+    hidden_layer_sizes: Sequence[int] = parameter(
+        default=(256, 256),
+        kind="sequence of int",
+        allowed=[tuple, list],
+        doc="Widths of the encoder's hidden layers; the decoder mirrors them. () makes both affine.",
+    )
+    activation: str = parameter(
+        default="relu",
+        kind='{"elu", "gelu", "relu", "silu", "softplus", "tanh"}',
+        allowed=[StrOptions(set(ACTIVATIONS))],
+        doc="Activation after each hidden layer.",
+    )
+    max_epochs: int = parameter(
+        default=100,
+        kind="int in [1, inf)",
+        allowed=[integer(1)],
+        doc="Passes over the training rows.",
+    )
+    lr: float = parameter(
+        default=1e-3,
+        kind="float in (0, inf)",
+        allowed=[real(0, closed="neither")],
+        doc="Learning rate of the optimizer.",
+    )
+    batch_size: int = parameter(
+        default=100,
+        kind="int in [1, inf)",
+        allowed=[integer(1)],
+        doc="Rows in a batch; a remainder of one row joins the batch before it.",
+    )
+    optimizer: str | type[optim.Optimizer] = parameter(
+        default="adam",
+        kind='{"adam", "adamw", "sgd"} or optimizer class',
+        allowed=[StrOptions(set(OPTIMIZERS)), type],
+        doc="Optimizer, by name in torch's fused form or a class of ``torch.optim``'s kind.",
+    )
+    callbacks: list[Any] | None = parameter(
+        default=None,
+        kind="list of skorch callbacks or None",
+        allowed=[list, None],
+        doc="Callbacks that skorch's loop notifies, for example to stop early or keep checkpoints.",
+    )
+    net_params: dict[str, Any] | None = parameter(
+        default=None,
+        kind="dict or None",
+        allowed=[dict, None],
+        doc="""
+        Further arguments of ``skorch.NeuralNet``, for example
+        ``{"optimizer__weight_decay": 1e-4}``.
+        """,
+    )
+    device: str = parameter(
+        default="auto",
+        kind="str",
+        allowed=[str],
+        doc='torch device to train on; "auto" takes a GPU where torch finds one.',
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        default=None,
+        kind="int, RandomState or None",
+        allowed=["random_state"],
+        doc="""
+        Seed of initialisation, shuffling and sampling. The global generators of NumPy and torch
+        are never used.
+        """,
+    )
+    verbose: int = parameter(
+        default=0,
+        kind="int in [0, inf)",
+        allowed=["verbose"],
+        doc="Positive: print a line an epoch.",
+    )
+
+    @abstractmethod
+    def _make_posterior(self) -> Posterior:
+        """Return the family of q(z|x)."""
+
+    @abstractmethod
+    def _make_prior(self) -> Prior | None:
+        """Return p(z), or None for a model without one."""
+
+    @abstractmethod
+    def _make_terms(self) -> list[tuple[float, Divergence]]:
+        """Return weights and divergences to add to −log p(x|z)."""
+
+    @abstractmethod
+    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
+        """Return what ``transform`` gives for posteriors with these moments."""
+
+    @final
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+        """Train encoder and decoder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least two finite rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            When X or a parameter is not acceptable; a model fitted before stays as it was.
+        TrainingDivergedError
+            When the loss becomes infinite or not a number; likewise.
+        """
+        with atomic(self):
+            check_parameters(self)
+            rows = check_rows(self, X, reset=True, ensure_min_samples=2)
+            self._train(rows)
+        return self
+
+    def _train(self, X: NDArray[Any]) -> None:
+        """Build and train the net on validated rows."""
+        device = resolve_device(self.device)
+        model = self._model_settings(X.shape[1])
+        net = build_net(model, self._training_settings(device))
+        x = to_tensor(X, device=device, dtype=torch.float32)
+        net.prepare(x)
+        net.train(x)
+        self.net_ = net
+        self.device_ = device
+        self.history_ = net.history
+        self.loss_curve_ = list(net.history[:, "train_loss"])
+        self.n_iter_ = len(self.loss_curve_)
+        self._dtype = X.dtype
+        self._n_features_out = self.n_components
+        if model.prior is not None:
+            self.prior_ = model.prior
+
+    def _model_settings(self, n_features: int) -> ModelSettings:
+        """Gather what the model is made of, checked."""
+        posterior = self._make_posterior()
+        terms = self._make_terms()
+        for _, divergence in terms:
+            divergence.check(posterior)
+        return ModelSettings(
+            n_features=n_features,
+            n_components=self.n_components,
+            hidden_layer_sizes=_checked_widths(self.hidden_layer_sizes),
+            activation=self.activation,
+            posterior=posterior,
+            likelihood=make_likelihood(self.likelihood),
+            prior=self._make_prior(),
+            terms=terms,
+        )
+
+    def _training_settings(self, device: torch.device) -> TrainingSettings:
+        """Gather how it is trained."""
+        return TrainingSettings(
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            callbacks=self.callbacks,
+            net_params=dict(self.net_params or {}),
+            device=device,
+            seed=draw_seed(self.random_state),
+            verbose=int(self.verbose),
+        )
+
+    @final
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Any finite values, also outside the likelihood's range.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Posterior means, float32 for float32 input and else float64; computed in the same
+            precision.
+        """
+        return self._codes(*self.posterior_moments(X))
+
+    @final
+    def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return mean and standard deviation of q(z|x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        mean, std : ndarray of shape (n_samples, n_components)
+            The standard deviation is zero for a deterministic encoder.
+        """
+        check_is_fitted(self)
+        rows = check_rows(self, X, reset=False)
+        mean, std = map_rows(self.net_, _encode, rows, values_per_row=self._width)
+        return mean, std
+
+    @final
+    def inverse_transform(self, Z: Any) -> NDArray[Any]:
+        """Decode codes.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            E[x|z], in the units of the training data.
+        """
+        check_is_fitted(self)
+        codes = check_codes(self, Z, self._n_features_out)
+        (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
+        return decoded
+
+    @final
+    def reconstruct(self, X: Any) -> NDArray[Any]:
+        """Encode rows and decode their posterior means.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            E[x|z = E[z|x]], in the units of the training data.
+        """
+        return self.inverse_transform(self.posterior_moments(X)[0])
+
+    @property
+    def _width(self) -> int:
+        """Widest layer: values that one row needs at once."""
+        return max(self.n_features_in_, self._n_features_out, *self.hidden_layer_sizes)
+
+    def __sklearn_tags__(self) -> Any:
+        """Keep float32 (scikit-learn's hook)."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+@estimator
+class BaseGenerativeAutoencoder(BaseAutoencoder):
+    """An autoencoder with a prior: it samples, and it knows the likelihood of rows.
+
+    Attributes
+    ----------
+    prior_ : Prior
+        p(z), with its ``variance`` and ``entropy`` (nats) per dimension.
+    """
+
+    prior: str | Prior = parameter(
+        default="normal",
+        kind='{"normal", "logistic"} or Prior',
+        allowed=[StrOptions({"normal", "logistic"}), Prior],
+        doc="""
+        p(z): N(0, 1) or Logistic(0, 1) in every dimension, or one of
+        :mod:`skvim.objectives` with a scale of its own.
+        """,
+    )
+    output: str = parameter(
+        default="mean",
+        kind='{"mean", "sample"}',
+        allowed=[StrOptions({"mean", "sample"})],
+        doc="""
+        What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) a row, the same at
+        every call with the same number of rows.
+        """,
+    )
+
+    @final
+    def _make_prior(self) -> Prior:
+        return make_prior(self.prior)
+
+    @final
+    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
+        if self.output == "mean":
+            return mean
+        noise = _normal(child_seed(self.net_.seed, "transform"), mean.shape, mean.dtype)
+        return mean + std * noise
+
+    @final
+    def sample(
+        self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
+    ) -> NDArray[Any]:
+        """Draw z from the prior and decode it.
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+            Rows to return.
+        random_state : int, RandomState or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            E[x|z] for z ~ p(z), in the dtype and units of the training data.
+
+        Raises
+        ------
+        ValueError
+            When n_samples is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int in [1, inf). Got {n_samples!r} instead.")
+        generator = torch.Generator().manual_seed(draw_seed(random_state))
+        shape = (int(n_samples), self._n_features_out)
+        codes = self.prior_.draw(shape, generator, torch.float64).numpy().astype(self._dtype)
+        return self.inverse_transform(codes)
+
+    @final
+    def score_samples(self, X: Any, *, n_draws: int = 100) -> NDArray[np.float64]:
+        """Estimate the log-likelihood of rows by importance sampling.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_draws : int in [1, inf), default=100
+            Draws a row. The estimate is a lower bound in expectation and tightens with them.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            log p(x) in nats, summed over features: log mean_j p(x|z_j) p(z_j)/r(z_j|x), computed
+            in float64.
+
+        Notes
+        -----
+        The proposal r is gaussian: the Laplace approximation of p(z|x), found by one Gauss–Newton
+        step from the posterior mean. It takes nothing else from the encoder, so models with and
+        without a stochastic encoder, and for any λ or β, are compared on equal terms. All rows
+        share one set of draws seeded from ``random_state``: the result for a row does not depend
+        on the others.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_draws, (int, np.integer)) or n_draws < 1:
+            raise ValueError(f"n_draws must be an int in [1, inf). Got {n_draws!r} instead.")
+        rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
+        shape = (int(n_draws), self._n_features_out)
+        noise = _normal(child_seed(self.net_.seed, "score"), shape, np.dtype(np.float64))
+
+        def score(model: Autoencoder, x: Tensor) -> list[Tensor]:
+            draws = torch.from_numpy(noise).to(x.device)
+            return [importance_log_likelihood(model, self.prior_, x, draws)]
+
+        # Draws of a row, and the Jacobian's columns, pass through the decoder together.
+        width = self._width * max(int(n_draws), self._n_features_out)
+        (log_likelihood,) = map_rows(self.net_, score, rows, values_per_row=width)
+        return log_likelihood
+
+    @final
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+        """Return the mean of :meth:`score_samples`, in nats per row; greater is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Mean estimate of log p(x).
+        """
+        return float(np.mean(self.score_samples(X)))
+
+
+def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return posterior mean and standard deviation."""
+    loc, scale = model.encode(x)
+    return loc, torch.zeros_like(loc) if scale is None else scale
+
+
+def _decode(model: Autoencoder, z: Tensor) -> tuple[Tensor]:
+    """Return E[x|z]."""
+    return (model.likelihood.mean(model.decode(z)),)
+
+
+def _normal(seed: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return standard normal draws."""
+    draws: NDArray[Any] = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    return draws
+
+
+def _checked_widths(hidden_layer_sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the hidden layers' widths; ``ValueError`` unless all are positive integers."""
+    for width in hidden_layer_sizes:
+        if not isinstance(width, (int, np.integer)) or width < 1:
+            raise ValueError(
+                "hidden_layer_sizes must hold integers in [1, inf). "
+                f"Got {tuple(hidden_layer_sizes)!r} instead."
+            )
+    return tuple(int(width) for width in hidden_layer_sizes)
