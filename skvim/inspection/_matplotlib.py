@@ -1,0 +1,70 @@
+"""The only module that imports matplotlib, and only when something is drawn."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from skvim.exceptions import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+__all__ = ["add_legend", "axes_or_new", "import_pyplot", "require_method", "style"]
+
+# Seven colours of M. Okabe and K. Ito (2008), Color universal design (its yellow is too faint for
+# lines on white), then three of P. Tol's muted scheme: ten, as many as there are digits. Ten
+# colours and nine markers have no common factor, so that 90 series differ.
+_COLORS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#882255", "#999933", "#999999"),
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+
+
+def import_pyplot(display: object) -> Any:
+    """Return ``matplotlib.pyplot``, or raise the error that says how to install it.
+
+    Called before anything is computed for a picture that could not be drawn.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        name = display.__name__ if isinstance(display, type) else type(display).__name__
+        raise MissingExtraError(
+            f"{name} draws with matplotlib, which cannot be imported. "
+            'Run pip install "skvim[plot]".'
+        ) from error
+    return plt
+
+
+def axes_or_new(plt: Any, ax: "Axes | None", **figure_options: Any) -> "Axes":
+    """Return ``ax``, or the only axes of a new figure."""
+    if ax is not None:
+        return ax
+    new: Axes = plt.subplots(layout="constrained", **figure_options)[1]
+    return new
+
+
+def style(index: int) -> dict[str, Any]:
+    """Return colour and marker of a series, distinct for 90 of them."""
+    return {
+        "color": _COLORS[index % len(_COLORS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+    }
+
+
+def add_legend(ax: "Axes", handles: Sequence["Artist"], *, outside: bool) -> None:
+    """Explain the series beside the axes, or inside where the figure is not ours to resize."""
+    if outside:
+        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+    else:
+        ax.legend(handles=handles)
+
+
+def require_method(display: type, estimator: object, method: str) -> None:
+    """Raise unless the estimator has the method that the display calls."""
+    if not callable(getattr(estimator, method, None)):
+        raise TypeError(
+            f"{display.__name__} calls {method}, which {type(estimator).__name__} does not have. "
+            "Pass a fitted model that has it; of a pipeline, the step alone."
+        )
