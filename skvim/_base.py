@@ -48,7 +48,7 @@ __all__ = ["BaseAutoencoder", "BaseGenerativeAutoencoder"]
 
 
 @estimator
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """An encoder and a decoder trained together; subclasses say by which objective.
 
     Attributes
@@ -89,7 +89,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         default=(256, 256),
         kind="sequence of int",
         allowed=[tuple, list],
-        doc="Widths of the encoder's hidden layers; the decoder mirrors them. () makes both affine.",
+        doc="Widths of the encoder's hidden layers, mirrored in the decoder; () makes both affine.",
     )
     activation: str = parameter(
         default="relu",
@@ -175,7 +175,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Return what ``transform`` gives for posteriors with these moments."""
 
     @final
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train encoder and decoder.
 
         Parameters
@@ -326,7 +326,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def _width(self) -> int:
         """Widest layer: values that one row needs at once."""
-        return max(self.n_features_in_, self._n_features_out, *self.hidden_layer_sizes)
+        width: int = max(self.n_features_in_, self._n_features_out, *self.hidden_layer_sizes)
+        return width
 
     def __sklearn_tags__(self) -> Any:
         """Keep float32 (scikit-learn's hook)."""
@@ -373,7 +374,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         if self.output == "mean":
             return mean
         noise = _normal(child_seed(self.net_.seed, "transform"), mean.shape, mean.dtype)
-        return mean + std * noise
+        codes: NDArray[Any] = mean + std * noise
+        return codes
 
     @final
     def sample(
@@ -448,7 +450,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         return log_likelihood
 
     @final
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+    def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of :meth:`score_samples`, in nats per row; greater is better.
 
         Parameters

@@ -8,7 +8,6 @@ declarations made with :func:`parameter`, inherited ones included.
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 __all__ = ["estimator", "parameter"]
@@ -59,8 +58,8 @@ def estimator(cls: _Class) -> _Class:
     reads. The docstring receives a "Parameters" section, and its "Attributes" section those of
     its bases.
     """
-    # dataclass() writes the docstring of a class that has none; ours are always written.
-    cls = dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
+    # In place: it adds __init__ to the class and returns the same one.
+    dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
     fields = [field for field in dataclasses.fields(cls) if _KEY in field.metadata]
     # Copied into each class, so that scikit-learn's own class-level look-up finds all of them.
     cls._parameter_constraints = {  # type: ignore[attr-defined]
@@ -104,7 +103,3 @@ def _entry(field: dataclasses.Field[Any]) -> str:
     declaration = field.metadata[_KEY]
     indented = "\n".join(f"    {line}" if line else "" for line in declaration["doc"].split("\n"))
     return f"{field.name} : {declaration['kind']}, default={field.default!r}\n{indented}"
-
-
-# The decorator is typed as returning its argument, so that a misspelt keyword is a type error.
-_: Callable[[type], type] = estimator

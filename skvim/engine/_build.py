@@ -81,7 +81,9 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
             f"batch_size must be at least {needed} for the divergence in use. "
             f"Got {training.batch_size} instead."
         )
-    taken = sorted(key for key in training.net_params if key.split("__")[0] in _RESERVED - {"optimizer"})
+    taken = sorted(
+        key for key in training.net_params if key.split("__")[0] in _RESERVED - {"optimizer"}
+    )
     taken += ["optimizer"] if "optimizer" in training.net_params else []
     if taken:
         raise ValueError(

@@ -57,9 +57,7 @@ def map_rows(
     return joined
 
 
-def to_tensor(
-    X: NDArray[Any], *, device: torch.device, dtype: torch.dtype | None = None
-) -> Tensor:
+def to_tensor(X: NDArray[Any], *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Return an array as a tensor, copied only where it has to be.
 
     torch warns of arrays that must not be written to, such as joblib's memory maps.

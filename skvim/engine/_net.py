@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any, cast, final
 
@@ -66,10 +67,8 @@ class AutoencoderNet(NeuralNet):
         self.casts_.clear()
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
         self.notify("on_train_begin", X=x, y=None)
-        try:
+        with suppress(_StopRequestedError):
             self.fit_loop(x)
-        except _StopRequestedError:
-            pass
         self.notify("on_train_end", X=x, y=None)
         self._set_training(False)
 
@@ -98,7 +97,7 @@ class AutoencoderNet(NeuralNet):
         printing = [("print_log", PrintLog())] if self.verbose else []
         return [("epoch_timer", EpochTimer()), *printing]
 
-    def get_dataset(self, X: Any, y: Any = None) -> Rows:  # noqa: ARG002
+    def get_dataset(self, X: Any, y: Any = None) -> Rows:
         """Wrap the tensor of rows."""
         return Rows(X)
 
@@ -107,7 +106,7 @@ class AutoencoderNet(NeuralNet):
         generator = self.streams_.shuffle if training else None
         return TensorBatches(rows_of(dataset), self.batch_size, generator)
 
-    def infer(self, x: Tensor, **fit_params: Any) -> Outputs:  # noqa: ARG002
+    def infer(self, x: Tensor, **fit_params: Any) -> Outputs:
         """Run the model with the stream of sampling noise."""
         outputs: Outputs = self.module_(x, self.noise_)
         return outputs
@@ -209,5 +208,7 @@ def rows_device(batches: Iterable[Any]) -> torch.device:
 
 def _listens(callback: Any) -> bool:
     """Whether a callback uses single batches, or what is recorded of them."""
-    overrides = (getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS)
+    overrides = (
+        getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
+    )
     return isinstance(callback, PassthroughScoring) or any(overrides)

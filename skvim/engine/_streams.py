@@ -40,7 +40,7 @@ class Streams:
         device = torch.device(state["device"])
         if device.type == "cuda" and not torch.cuda.is_available():
             # A model trained on a GPU opens on a CPU; a stream cannot be continued across devices.
-            self.__init__(state["seed"], torch.device("cpu"))  # type: ignore[misc]
+            self.__init__(state["seed"], torch.device("cpu"))
             return
         self.seed = state["seed"]
         self.shuffle = torch.Generator(device)

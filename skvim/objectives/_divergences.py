@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -75,9 +74,9 @@ class KL(Divergence):
     def forward(
         self,
         q: Moments,
-        z: Tensor,  # noqa: ARG002
+        z: Tensor,
         prior: Prior,
-        generator: torch.Generator,  # noqa: ARG002
+        generator: torch.Generator,
     ) -> Tensor:
         """Return the mean KL over the batch."""
         loc, scale = q
@@ -134,19 +133,20 @@ class MMD(Divergence):
         self.kernel = kernel
         self.widths = widths
 
-    def check(self, posterior: Posterior) -> None:  # noqa: ARG002
+    def check(self, posterior: Posterior) -> None:
         """Raise ``ValueError`` for an unknown kernel or a width that is not positive."""
         if self.kernel not in _KERNELS:
             raise ValueError(f"The kernel of MMD must be 'imq' or 'rbf'. Got {self.kernel!r}.")
         if not self.widths or any(not width > 0 for width in self.widths):
             raise ValueError(f"The widths of MMD must be positive. Got {self.widths!r}.")
 
-    def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the squared discrepancy to as many draws of the prior."""
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
         unit = 2 * z.shape[1] * prior.variance
         widths = z.new_tensor(self.widths) * unit
-        return unbiased_mmd(z, draws, partial(_KERNELS[self.kernel], widths=widths))
+        kernel = _KERNELS[self.kernel]
+        return unbiased_mmd(z, draws, lambda distances: kernel(distances, widths))
 
     def extra_repr(self) -> str:
         """Show the settings (torch's hook)."""

@@ -40,13 +40,15 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
     """
 
     def log_joint(z: Tensor, row: Tensor) -> Tensor:
-        return model.likelihood(row, model.decode(z)) + prior.log_density(z).sum()
+        density: Tensor = model.likelihood(row, model.decode(z)) + prior.log_density(z).sum()
+        return density
 
     def curvature(z: Tensor) -> Tensor:
-        jacobian = jacfwd(model.decode)(z)  # (n_features, k)
+        jacobian: Tensor = jacfwd(model.decode)(z)  # (n_features, k)
         fisher = model.likelihood.precision(model.decode(z))  # (n_features,)
         identity = torch.eye(len(z), dtype=z.dtype, device=z.device)
-        return identity / prior.variance + jacobian.T @ (fisher.unsqueeze(1) * jacobian)
+        precision: Tensor = identity / prior.variance
+        return precision + jacobian.T @ (fisher.unsqueeze(1) * jacobian)
 
     _load_forward_mode()
     start = model.encode(x).loc
@@ -56,9 +58,7 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
     return start + step, factor
 
 
-def importance_log_likelihood(
-    model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor
-) -> Tensor:
+def importance_log_likelihood(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
     """Return an estimate of log p(x) for every row, in nats.
 
     Parameters
@@ -90,7 +90,8 @@ def importance_log_likelihood(
     )
     log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(z))  # (n, n_draws)
     log_weights = log_likelihood + prior.log_density(z).sum(-1) - log_proposal
-    return log_weights.logsumexp(-1) - math.log(n_draws)
+    estimate: Tensor = log_weights.logsumexp(-1) - math.log(n_draws)
+    return estimate
 
 
 @cache

@@ -72,10 +72,9 @@ class Likelihood(nn.Module, ABC):
     def precision(self, output: Tensor) -> Tensor:
         """Return the Fisher information of each output, of the output's shape."""
 
-    def observe(self, error: Tensor, n_features: int) -> None:  # noqa: B027
+    def observe(self, error: Tensor, n_features: int) -> None:
         """Follow a training batch's errors (hook; does nothing unless something is learned)."""
 
-    @final
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
         """Return log p(x|z) of every row in nats, of shape (n_samples,)."""
         n_features = x.shape[-1]
@@ -210,7 +209,7 @@ class Bernoulli(Likelihood):
         entropy = functional.binary_cross_entropy_with_logits(output, target, reduction="none")
         return entropy.sum(-1)
 
-    def log_density(self, error: Tensor, n_features: int) -> Tensor:  # noqa: ARG002
+    def log_density(self, error: Tensor, n_features: int) -> Tensor:
         """Return minus the cross-entropy."""
         return -error
 
@@ -238,6 +237,9 @@ def make_likelihood(likelihood: "str | Likelihood") -> Likelihood:
         Checked, and safe to train: the user's object is never changed.
     """
     if isinstance(likelihood, str):
-        return {"gaussian": Gaussian, "bernoulli": Bernoulli}[likelihood]()
+        known: dict[str, type[Gaussian] | type[Bernoulli]]
+        known = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+        return known[likelihood]()
     likelihood.check()
-    return copy.deepcopy(likelihood)
+    copied: Likelihood = copy.deepcopy(likelihood)
+    return copied

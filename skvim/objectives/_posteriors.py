@@ -59,7 +59,7 @@ class DiracPosterior(Posterior):
         """Take the output as the location."""
         return Moments(output, None)
 
-    def draw(self, q: Moments, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def draw(self, q: Moments, generator: torch.Generator) -> Tensor:
         """Return the location."""
         return q.loc
 

@@ -38,7 +38,9 @@ class Prior(ABC):
         """Return log p of every entry of ``z``, in nats and in the shape of ``z``."""
 
     @abstractmethod
-    def draw(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    def draw(
+        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
         """Draw independent entries on the device of ``generator``."""
 
 
@@ -84,7 +86,9 @@ class Normal(Prior):
         constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
         return -0.5 * (z / self.scale).square() - constant
 
-    def draw(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    def draw(
+        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
         """Draw independent entries on the device of ``generator``."""
         noise = torch.randn(shape, generator=generator, dtype=dtype, device=generator.device)
         return noise * self.scale
@@ -152,7 +156,9 @@ class Logistic(Prior):
         # softplus(u) + softplus(-u) is symmetric and does not overflow at either end.
         return -functional.softplus(u) - functional.softplus(-u) - math.log(self.scale)
 
-    def draw(self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    def draw(
+        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
         """Draw independent entries on the device of ``generator`` by inversion."""
         u = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
         # rand includes 0, whose quantile is −inf, but never reaches 1.
