@@ -60,10 +60,10 @@ class AETransformer(BaseAutoencoder):
     def _make_terms(self) -> list[tuple[float, Divergence]]:
         return []
 
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         return mean
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+    def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of log p(x|e(x)), in nats per row; greater is better.
 
         Without a prior there is no likelihood of a row: this is minus the distortion, and must

@@ -115,7 +115,8 @@ class AutoencoderNet(NeuralNet):
         """Compute the losses of a batch and the gradients of their sum."""
         step = self._step(batch, **fit_params)
         step["loss"].backward()
-        return step
+        # Callbacks may keep what they are shown; the graph must not live on with it.
+        return {**step, "loss": step["loss"].detach()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Compute the losses of a batch."""

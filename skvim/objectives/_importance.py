@@ -1,12 +1,10 @@
 """Log-likelihood by importance sampling with a proposal fitted to each row."""
 
 import math
-import warnings
-from functools import cache
 
 import torch
 from torch import Tensor
-from torch.func import grad, jacfwd, vmap
+from torch.func import grad, jacrev, vjp, vmap
 
 from skvim.objectives._model import Autoencoder
 from skvim.objectives._priors import Prior
@@ -44,13 +42,12 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
         return density
 
     def curvature(z: Tensor) -> Tensor:
-        jacobian: Tensor = jacfwd(model.decode)(z)  # (n_features, k)
+        jacobian = transposed_jacobian(model, z)  # (k, n_features)
         fisher = model.likelihood.precision(model.decode(z))  # (n_features,)
         identity = torch.eye(len(z), dtype=z.dtype, device=z.device)
         precision: Tensor = identity / prior.variance
-        return precision + jacobian.T @ (fisher.unsqueeze(1) * jacobian)
+        return precision + (jacobian * fisher) @ jacobian.T
 
-    _load_forward_mode()
     start = model.encode(x).loc
     gradient = vmap(grad(log_joint))(start, x)
     factor = torch.linalg.cholesky(vmap(curvature)(start))
@@ -94,9 +91,12 @@ def importance_log_likelihood(model: Autoencoder, prior: Prior, x: Tensor, noise
     return estimate
 
 
-@cache
-def _load_forward_mode() -> None:
-    """Have torch load forward-mode differentiation, once, without its warning of itself."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
-        jacfwd(torch.sin)(torch.zeros(1))
+def transposed_jacobian(model: Autoencoder, z: Tensor) -> Tensor:
+    """Return the decoder's Jacobian at one code, transposed: shape (n_components, n_features).
+
+    The pull-back u ↦ Jᵀu is linear in u, so differentiating it gives Jᵀ in as many reverse passes
+    as there are latent dimensions. Forward mode would do too, but torch's is not safe in threads.
+    """
+    output, pull_back = vjp(model.decode, z)
+    jacobian: Tensor = jacrev(lambda u: pull_back(u)[0])(torch.zeros_like(output))
+    return jacobian
