@@ -1,0 +1,243 @@
+"""The training loop: batches, random streams, callbacks, history, precision."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, PassthroughScoring
+from skorch.dataset import ValidSplit
+
+from skvim import AETransformer, VAETransformer, VIMAETransformer
+from skvim.engine import child_seed, resolve_device
+from skvim.engine._batches import TensorBatches, batch_bounds
+from skvim.engine._streams import Streams
+from skvim.exceptions import SkvimError, TrainingDivergedError
+
+SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
+
+
+def rows(n: int = 50, d: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+@given(st.integers(1, 400), st.integers(1, 130))
+def test_batches_cover_all_rows_and_none_has_one_row(n_rows, batch_size):
+    bounds = batch_bounds(n_rows, batch_size)
+    sizes = [stop - start for start, stop in bounds]
+    assert [start for start, _ in bounds] == [0, *np.cumsum(sizes)[:-1]]
+    assert sum(sizes) == n_rows
+    assert max(sizes) <= batch_size + 1
+    if batch_size > 1 and n_rows > 1:
+        assert min(sizes) > 1
+
+
+def test_batches_are_shuffled_anew_by_their_generator():
+    x = torch.arange(40.0).reshape(20, 2)
+    batches = TensorBatches(x, 7, torch.Generator().manual_seed(0))
+    passes = [torch.cat([batch for batch, _ in batches]) for _ in range(2)]
+    assert not torch.equal(passes[0], passes[1])
+    for shuffled in passes:
+        assert torch.equal(shuffled[shuffled[:, 0].argsort()], x)
+    in_order = torch.cat([batch for batch, _ in TensorBatches(x, 7, None)])
+    assert torch.equal(in_order, x)
+
+
+def test_streams_differ_by_purpose_and_continue_after_pickling():
+    streams = Streams(3, torch.device("cpu"))
+    first = torch.rand(4, generator=streams.shuffle)
+    assert not torch.equal(first, torch.rand(4, generator=streams.noise))
+    copied = pickle.loads(pickle.dumps(streams))
+    for name in ("shuffle", "noise"):
+        expected = torch.rand(4, generator=getattr(streams, name))
+        assert torch.equal(torch.rand(4, generator=getattr(copied, name)), expected)
+    assert child_seed(3, "a") != child_seed(3, "b") != child_seed(4, "b")
+
+
+class Recorder(Callback):
+    """Keep the name and arguments of every hook that is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def _note(self, hook, net, **kwargs):
+        self.calls.append((hook, kwargs))
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            note = super().__getattribute__("_note")
+            return lambda net, *args, **kwargs: note(name, net, **kwargs)
+        return super().__getattribute__(name)
+
+    def on_batch_begin(self, net, **kwargs): ...
+
+    def on_batch_end(self, net, **kwargs): ...
+
+    def on_grad_computed(self, net, named_parameters, **kwargs): ...
+
+
+def test_a_callback_sees_every_hook_with_its_losses():
+    recorder = Recorder()
+    model = VAETransformer(2, callbacks=[recorder], batch_size=20, **SMALL).fit(rows())
+    hooks = [hook for hook, _ in recorder.calls]
+    batch = ["on_batch_begin", "on_grad_computed", "on_batch_end"]
+    epoch = ["on_epoch_begin", *(3 * batch), "on_epoch_end"]
+    assert hooks == ["on_train_begin", *(3 * epoch), "on_train_end"]
+    losses = [float(kwargs["loss"]) for hook, kwargs in recorder.calls if hook == "on_batch_end"]
+    recorded = model.net_.history[:, "batches", :, "train_loss"]
+    assert losses == pytest.approx(np.ravel(recorded))
+    means = np.average(np.reshape(losses, (3, 3)), axis=1, weights=[20, 20, 10])
+    assert model.loss_curve_ == pytest.approx(means, rel=1e-5)
+
+
+def test_history_holds_every_term_and_the_loss_is_their_weighted_sum():
+    model = VIMAETransformer(2, lam=7.0, **SMALL).fit(rows())
+    assert model.n_iter_ == len(model.history_) == 3
+    for epoch in model.history_:
+        total = epoch["train_distortion"] + 7.0 * epoch["train_mmd"]
+        assert epoch["train_loss"] == pytest.approx(total, rel=1e-5)
+        assert epoch["dur"] > 0
+    assert model.net_.history is model.history_
+
+
+def test_callbacks_do_not_change_the_result():
+    plain = VAETransformer(2, **SMALL).fit(rows())
+    watched = VAETransformer(2, callbacks=[Recorder()], **SMALL).fit(rows())
+    np.testing.assert_array_equal(plain.transform(rows()), watched.transform(rows()))
+
+
+def test_early_stopping_ends_training_in_good_order():
+    stop = EarlyStopping(monitor="valid_loss", patience=2, threshold=1e9, sink=lambda _: None)
+    settings = {**SMALL, "max_epochs": 50, "net_params": {"train_split": ValidSplit(5)}}
+    model = VAETransformer(2, callbacks=[stop], **settings).fit(rows())
+    assert 2 <= model.n_iter_ < 10
+    assert np.isfinite(model.history_[:, "valid_loss"]).all()
+    assert not model.net_.module_.training
+
+
+def test_scoring_callbacks_of_skorch_work():
+    def rate(net, X, y):
+        return len(X)
+
+    callbacks = [
+        EpochScoring(rate, name="rows", on_train=True),
+        PassthroughScoring(name="train_loss_again", on_train=True),
+    ]
+    callbacks[1].set_params(name="train_loss")
+    model = VAETransformer(2, callbacks=callbacks, **SMALL).fit(rows())
+    assert model.history_[:, "rows"] == [50, 50, 50]
+
+
+class Interrupt(Exception):
+    """What stands for a crash in the middle of training."""
+
+
+class Fail(Callback):
+    def __init__(self, error):
+        self.error = error
+
+    def on_batch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise self.error
+
+
+def test_a_crash_in_training_leaves_the_fitted_model():
+    model = VAETransformer(2, **SMALL).fit(rows())
+    before = model.transform(rows())
+    with pytest.raises(Interrupt):
+        model.set_params(callbacks=[Fail(Interrupt)]).fit(rows(30, 4))
+    assert model.n_features_in_ == 5
+    np.testing.assert_array_equal(model.transform(rows()), before)
+
+
+def test_the_keyboard_interrupts_and_leaves_the_fitted_model(monkeypatch):
+    model = AETransformer(2, **SMALL).fit(rows())
+    before = model.transform(rows())
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skvim.objectives.Autoencoder.decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows(30, 4))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(model.transform(rows()), before)
+
+
+def test_divergence_of_the_training_is_an_error_that_says_when():
+    model = VAETransformer(2, lr=1e30, **SMALL)
+    with pytest.raises(TrainingDivergedError, match=r"not finite in epoch \d.*smaller lr") as info:
+        model.fit(rows())
+    assert isinstance(info.value, SkvimError)
+    assert not hasattr(model, "net_")
+
+
+def test_values_beyond_float32_are_refused():
+    with pytest.raises(ValueError, match="small enough for training in float32"):
+        AETransformer(2, **SMALL).fit(1e200 * rows().astype(np.float64))
+
+
+@pytest.mark.parametrize("n", [65, 64, 129])
+def test_a_last_batch_of_one_row_keeps_losses_finite(n):
+    model = VIMAETransformer(2, batch_size=64, **SMALL).fit(rows(n))
+    assert np.isfinite(model.loss_curve_).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"batch_size": 1}, "batch_size must be at least 2 .* Got 1"),
+        ({"net_params": {"iterator_train__shuffle": True}}, "must not contain .'iterator_train__"),
+        ({"net_params": {"optimizer": "sgd"}}, "must not contain .'optimizer'"),
+        ({"device": "nowhere"}, "device must be .* Got 'nowhere'"),
+        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must hold .* Got \(8, 0\)"),
+    ],
+)
+def test_settings_of_the_engine_are_checked_in_fit(parameters, message):
+    model = VIMAETransformer(2, **{**SMALL, **parameters})
+    with pytest.raises(ValueError, match=message):
+        model.fit(rows())
+
+
+def test_net_params_reach_skorch():
+    shrunk = AETransformer(
+        2, optimizer="adamw", net_params={"optimizer__weight_decay": 50.0}, **SMALL
+    )
+    assert shrunk.fit(rows()).net_.optimizer_.param_groups[0]["weight_decay"] == 50.0
+    plain = AETransformer(2, optimizer="adamw", **SMALL).fit(rows())
+    norms = [
+        float(m.net_.module_.decoder.layers[-1].weight.detach().norm()) for m in (shrunk, plain)
+    ]
+    assert norms[0] < 0.9 * norms[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", torch.optim.RMSprop])
+def test_every_optimizer_lowers_the_loss(optimizer):
+    model = AETransformer(2, optimizer=optimizer, **{**SMALL, "max_epochs": 20}).fit(rows())
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_verbose_prints_an_epoch_a_line(capsys):
+    AETransformer(2, verbose=1, **SMALL).fit(rows())
+    assert capsys.readouterr().out.count("\n") == 2 + 3
+    AETransformer(2, **SMALL).fit(rows())
+    assert capsys.readouterr().out == ""
+
+
+def test_auto_device_is_a_gpu_where_there_is_one():
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_trained_on_a_gpu_agrees_with_the_cpu():
+    on_gpu = VAETransformer(2, device="cuda", **SMALL).fit(rows())
+    assert on_gpu.device_.type == "cuda"
+    mean, std = on_gpu.posterior_moments(rows())
+    on_gpu.net_.module_.to("cpu")
+    on_gpu.net_.casts_.clear()
+    np.testing.assert_allclose(on_gpu.posterior_moments(rows())[0], mean, atol=1e-5)
+    assert std.shape == mean.shape

@@ -1,0 +1,293 @@
+"""Truths about the models: exact likelihoods, equivalences, samples, reconstructions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skvim import AETransformer, BetaVAETransformer, VAETransformer, VIMAETransformer
+from skvim.metrics import active_units
+from skvim.objectives import MMD, Bernoulli, Gaussian, Logistic, Normal
+
+MODELS = [AETransformer, VAETransformer, BetaVAETransformer, VIMAETransformer]
+GENERATIVE = [VAETransformer, BetaVAETransformer, VIMAETransformer]
+SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
+
+
+def normal_rows(n: int, d: int, k: int, seed: int = 0) -> np.ndarray:
+    """Draw from a probabilistic PCA model with unit noise."""
+    source = np.random.default_rng(seed)
+    loadings = 2 * source.normal(size=(k, d))
+    return source.normal(size=(n, k)) @ loadings + source.normal(size=(n, d)) + 5.0
+
+
+X = normal_rows(120, 6, 2)
+DIGITS = load_digits().data / 16
+WINE = StandardScaler().fit_transform(load_wine().data)
+
+
+def squared_error(model, rows: np.ndarray) -> float:
+    return float(((rows - model.reconstruct(rows)) ** 2).sum(axis=1).mean())
+
+
+def pca_error(n_components: int, rows: np.ndarray) -> float:
+    pca = PCA(n_components).fit(rows)
+    return float(((rows - pca.inverse_transform(pca.transform(rows))) ** 2).sum(axis=1).mean())
+
+
+@pytest.fixture(scope="module")
+def linear_vae():
+    """A linear VAE trained close to its optimum, which is probabilistic PCA."""
+    rows = normal_rows(2000, 8, 2)
+    settings = {"hidden_layer_sizes": (), "batch_size": 500, "random_state": 0}
+    model = VAETransformer(2, max_epochs=300, lr=1e-2, **settings)
+    return model.fit(rows), rows
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1, 10.0])
+def test_linear_vae_has_the_likelihood_of_probabilistic_pca(linear_vae, spread):
+    model, rows = linear_vae
+    bias = model.net_.module_.encoder.layers[-1].bias
+    with torch.no_grad():
+        bias[2:] += math.log(spread)
+    try:
+        model.net_.casts_.clear()
+        assert model.score(rows) == pytest.approx(PCA(2).fit(rows).score(rows), abs=0.1)
+    finally:
+        with torch.no_grad():
+            bias[2:] -= math.log(spread)
+
+
+def test_importance_sampling_is_exact_for_a_linear_decoder(linear_vae):
+    model, rows = linear_vae
+    module = model.net_.in_precision(torch.float64)
+    weight = (module.output_scale * module.decoder.layers[-1].weight).detach().numpy()
+    centre = module.decode(torch.zeros(1, 2, dtype=torch.float64)).detach().numpy()[0]
+    covariance = weight @ weight.T + float(module.likelihood.value) * np.eye(8)
+    exact = stats.multivariate_normal(centre, covariance).logpdf(rows[:20])
+    np.testing.assert_allclose(model.score_samples(rows[:20], n_draws=3), exact, rtol=1e-9)
+
+
+def test_score_under_a_logistic_prior_agrees_with_quadrature():
+    model = VIMAETransformer(1, prior="logistic", lam=1.0, **SMALL).fit(X)
+    module = model.net_.in_precision(torch.float64)
+
+    def joint(z, row):
+        with torch.no_grad():
+            output = module.decode(torch.tensor([[z]], dtype=torch.float64))
+            log_likelihood = module.likelihood(torch.tensor(row), output[0])
+        return math.exp(float(log_likelihood) + stats.logistic.logpdf(z))
+
+    exact = [math.log(integrate.quad(joint, -40, 40, args=(row,), limit=200)[0]) for row in X[:5]]
+    np.testing.assert_allclose(model.score_samples(X[:5], n_draws=20_000), exact, atol=0.05)
+
+
+@pytest.mark.parametrize("cls", GENERATIVE)
+def test_score_does_not_depend_on_the_other_rows(cls):
+    model = cls(2, **SMALL).fit(X)
+    alone = np.concatenate([model.score_samples(row[None]) for row in X[:4]])
+    np.testing.assert_allclose(model.score_samples(X)[:4], alone, rtol=1e-10)
+    assert model.score(X) == pytest.approx(model.score_samples(X).mean())
+
+
+@pytest.mark.parametrize("cls", GENERATIVE)
+def test_more_draws_raise_the_lower_bound(cls):
+    model = cls(4, **{**SMALL, "max_epochs": 30}).fit(DIGITS[:300])
+    bounds = [model.score_samples(DIGITS[300:400], n_draws=n).mean() for n in (1, 10, 300)]
+    assert bounds[0] < bounds[1] < bounds[2]
+
+
+def test_beta_vae_at_one_is_the_vae():
+    vae = VAETransformer(2, **SMALL).fit(X)
+    beta = BetaVAETransformer(2, beta=1.0, **SMALL).fit(X)
+    assert beta.loss_curve_ == vae.loss_curve_
+    np.testing.assert_array_equal(beta.transform(X), vae.transform(X))
+
+
+def test_vimae_without_its_divergence_is_the_autoencoder():
+    ae = AETransformer(2, **SMALL).fit(X)
+    free = VIMAETransformer(2, lam=0.0, **SMALL).fit(X)
+    np.testing.assert_array_equal(free.transform(X), ae.transform(X))
+
+
+def test_paper_weight_of_the_divergence_scales_with_the_variance():
+    """0.05 · SSE + 10 · MMD and variance v with 100/v · MMD have the same gradient, up to 10/v."""
+    rows = X.astype(np.float32)
+    sgd = {"optimizer": "sgd", "hidden_layer_sizes": (), "max_epochs": 3, "random_state": 0}
+    paper = VIMAETransformer(2, lam=10.0, likelihood=Gaussian(variance=10.0), lr=1e-2, **sgd)
+    other = VIMAETransformer(2, lam=50.0, likelihood=Gaussian(variance=2.0), lr=2e-3, **sgd)
+    codes = [model.fit(rows).transform(rows) for model in (paper, other)]
+    np.testing.assert_allclose(codes[0], codes[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_gradients_reach_every_parameter(cls, likelihood):
+    model = cls(3, likelihood=likelihood, **{**SMALL, "activation": "tanh"}).fit(DIGITS[:100])
+    for name, parameter in model.net_.module_.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_codes_do_not_depend_on_the_unit_of_the_data(scale, shift):
+    reference = VIMAETransformer(2, **SMALL).fit(X)
+    model = VIMAETransformer(2, **SMALL).fit(scale * (X + shift))
+    np.testing.assert_allclose(
+        model.transform(scale * (X + shift)), reference.transform(X), atol=0.02
+    )
+    expected = scale * (reference.reconstruct(X) + shift)
+    np.testing.assert_allclose(model.reconstruct(scale * (X + shift)), expected, atol=0.02 * scale)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_precision_follows_the_input(cls):
+    model = cls(2, **SMALL).fit(X)
+    single = model.transform(X.astype(np.float32))
+    double = model.transform(X)
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(single, double, atol=1e-4)
+    assert model.inverse_transform(single).dtype == np.float32
+
+
+@pytest.mark.parametrize("cls", GENERATIVE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_have_the_dtype_and_follow_the_data(cls, dtype):
+    model = cls(2, **{**SMALL, "max_epochs": 100}).fit(X.astype(dtype))
+    drawn = model.sample(4000, random_state=0)
+    assert drawn.dtype == dtype
+    assert drawn.shape == (4000, 6)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=1.5)
+    np.testing.assert_array_equal(drawn, model.sample(4000, random_state=0))
+    assert not np.array_equal(drawn, model.sample(4000, random_state=1))
+
+
+@pytest.mark.parametrize("n_samples", [0, -3, 2.5, "many"])
+def test_sample_refuses_a_bad_number(n_samples):
+    model = VAETransformer(2, **SMALL).fit(X)
+    with pytest.raises(ValueError, match=r"n_samples must be an int in \[1, inf\). Got"):
+        model.sample(n_samples)
+
+
+@pytest.mark.parametrize("posterior", ["dirac", "gaussian"])
+def test_moments_and_draws_of_the_posterior(posterior):
+    model = VIMAETransformer(2, posterior=posterior, output="sample", **SMALL).fit(X)
+    mean, std = model.posterior_moments(X)
+    draws = model.transform(X)
+    np.testing.assert_array_equal(draws, model.transform(X))
+    if posterior == "dirac":
+        assert not std.any()
+        np.testing.assert_array_equal(draws, mean)
+    else:
+        standardised = (draws - mean) / std
+        assert stats.kstest(standardised.ravel(), stats.norm.cdf).pvalue > 0.01
+
+
+def test_reconstruct_decodes_the_posterior_mean():
+    model = VAETransformer(2, output="sample", **SMALL).fit(X)
+    mean, _ = model.posterior_moments(X)
+    np.testing.assert_array_equal(model.reconstruct(X), model.inverse_transform(mean))
+
+
+def test_prior_is_resolved_and_reports_its_entropy():
+    assert VIMAETransformer(2, prior="logistic", **SMALL).fit(X).prior_ == Logistic()
+    own = Logistic.unit_variance()
+    assert VIMAETransformer(2, prior=own, **SMALL).fit(X).prior_ is own
+    assert VAETransformer(2, prior=Normal(2.0), **SMALL).fit(X).prior_.variance == 4.0
+
+
+def test_models_without_a_prior_have_nothing_that_needs_one():
+    model = AETransformer(2, **SMALL).fit(X)
+    assert "prior" not in model.get_params()
+    assert not any(hasattr(model, name) for name in ("sample", "score_samples", "prior_"))
+    module = model.net_.in_precision(torch.float64)
+    with torch.no_grad():
+        expected = module.likelihood(
+            torch.tensor(X), module.decode(module.encode(torch.tensor(X)).loc)
+        )
+    assert model.score(X) == pytest.approx(float(expected.mean()))
+
+
+def test_likelihood_and_divergence_objects_are_used_and_left_alone():
+    likelihood, divergence = Gaussian(variance=3.0), MMD(kernel="rbf", widths=(1.0,))
+    model = VIMAETransformer(2, likelihood=likelihood, divergence=divergence, **SMALL).fit(X)
+    assert model.net_.module_.likelihood is not likelihood
+    assert float(model.net_.module_.likelihood.value) == 3.0
+    assert model.net_.criterion_.divergences[0] is not divergence
+    assert model.net_.criterion_.divergences[0].kernel == "rbf"
+
+
+def test_bernoulli_checks_its_range_in_fit_only():
+    model = VAETransformer(2, likelihood="bernoulli", **SMALL)
+    with pytest.raises(ValueError, match=r"expects every value of X in \[0, 1\]"):
+        model.fit(X)
+    model.set_params(likelihood=Bernoulli()).fit(DIGITS[:100])
+    noisy = DIGITS[:100] + np.random.default_rng(0).normal(size=(100, 64))
+    assert np.isfinite(model.transform(noisy)).all()
+    assert (
+        0 <= model.sample(10, random_state=0).min() <= model.sample(10, random_state=0).max() <= 1
+    )
+
+
+def test_a_dirac_posterior_with_kl_is_refused():
+    from skvim.objectives import KL
+
+    model = VIMAETransformer(2, divergence=KL(), **SMALL)
+    with pytest.raises(ValueError, match="needs a posterior with a spread"):
+        model.fit(X)
+    model.set_params(posterior="gaussian", lam=1.0).fit(X)
+    vae = VAETransformer(2, **SMALL).fit(X)
+    np.testing.assert_array_equal(model.transform(X), vae.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_components"), [(DIGITS, 16), (WINE, 4), (WINE, 8)], ids=["digits", "wine4", "wine8"]
+)
+@pytest.mark.parametrize(
+    "model",
+    [
+        AETransformer(random_state=0),
+        VIMAETransformer(random_state=0),
+        VIMAETransformer(prior="logistic", random_state=0),
+        VIMAETransformer(posterior="gaussian", lam=10.0, random_state=0),
+    ],
+    ids=["ae", "vimae-n", "vimae-l", "vimae-gaussian"],
+)
+@pytest.mark.slow
+def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
+    model.set_params(n_components=n_components).fit(rows)
+    assert squared_error(model, rows) <= pca_error(n_components, rows)
+    assert active_units(model.transform(rows)) == n_components
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "n_components"), [(DIGITS, 16), (WINE, 8)], ids=["digits", "wine"]
+)
+@pytest.mark.parametrize("cls", [VAETransformer, BetaVAETransformer])
+def test_defaults_leave_active_units(cls, rows, n_components):
+    codes = cls(n_components, random_state=0).fit_transform(rows)
+    assert active_units(codes) >= 2
+
+
+def test_grid_search_over_the_weight_in_a_pipeline():
+    data, target = load_digits(return_X_y=True)
+    encoder = VIMAETransformer(8, prior="logistic", max_epochs=5, random_state=0)
+    pipeline = Pipeline([("vim", encoder), ("clf", LogisticRegression(max_iter=2000))])
+    search = GridSearchCV(pipeline, {"vim__lam": [1, 10, 100]}, n_jobs=2, cv=2)
+    search.fit(data[:400] / 16, target[:400])
+    alone = GridSearchCV(pipeline, {"vim__lam": [1, 10, 100]}, cv=2)
+    alone.fit(data[:400] / 16, target[:400])
+    scores = [s.cv_results_["mean_test_score"] for s in (search, alone)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=0.02)
+    assert min(scores[0]) > 0.5
