@@ -1,0 +1,73 @@
+# Needs make and Python 3.11 or newer; everything else goes into $(VENV) on first use.
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo
+PYTEST_ARGS ?=
+
+bin := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+# Two targets must not install into one environment at the same time.
+.NOTPARALLEL:
+.PHONY: help demo test lint fmt types imports doctest docs bench check clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into demo/
+	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
+
+test: $(VENV)/installed-dev  ## all tests, on every core
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev  ## style, format and spelling
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/codespell
+
+fmt: $(VENV)/installed-dev  ## rewrite the code in the project's format
+	$(bin)/ruff check --fix
+	$(bin)/ruff format
+
+types: $(VENV)/installed-dev  ## mypy, strict
+	$(bin)/mypy
+
+imports: $(VENV)/installed-dev  ## the contracts between layers
+	$(bin)/lint-imports --no-logo
+
+doctest: $(VENV)/installed-dev  ## the examples in docstrings and in the guide
+	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(bin)/python -m pytest --doctest-modules skvim docs/*.rst
+
+docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
+	rm -rf docs/_build docs/generated
+	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
+
+bench: $(VENV)/installed-plot  ## the measurements behind the defaults
+	$(bin)/python benchmarks/defaults.py
+
+check: lint types imports doctest docs demo test  ## all of the above that can fail
+
+clean:  ## remove what was built; the environment stays
+	rm -rf build dist *.egg-info demo docs/_build docs/generated
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find skvim tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second call start at once.
+$(VENV)/created:
+	@command -v $(PYTHON) > /dev/null \
+		|| { echo "$(PYTHON) was not found; name a Python: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "skvim needs Python 3.11 or newer; $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments: its modules venv and ensurepip" \
+			"are missing (on Debian: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/created pyproject.toml constraints.txt
+	@echo "Installing skvim[$*] into $(VENV) (minutes the first time)"
+	$(bin)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
