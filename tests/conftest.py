@@ -1,0 +1,20 @@
+"""What all tests share."""
+
+import os
+import sys
+
+import pytest
+import torch
+
+# Read when matplotlib is first imported, here or in a process that a test starts.
+os.environ["MPLBACKEND"] = "Agg"
+# As many workers as cores run side by side, each with one thread.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Leave no figure open: pyplot warns of more than twenty."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
