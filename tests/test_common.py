@@ -101,7 +101,7 @@ def assert_same(first: list[np.ndarray], second: list[np.ndarray]) -> None:
 
 
 def global_states():
-    numpy_state = np.random.get_state(legacy=False)["state"]
+    numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
     return numpy_state["key"].tobytes(), numpy_state["pos"], torch.get_rng_state().numpy().tobytes()
 
 
@@ -309,7 +309,7 @@ def test_other_columns_are_refused_after_fit(cls):
 def test_another_number_of_columns_is_refused_after_fit(cls):
     estimator = fit(small(cls))
     use = estimator.transform if cls in TRANSFORMERS else estimator.predict
-    with pytest.raises(ValueError, match="3 features, but .* expecting 4"):
+    with pytest.raises(ValueError, match=r"3 features, but .* expecting 4"):
         use(X[:, :3])
 
 
@@ -388,5 +388,5 @@ def test_methods_of_an_unfitted_estimator_say_so(cls):
 
 @by_autoencoder
 def test_codes_of_another_width_are_refused(cls):
-    with pytest.raises(ValueError, match="Z has 3 columns, but .* fitted with n_components=2"):
+    with pytest.raises(ValueError, match=r"Z has 3 columns, but .* fitted with n_components=2"):
         fit(small(cls)).inverse_transform(np.zeros((2, 3)))

@@ -23,6 +23,7 @@ from skvim.objectives import (
 
 __all__ = ["OPTIMIZERS", "ModelSettings", "TrainingSettings", "build_net", "resolve_device"]
 
+#: Optimizers by name.
 OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     "adam": optim.Adam,
     "adamw": optim.AdamW,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 __all__ = ["ACTIVATIONS", "MLP"]
 
+#: Activations by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,

@@ -35,7 +35,7 @@ class BaseNoise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     ----------
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features; defined only if ``X`` has string column names.
     """
 

@@ -130,7 +130,7 @@ def test_scoring_callbacks_of_skorch_work():
     assert model.history_[:, "rows"] == [50, 50, 50]
 
 
-class Interrupt(Exception):
+class CrashError(Exception):
     """What stands for a crash in the middle of training."""
 
 
@@ -146,8 +146,8 @@ class Fail(Callback):
 def test_a_crash_in_training_leaves_the_fitted_model():
     model = VAETransformer(2, **SMALL).fit(rows())
     before = model.transform(rows())
-    with pytest.raises(Interrupt):
-        model.set_params(callbacks=[Fail(Interrupt)]).fit(rows(30, 4))
+    with pytest.raises(CrashError):
+        model.set_params(callbacks=[Fail(CrashError)]).fit(rows(30, 4))
     assert model.n_features_in_ == 5
     np.testing.assert_array_equal(model.transform(rows()), before)
 

@@ -56,9 +56,11 @@ def test_standard_logistic_has_two_nats_more_than_a_normal():
     assert Logistic.unit_variance().entropy == pytest.approx(1.40458, abs=1e-5)
 
 
-@pytest.mark.parametrize("prior", [Normal(0.0), Normal(-1.0), Logistic(math.inf), Logistic(math.nan)])
+@pytest.mark.parametrize(
+    "prior", [Normal(0.0), Normal(-1.0), Logistic(math.inf), Logistic(math.nan)]
+)
 def test_prior_refuses_a_bad_scale(prior):
-    with pytest.raises(ValueError, match="scale of the prior .* must be a positive finite number"):
+    with pytest.raises(ValueError, match=r"scale of the prior .* must be a positive finite number"):
         make_prior(prior)
 
 
