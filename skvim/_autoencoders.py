@@ -205,7 +205,7 @@ class VIMAETransformer(BaseGenerativeAutoencoder):
     """
 
     lam: float = parameter(
-        default=100.0,
+        default=10.0,
         kind="float in [0, inf)",
         allowed=[real(0)],
         doc="Weight λ of the divergence between aggregated posterior and prior.",
