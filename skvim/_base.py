@@ -218,6 +218,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.n_iter_ = len(self.loss_curve_)
         self._dtype = X.dtype
         self._n_features_out = self.n_components
+        # Widest layer: values that one row needs at once when the model is used.
+        self._width = max(X.shape[1], self.n_components, *model.hidden_layer_sizes)
         if model.prior is not None:
             self.prior_ = model.prior
 
@@ -323,12 +325,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
 
-    @property
-    def _width(self) -> int:
-        """Widest layer: values that one row needs at once."""
-        width: int = max(self.n_features_in_, self._n_features_out, *self.hidden_layer_sizes)
-        return width
-
     def __sklearn_tags__(self) -> Any:
         """Keep float32 (scikit-learn's hook)."""
         tags = super().__sklearn_tags__()
@@ -361,7 +357,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         allowed=[StrOptions({"mean", "sample"})],
         doc="""
         What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) a row, the same at
-        every call with the same number of rows.
+        every call with the same number of rows. It may be changed without fitting again.
         """,
     )
 
@@ -373,6 +369,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
     def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         if self.output == "mean":
             return mean
+        if self.output != "sample":
+            raise ValueError(f"output must be 'mean' or 'sample'. Got {self.output!r} instead.")
         noise = _normal(child_seed(self.net_.seed, "transform"), mean.shape, mean.dtype)
         codes: NDArray[Any] = mean + std * noise
         return codes

@@ -193,6 +193,27 @@ def test_moments_and_draws_of_the_posterior(posterior):
         assert stats.kstest(standardised.ravel(), stats.norm.cdf).pvalue > 0.01
 
 
+def test_output_may_change_after_fit_but_not_to_nonsense():
+    model = VAETransformer(2, **SMALL).fit(X)
+    assert not np.array_equal(model.transform(X), model.set_params(output="sample").transform(X))
+    with pytest.raises(ValueError, match="output must be 'mean' or 'sample'. Got 'median'"):
+        model.set_params(output="median").transform(X)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize(
+    "rows",
+    [np.ones((30, 3)), X[:2], X[:, :1], np.vstack([X, 1e6 * X[:1]]), np.zeros((5, 2))],
+    ids=["constant", "two rows", "one feature", "an outlier", "zeros"],
+)
+def test_degenerate_data_give_finite_results(cls, rows):
+    model = cls(4, **SMALL).fit(rows)
+    assert np.isfinite(model.loss_curve_).all()
+    assert np.isfinite(model.transform(rows)).all()
+    assert np.isfinite(model.reconstruct(rows)).all()
+    assert np.isfinite(model.score(rows))
+
+
 def test_reconstruct_decodes_the_posterior_mean():
     model = VAETransformer(2, output="sample", **SMALL).fit(X)
     mean, _ = model.posterior_moments(X)
