@@ -35,7 +35,7 @@ types: $(VENV)/installed-dev  ## mypy, strict
 	$(bin)/mypy
 
 imports: $(VENV)/installed-dev  ## the contracts between layers
-	$(bin)/lint-imports --no-logo
+	$(bin)/lint-imports --no-logo --no-cache
 
 doctest: $(VENV)/installed-dev  ## the examples in docstrings and in the guide
 	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(bin)/python -m pytest --doctest-modules skvim docs/*.rst

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skvim._base import BaseAutoencoder, BaseGenerativeAutoencoder
+from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
+from skvim._generative import BaseGenerativeAutoencoder
 from skvim._validation import StrOptions, check_is_fitted, check_rows, real
 from skvim.engine import map_rows
 from skvim.objectives import (

@@ -97,6 +97,6 @@ def transposed_jacobian(model: Autoencoder, z: Tensor) -> Tensor:
     The pull-back u ↦ Jᵀu is linear in u, so differentiating it gives Jᵀ in as many reverse passes
     as there are latent dimensions. Forward mode would do too, but torch's is not safe in threads.
     """
-    output, pull_back = vjp(model.decode, z)
+    output, pull_back = vjp(model.decode, z)  # type: ignore[misc]  # two, without has_aux
     jacobian: Tensor = jacrev(lambda u: pull_back(u)[0])(torch.zeros_like(output))
     return jacobian
