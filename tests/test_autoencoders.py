@@ -296,9 +296,10 @@ def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
     ("rows", "n_components"), [(DIGITS, 16), (WINE, 8)], ids=["digits", "wine"]
 )
 @pytest.mark.parametrize("cls", [VAETransformer, BetaVAETransformer])
-def test_defaults_leave_active_units(cls, rows, n_components):
-    codes = cls(n_components, random_state=0).fit_transform(rows)
-    assert active_units(codes) >= 2
+def test_defaults_leave_active_units_and_information(cls, rows, n_components):
+    model = cls(n_components, random_state=0).fit(rows)
+    assert active_units(model.transform(rows)) >= 2
+    assert model.history_[-1]["train_kl"] > 0.5
 
 
 def test_grid_search_over_the_weight_in_a_pipeline():
