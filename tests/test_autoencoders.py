@@ -196,7 +196,7 @@ def test_moments_and_draws_of_the_posterior(posterior):
 def test_output_may_change_after_fit_but_not_to_nonsense():
     model = VAETransformer(2, **SMALL).fit(X)
     assert not np.array_equal(model.transform(X), model.set_params(output="sample").transform(X))
-    with pytest.raises(ValueError, match="output must be 'mean' or 'sample'. Got 'median'"):
+    with pytest.raises(ValueError, match=r"output must be 'mean' or 'sample'\. Got 'median'"):
         model.set_params(output="median").transform(X)
 
 
