@@ -191,7 +191,7 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
     images: dict[str, Any] = {"image_shape": IMAGE_SHAPE, "value_range": (0, 1)}
 
     def reconstructions(model: Any, ax: Any) -> None:
-        ReconstructionDisplay.from_estimator(model, task.X_test[:12], n_images=12, ax=ax, **images)
+        ReconstructionDisplay.from_estimator(model, task.X_test, n_images=10, ax=ax, **images)
 
     def samples(model: Any, ax: Any) -> None:
         SamplesDisplay.from_estimator(model, n_samples=64, random_state=0, ax=ax, **images)
@@ -199,9 +199,12 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
     def codes(model: Any, ax: Any) -> None:
         LatentDisplay.from_estimator(model, task.X_test, task.y_test, ax=ax)
 
-    grid(models, reconstructions, (3, 2), (11, 4.2), out / "reconstructions.png")
-    grid(generative, samples, (2, 3), (11, 7.5), out / "samples.png")
-    grid(models, codes, (2, 3), (13, 8), out / "latent_space.png")
+    title = "Test digits: originals in odd rows, reconstructions in even rows"
+    grid(models, reconstructions, (3, 2), (11, 4.6), title, out / "reconstructions.png")
+    title = "Samples: z drawn from the prior and decoded"
+    grid(generative, samples, (2, 3), (11, 7.8), title, out / "samples.png")
+    title = "Codes of the test digits"
+    grid(models, codes, (2, 3), (13, 8.3), title, out / "latent_space.png")
     curves: dict[str, list[pd.DataFrame]] = {}
     for result in results:
         curves.setdefault(result["name"], []).append(result["curve"])
@@ -212,10 +215,16 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
 
 
 def grid(
-    models: dict[str, Any], draw_one: Any, shape: tuple[int, int], size: Any, path: Path
+    models: dict[str, Any],
+    draw_one: Any,
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    title: str,
+    path: Path,
 ) -> None:
     """Draw one panel a model and write the figure."""
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    figure.suptitle(title)
     for ax in axes.flat[len(models) :]:
         ax.set_axis_off()
     for ax, (name, model) in zip(axes.flat, models.items(), strict=False):

@@ -66,8 +66,8 @@ class AutoencoderNet(NeuralNet):
         """
         self.casts_.clear()
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
-        self.notify("on_train_begin", X=x, y=None)
         with suppress(_StopRequestedError):
+            self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
         self.notify("on_train_end", X=x, y=None)
         self._set_training(False)
