@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt types imports doctest docs bench check clean
+.PHONY: help demo test oldest lint fmt types imports doctest docs bench check clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into dem
 
 test: $(VENV)/installed-dev  ## all tests, on every core
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+
+oldest: $(VENV)-oldest/installed  ## the quick tests with the oldest supported versions
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
 
 lint: $(VENV)/installed-dev  ## style, format and spelling
 	$(bin)/ruff check
@@ -47,7 +50,7 @@ docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 bench: $(VENV)/installed-plot  ## the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py
 
-check: lint types imports doctest docs demo test  ## all of the above that can fail
+check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 
 clean:  ## remove what was built; the environment stays
 	rm -rf build dist *.egg-info demo docs/_build docs/generated
@@ -70,4 +73,11 @@ $(VENV)/created:
 $(VENV)/installed-%: $(VENV)/created pyproject.toml constraints.txt
 	@echo "Installing skvim[$*] into $(VENV) (minutes the first time)"
 	$(bin)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(VENV)-oldest/installed: $(VENV)/created pyproject.toml constraints-oldest.txt
+	$(bin)/python -m venv $(VENV)-oldest
+	@echo "Installing the oldest supported versions into $(VENV)-oldest (minutes the first time)"
+	$(VENV)-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
+		--editable '.[test]'
 	@touch $@
