@@ -54,7 +54,7 @@ N_CHECKS = {
     "VIMAETransformer": 46,
     "GaussianNoise": 42,
     "MaskingNoise": 42,
-    "TransductiveSVC": 0,
+    "TransductiveSVC": 53,
 }
 
 by_estimator = pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)

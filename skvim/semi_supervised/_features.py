@@ -1,0 +1,148 @@
+"""Feature maps whose inner products are, or approximate, a kernel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import numpy as np
+from numpy.linalg import eigh
+from numpy.typing import NDArray
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
+from sklearn.utils import gen_batches
+
+__all__ = ["FeatureMap", "Kernel", "KernelMap", "LinearMap", "choose_landmarks", "make_kernel"]
+
+Matrix = NDArray[np.float64]
+Kernel = Callable[[Matrix, Matrix], Matrix]
+
+_BATCH = 2**24  # entries of a kernel matrix held at once: 128 MiB
+_NEGLIGIBLE = 1e-10  # relative size under which an eigenvalue of a kernel matrix is rounding
+
+
+def make_kernel(
+    kernel: str | Callable[[Matrix, Matrix], Any], *, gamma: float, degree: float, coef0: float
+) -> Kernel:
+    """Return the kernel function k(X, Z) of shape (n_rows_of_X, n_rows_of_Z).
+
+    Parameters
+    ----------
+    kernel : {"rbf", "poly"} or callable
+        exp(-gamma ‖x - z‖²), (gamma ⟨x, z⟩ + coef0)^degree, or a function of two sets of rows.
+    gamma, degree, coef0 : float
+        Settings of the kernels that have them.
+
+    Returns
+    -------
+    callable
+        It can be pickled if ``kernel`` can.
+    """
+    if not isinstance(kernel, str):
+        return partial(_checked, kernel)
+    if kernel == "poly":
+        return partial(polynomial_kernel, gamma=gamma, degree=degree, coef0=coef0)
+    return partial(_rbf, gamma=gamma)
+
+
+def _rbf(X: Matrix, Z: Matrix, *, gamma: float) -> Matrix:
+    """Return the RBF kernel, accurate wherever the data lie.
+
+    Squared distances are computed as differences of squared norms, which cancel to nothing far
+    from the origin; the kernel itself does not depend on where the origin is.
+    """
+    origin = Z.mean(axis=0)
+    return np.asarray(rbf_kernel(X - origin, Z - origin, gamma=gamma))
+
+
+def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) -> Matrix:
+    """Return what the user's kernel gives, if it is a finite matrix of the right shape."""
+    values = np.asarray(function(X, Z), dtype=np.float64)
+    if values.shape != (len(X), len(Z)) or not np.isfinite(values).all():
+        raise ValueError(
+            "The callable given as the 'kernel' parameter must return a finite matrix of shape "
+            f"(n_rows_of_X, n_rows_of_Z) = ({len(X)}, {len(Z)}). Got shape {values.shape}"
+            f"{'' if np.isfinite(values).all() else ' with infinite or missing values'}."
+        )
+    return values
+
+
+@final
+class LinearMap:
+    """φ(x) = x."""
+
+    def transform(self, X: Matrix) -> Matrix:
+        """Return X."""
+        return X
+
+    def fold(self, weights: Matrix) -> Matrix:
+        """Return the matrix with which :meth:`apply` gives φ(X) · weights."""
+        return weights
+
+    def apply(self, X: Matrix, folded: Matrix) -> Matrix:
+        """Return φ(X) · weights from the folded weights."""
+        return X @ folded
+
+
+@final
+@dataclass(frozen=True)
+class KernelMap:
+    """φ(x) = k(x, landmarks) · projection."""
+
+    kernel: Kernel
+    landmarks: Matrix
+    projection: Matrix
+
+    @classmethod
+    def fit(cls, kernel: Kernel, landmarks: Matrix) -> "KernelMap":
+        """Return the Nyström map: exact on the span of the landmarks, its projection elsewhere.
+
+        The projection is the inverse square root of the landmarks' own kernel matrix, without
+        the directions in which that matrix is zero up to rounding.
+        """
+        sizes, directions = eigh(kernel(landmarks, landmarks))
+        kept = sizes > max(sizes[-1], 0.0) * _NEGLIGIBLE
+        return cls(kernel, landmarks, directions[:, kept] / np.sqrt(sizes[kept]))
+
+    def transform(self, X: Matrix) -> Matrix:
+        """Return φ(X) of shape (n_samples, n_directions)."""
+        return self.apply(X, self.projection)
+
+    def fold(self, weights: Matrix) -> Matrix:
+        """Return the matrix with which :meth:`apply` gives φ(X) · weights, without forming φ."""
+        return self.projection @ weights
+
+    def apply(self, X: Matrix, folded: Matrix) -> Matrix:
+        """Return k(X, landmarks) · folded, holding the kernel values of few rows at a time."""
+        values = np.empty((len(X), folded.shape[1]))
+        for rows in gen_batches(len(X), max(1, _BATCH // len(self.landmarks))):
+            values[rows] = self.kernel(X[rows], self.landmarks) @ folded
+        return values
+
+
+FeatureMap = LinearMap | KernelMap
+
+
+def choose_landmarks(
+    labeled: NDArray[np.bool_], n_landmarks: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Draw the rows that serve as landmarks: labelled ones first, since they steer the fit most.
+
+    Parameters
+    ----------
+    labeled : ndarray of bool of shape (n_samples,)
+        Which rows have a label.
+    n_landmarks : int
+        How many to draw; all rows if there are no more.
+    generator : numpy.random.Generator
+        Source of the draw.
+
+    Returns
+    -------
+    ndarray of int of shape (min(n_landmarks, n_samples),)
+        Sorted row numbers.
+    """
+    if n_landmarks >= len(labeled):
+        return np.arange(len(labeled))
+    shuffled = generator.permutation(len(labeled))
+    labeled_first = shuffled[np.argsort(~labeled[shuffled], kind="stable")]
+    return np.sort(labeled_first[:n_landmarks])
