@@ -84,6 +84,7 @@ class AETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
+        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
 
         def log_likelihood(model: Autoencoder, x: Tensor) -> list[Tensor]:
             return [model.likelihood(x, model.decode(model.encode(x).loc))]

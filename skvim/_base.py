@@ -27,6 +27,7 @@ from skvim.engine import (
     ModelSettings,
     TrainingSettings,
     build_net,
+    data_statistics,
     map_rows,
     resolve_device,
     to_tensor,
@@ -53,7 +54,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     net_ : skorch.NeuralNet
         The trained net; its module is the model, its history the record of training.
     history_ : skorch.history.History
-        ``net_.history``: per epoch the mean loss, each of its terms (nats per row) and the time.
+        ``net_.history``: per epoch the mean loss and its distortion (nats per row), each divergence
+        as it is (the KL in nats per row, the MMD without a unit), and the time in seconds.
     loss_curve_ : list of float
         Mean training loss of every epoch, in nats per row.
     n_iter_ : int
@@ -122,7 +124,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         default=None,
         kind="list of skorch callbacks or None",
         allowed=[list, None],
-        doc="Callbacks that skorch's loop notifies, for example to stop early or keep checkpoints.",
+        doc="""
+        Callbacks that skorch's loop notifies, for example to stop early or keep checkpoints. They
+        are used as given, so that what they recorded can be read; fits that share one also share
+        its memory.
+        """,
     )
     net_params: dict[str, Any] | None = parameter(
         default=None,
@@ -205,13 +211,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         device = resolve_device(self.device)
         model = self._model_settings(X.shape[1])
         net = build_net(model, self._training_settings(device))
-        x = to_tensor(X, device=device, dtype=torch.float32)
-        net.prepare(x)
-        net.train(x)
+        net.prepare(data_statistics(to_tensor(X, device=torch.device("cpu")), device), device)
+        net.train(to_tensor(X, device=device, dtype=torch.float32))
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
-        self.loss_curve_ = list(net.history[:, "train_loss"])
+        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.n_iter_ = len(self.loss_curve_)
         self._dtype = X.dtype
         self._n_features_out = self.n_components
@@ -288,21 +293,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return mean, std
 
     @final
-    def inverse_transform(self, Z: Any) -> NDArray[Any]:
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Decode codes.
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components)
-            Codes.
+        X : array-like of shape (n_samples, n_components)
+            Codes, as ``transform`` returns them.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X_hat : ndarray of shape (n_samples, n_features)
             E[x|z], in the units of the training data.
         """
         check_is_fitted(self)
-        codes = check_codes(self, Z, self._n_features_out)
+        codes = check_codes(self, X, self._n_features_out)
         (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
         return decoded
 

@@ -107,18 +107,24 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
             log p(x) in nats, summed over features: log mean_j p(x|z_j) p(z_j)/r(z_j|x), computed
             in float64.
 
+        Raises
+        ------
+        ValueError
+            When n_draws is not a positive integer or X leaves the likelihood's support.
+
         Notes
         -----
-        The proposal r is gaussian: the Laplace approximation of p(z|x), found by one Gauss–Newton
-        step from the posterior mean. It takes nothing else from the encoder, so models with and
-        without a stochastic encoder, and for any λ or β, are compared on equal terms. All rows
-        share one set of draws seeded from ``random_state``: the result for a row does not depend
-        on the others.
+        The proposal r is gaussian: the Laplace approximation of p(z|x), found by damped
+        Gauss–Newton steps from the posterior mean. It takes nothing else from the encoder, so
+        models with and without a stochastic encoder, and for any λ or β, are compared on equal
+        terms. All rows share one set of draws seeded from ``random_state``: the result for a row
+        does not depend on the others.
         """
         check_is_fitted(self)
         if not isinstance(n_draws, (int, np.integer)) or n_draws < 1:
             raise ValueError(f"n_draws must be an int in [1, inf). Got {n_draws!r} instead.")
         rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
+        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
         shape = (int(n_draws), self._n_features_out)
         noise = _normal(child_seed(self.net_.seed, "score"), shape, np.dtype(np.float64))
 

@@ -75,14 +75,14 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
     return checked
 
 
-def check_codes(estimator: BaseEstimator, Z: Any, n_components: int) -> NDArray[Any]:
+def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    codes: NDArray[Any] = check_array(Z, dtype=FLOATS, input_name="Z", estimator=name)
+    codes: NDArray[Any] = check_array(X, dtype=FLOATS, input_name="X", estimator=name)
     if codes.shape[1] != n_components:
         raise ValueError(
-            f"Z has {codes.shape[1]} columns, but {name} was fitted with "
-            f"n_components={n_components}. Pass codes as transform returns them."
+            f"X has {codes.shape[1]} columns, but inverse_transform of {name} takes codes and it "
+            f"was fitted with n_components={n_components}. Pass codes as transform returns them."
         )
     return codes
 

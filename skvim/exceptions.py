@@ -1,5 +1,7 @@
 """Errors and warnings raised by skvim, one base each."""
 
+from typing import final
+
 __all__ = ["MissingExtraError", "SkvimError", "SkvimWarning", "TrainingDivergedError"]
 
 
@@ -11,6 +13,7 @@ class SkvimWarning(UserWarning):
     """Base of every warning that skvim defines."""
 
 
+@final
 class TrainingDivergedError(SkvimError, ArithmeticError):
     """The training loss became infinite or not a number.
 
@@ -19,6 +22,7 @@ class TrainingDivergedError(SkvimError, ArithmeticError):
     """
 
 
+@final
 class MissingExtraError(SkvimError, ImportError):
     """A feature was used whose optional dependency is not installed.
 

@@ -254,6 +254,27 @@ def test_input_is_not_modified_and_may_be_read_only(cls):
     np.testing.assert_array_equal(data, X)
 
 
+LAYOUTS = {
+    "backwards": lambda data: data[::-1][::-1],
+    "columns backwards": lambda data: data[:, ::-1][:, ::-1],
+    "by columns": np.asfortranarray,
+    "strided": lambda data: np.repeat(data, 2, axis=0)[::2],
+    "big-endian": lambda data: data.astype(">f8"),
+    "list": lambda data: data.tolist(),
+    "frame": pd.DataFrame,
+}
+
+
+@by_estimator
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_in_memory_does_not_matter(cls, layout):
+    data = LAYOUTS[layout](X)
+    expected = results(fit(small(cls)))
+    found = results(fit(small(cls), data), data)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
 BAD_ROWS = {
     "nan": (np.where(X[0, 0] == X, np.nan, X), "NaN"),
     "infinity": (np.where(X[0, 0] == X, np.inf, X), "infinity"),
@@ -388,5 +409,5 @@ def test_methods_of_an_unfitted_estimator_say_so(cls):
 
 @by_autoencoder
 def test_codes_of_another_width_are_refused(cls):
-    with pytest.raises(ValueError, match=r"Z has 3 columns, but .* fitted with n_components=2"):
+    with pytest.raises(ValueError, match=r"X has 3 columns, but .* fitted with n_components=2"):
         fit(small(cls)).inverse_transform(np.zeros((2, 3)))

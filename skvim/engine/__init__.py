@@ -8,7 +8,7 @@ from skvim.engine._build import (
     resolve_device,
 )
 from skvim.engine._inference import map_rows, to_tensor
-from skvim.engine._net import AutoencoderNet
+from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._streams import child_seed
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "TrainingSettings",
     "build_net",
     "child_seed",
+    "data_statistics",
     "map_rows",
     "resolve_device",
     "to_tensor",

@@ -1,7 +1,7 @@
 """Batches cut from one tensor, without a DataLoader's cost per row."""
 
 from collections.abc import Iterator
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -30,11 +30,25 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
         return self.x[index], self.x[index]
 
 
-def rows_of(dataset: "Rows | Subset[tuple[Tensor, Tensor]]") -> Tensor:
-    """Return the tensor behind the rows, or behind the part of them that a split kept."""
+def rows_of(dataset: Any, device: torch.device) -> Tensor:
+    """Return the rows behind a data set as one float32 tensor.
+
+    Parameters
+    ----------
+    dataset : Rows, Subset or skorch.dataset.Dataset
+        Rows, the part of them that a split kept, or validation rows that the user brought.
+    device : torch.device
+        Where the rows will be used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        Without a copy where none is needed.
+    """
     if isinstance(dataset, Subset):
-        return rows_of(dataset.dataset)[torch.as_tensor(dataset.indices)]  # type: ignore[arg-type]
-    return dataset.x
+        return rows_of(dataset.dataset, device)[torch.as_tensor(dataset.indices, device=device)]
+    rows = dataset.x if isinstance(dataset, Rows) else dataset.X
+    return torch.as_tensor(rows, dtype=torch.float32, device=device)
 
 
 @final
@@ -47,14 +61,18 @@ class TensorBatches:
         Rows.
     batch_size : int
         Rows in a batch.
+    min_rows : int
+        Rows that every batch needs.
     generator : torch.Generator or None
         Shuffles, on the device of ``x``; None keeps the order.
     """
 
-    def __init__(self, x: Tensor, batch_size: int, generator: torch.Generator | None) -> None:
+    def __init__(
+        self, x: Tensor, batch_size: int, min_rows: int, generator: torch.Generator | None
+    ) -> None:
         self.x = x
         self.generator = generator
-        self.bounds = batch_bounds(len(x), batch_size)
+        self.bounds = batch_bounds(len(x), batch_size, min_rows)
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -68,12 +86,18 @@ class TensorBatches:
             yield rows, rows
 
 
-def batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
+def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> list[tuple[int, int]]:
     """Return start and stop of every batch.
 
-    A remainder of one row joins the batch before it: no spread across rows exists for one row.
+    A remainder of one row, or of fewer than ``min_rows``, joins the batch before it: no spread
+    across rows exists for one row.
     """
+    if n_rows < min_rows:
+        raise ValueError(
+            f"The divergence in use needs {min_rows} rows at a time. Got {n_rows} rows to train "
+            "or validate on; give more, or change how net_params splits them."
+        )
     starts = list(range(0, n_rows, batch_size))
-    if len(starts) > 1 and batch_size > 1 and n_rows - starts[-1] == 1:
+    if len(starts) > 1 and n_rows - starts[-1] < max(min_rows, min(2, batch_size)):
         starts.pop()
     return list(zip(starts, [*starts[1:], n_rows], strict=True))

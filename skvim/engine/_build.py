@@ -76,6 +76,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         estimator decides.
     """
     objective = partial(build_objective, model.prior, tuple(model.terms))
+    _check_names(objective().names)
     needed = objective().min_rows
     if training.batch_size < needed:
         raise ValueError(
@@ -107,6 +108,15 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
     )
 
 
+def _check_names(names: Sequence[str]) -> None:
+    """Raise unless the terms of an objective can be told apart in the history."""
+    if len(set(names)) < len(names) or "batch_size" in names:
+        raise ValueError(
+            f"Every divergence needs a name of its own in the history. Got {list(names[2:])} "
+            "beside 'loss' and 'distortion'."
+        )
+
+
 def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     """Return a freshly initialised model; the user's likelihood is copied."""
     generator = torch.Generator().manual_seed(child_seed(seed, "initialisation"))
@@ -134,7 +144,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        torch.zeros(1, device=resolved).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             "device must be 'auto', 'cpu' or a device that torch can use here, such as 'cuda'. "
@@ -146,6 +156,11 @@ def resolve_device(device: str) -> torch.device:
 def _optimizer(training: TrainingSettings) -> dict[str, Any]:
     """Return skorch's arguments for the optimizer, in its fused form where torch has one."""
     if not isinstance(training.optimizer, str):
+        if not issubclass(training.optimizer, optim.Optimizer):
+            raise ValueError(
+                f"optimizer must be one of {sorted(OPTIMIZERS)} or a subclass of "
+                f"torch.optim.Optimizer. Got {training.optimizer!r} instead."
+            )
         return {"optimizer": training.optimizer}
     fused = training.device.type in {"cpu", "cuda"}
     return {"optimizer": OPTIMIZERS[training.optimizer], "optimizer__fused": fused}

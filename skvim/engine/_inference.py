@@ -60,8 +60,11 @@ def map_rows(
 def to_tensor(X: NDArray[Any], *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Return an array as a tensor, copied only where it has to be.
 
-    torch warns of arrays that must not be written to, such as joblib's memory maps.
+    torch warns of arrays that must not be written to, such as joblib's memory maps, and takes none
+    that runs backwards.
     """
+    if min(X.strides, default=0) < 0:
+        X = np.ascontiguousarray(X)
     if X.flags.writeable:
         return torch.as_tensor(X, dtype=dtype, device=device)
     return torch.tensor(X, dtype=dtype, device=device)

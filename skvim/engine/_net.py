@@ -9,6 +9,7 @@ from typing import Any, cast, final
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
+from skorch.utils import is_dataset
 from torch import Tensor
 
 from skvim.engine._batches import Rows, TensorBatches, rows_of
@@ -16,8 +17,15 @@ from skvim.engine._streams import Streams, child_seed
 from skvim.exceptions import TrainingDivergedError
 from skvim.objectives import Autoencoder, DataStatistics, Objective, Outputs
 
-__all__ = ["AutoencoderNet"]
+__all__ = ["AutoencoderNet", "data_statistics"]
 
+# Rows, and values of a chunk of rows, in the pass after training.
+_SETTLING_ROWS = 4096
+_CHUNK_VALUES = 2**22
+# Squares, and products of a few of them, stay within float32.
+_SMALLEST, _LARGEST = 1e-15, 1e15
+# A hundred steps of float32.
+_RESOLUTION = 1e-5
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -48,15 +56,17 @@ class AutoencoderNet(NeuralNet):
     def __init__(self, module: Any, *, criterion: Any, seed: int = 0, **options: Any) -> None:
         super().__init__(module, criterion=criterion, **options)
         self.seed = seed
+        self.in_epoch_ = False
 
     # What the estimator calls.
 
-    def prepare(self, x: Tensor) -> None:
-        """Build the model, start it from the statistics of rows ``x`` and seed the streams."""
+    def prepare(self, data: DataStatistics, device: torch.device) -> None:
+        """Build the model, start it from the statistics of the rows and seed the streams."""
         self.initialize()
-        self.autoencoder.prepare(data_statistics(x))
-        self.streams_ = Streams(self.seed, x.device)
-        self.casts_: dict[torch.dtype, Autoencoder] = {}
+        self.autoencoder.prepare(data)
+        self.streams_ = Streams(self.seed, device)
+        self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
+        self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
 
     def train(self, x: Tensor) -> None:
         """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
@@ -64,13 +74,15 @@ class AutoencoderNet(NeuralNet):
         An interruption from the keyboard is passed on; a callback that stops training in
         skorch's way, by raising ``KeyboardInterrupt`` itself, ends it in good order.
         """
-        self.casts_.clear()
-        self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
         with suppress(_StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
-        self.notify("on_train_end", X=x, y=None)
+        if len(self.history) and "train_loss" not in self.history[-1]:
+            del self.history[-1]  # the epoch that a callback broke off
+        with suppress(_StopRequestedError):
+            self.notify("on_train_end", X=x, y=None)
         self._set_training(False)
+        self._settle(x)
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -84,11 +96,20 @@ class AutoencoderNet(NeuralNet):
 
     def in_precision(self, dtype: torch.dtype) -> Autoencoder:
         """Return the model in evaluation mode with weights in ``dtype``."""
-        if dtype == self.autoencoder.mean.dtype:
-            return self.autoencoder
-        if dtype not in self.casts_:
-            self.casts_[dtype] = deepcopy(self.autoencoder).to(dtype)
-        return self.casts_[dtype]
+        model = self.autoencoder
+        if model.training:
+            model.eval()
+        if dtype == model.mean.dtype:
+            return model
+        # Weights change in place, when training goes on or a checkpoint is loaded.
+        state = [
+            (id(tensor), tensor._version) for tensor in model.state_dict(keep_vars=True).values()
+        ]
+        kept, cast_model = self.casts_.get(dtype, (None, model))
+        if kept != state:
+            cast_model = deepcopy(model).to(dtype)
+            self.casts_[dtype] = (state, cast_model)
+        return cast_model
 
     # skorch's hooks.
 
@@ -97,14 +118,26 @@ class AutoencoderNet(NeuralNet):
         printing = [("print_log", PrintLog())] if self.verbose else []
         return [("epoch_timer", EpochTimer()), *printing]
 
-    def get_dataset(self, X: Any, y: Any = None) -> Rows:
-        """Wrap the tensor of rows."""
-        return Rows(X)
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Wrap an array or tensor of rows; a data set stays as it is."""
+        if is_dataset(X):
+            return X
+        return Rows(torch.as_tensor(X, dtype=torch.float32, device=self.device))
 
     def get_iterator(self, dataset: Any, training: bool = False) -> TensorBatches:
         """Cut batches from the tensor; training ones in random order."""
         generator = self.streams_.shuffle if training else None
-        return TensorBatches(rows_of(dataset), self.batch_size, generator)
+        rows = rows_of(dataset, self.streams_.noise.device)
+        # Only what computes the objective needs its number of rows.
+        min_rows = self.objective.min_rows if self.in_epoch_ else 1
+        return TensorBatches(rows, self.batch_size, min_rows, generator)
+
+    def evaluation_step(self, batch: tuple[Tensor, Tensor], training: bool = False) -> Tensor:
+        """Reconstruct a batch: what ``predict`` and ``forward`` of the net give."""
+        self.check_is_fitted()
+        with torch.set_grad_enabled(training):
+            self._set_training(training)
+            return self.autoencoder.reconstruct(batch[0])
 
     def infer(self, x: Tensor, **fit_params: Any) -> Outputs:
         """Run the model with the stream of sampling noise."""
@@ -132,7 +165,8 @@ class AutoencoderNet(NeuralNet):
         self._set_training(training)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
         self.noise_ = self.streams_.noise if training else self._validation_noise()
-        total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
+        names = self.objective.names
+        total = torch.zeros(len(names), dtype=torch.float32, device=rows_device(iterator))
         n_rows = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -144,7 +178,13 @@ class AutoencoderNet(NeuralNet):
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", size)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self._record(prefix, (total / n_rows).tolist(), len(iterator))
+        means = (total / n_rows).tolist()
+        if not self.listened_:
+            # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
+            self.history.new_batch()
+            self.history.record_batch(f"{prefix}_loss", means[0])
+            self.history.record_batch(f"{prefix}_batch_size", n_rows)
+        self._record(prefix, means, len(iterator))
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, those of a batch only if one listens."""
@@ -160,7 +200,33 @@ class AutoencoderNet(NeuralNet):
         state: dict[str, Any] = super().__getstate__()
         return {**state, "casts_": {}, "noise_": None}
 
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **options: Any) -> Any:
+        """Run skorch's loop, in which iterators have to suit the objective."""
+        self.in_epoch_ = True
+        try:
+            return super().fit_loop(X, y, epochs, **options)
+        finally:
+            self.in_epoch_ = False
+
     # Parts of the above.
+
+    def _settle(self, x: Tensor) -> None:
+        """Give the likelihood rows' errors, for what it holds at an optimum.
+
+        A few thousand rows say the mean error to a per cent, in a fraction of an epoch's time.
+        """
+        model = self.autoencoder
+        if not model.likelihood.learns:
+            return
+        if len(x) > _SETTLING_ROWS:
+            order = torch.randperm(len(x), generator=self.streams_.shuffle, device=x.device)
+            x = x[order[:_SETTLING_ROWS]]
+        errors = []
+        with torch.no_grad():
+            for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
+                z = model.posterior.draw(model.encode(rows), self.streams_.noise)
+                errors.append(model.likelihood.error(rows, model.decode(z)))
+            model.likelihood.settle(torch.cat(errors), x.shape[1])
 
     def _step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         outputs = self.infer(batch[0], **fit_params)
@@ -187,19 +253,29 @@ class AutoencoderNet(NeuralNet):
             )
 
 
-def data_statistics(x: Tensor) -> DataStatistics:
-    """Measure rows of shape (n_samples, n_features) before training."""
-    variance, mean = torch.var_mean(x, dim=0, correction=0)
-    low, high = (value.item() for value in torch.aminmax(x))
-    scale = math.sqrt(variance.mean().item())
-    if not math.isfinite(scale):
+def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
+    """Measure rows of shape (n_samples, n_features), in their own precision, before training.
+
+    Raises
+    ------
+    ValueError
+        When float32, the precision of training, cannot hold the rows or tell them apart.
+    """
+    low, high = (float(value) for value in torch.aminmax(x))
+    # Squares of the values themselves may overflow, also in float64.
+    largest = max(abs(low), abs(high)) or 1.0
+    variance, mean = torch.var_mean(x / largest, dim=0, correction=0)
+    spread = math.sqrt(float(variance.mean()))
+    constant = bool((x == x[0]).all())
+    if not (constant or (_SMALLEST < spread * largest < _LARGEST and spread > _RESOLUTION)):
         raise ValueError(
-            "X must be small enough for training in float32. Got values from "
-            f"{low:g} to {high:g}, whose variance overflows; rescale X."
+            "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
+            f"{_RESOLUTION:g} of its largest value. Got values from {low:g} to {high:g} with "
+            f"standard deviation {spread * largest:g}. Rescale X, for example with StandardScaler."
         )
-    # Below float32's resolution of the mean, a spread is rounding.
-    negligible = 1e-6 * max(abs(low), abs(high))
-    return DataStatistics(mean, scale if scale > negligible else 1.0, low, high)
+    centre = (mean * largest).to(device=device, dtype=torch.float32)
+    scale = 1.0 if constant else spread * largest
+    return DataStatistics(centre, scale, low, high, len(x))
 
 
 def rows_device(batches: Iterable[Any]) -> torch.device:

@@ -71,7 +71,9 @@ class MLP(nn.Module):
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer drawn from ``generator``; torch's own would use the global one."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Linear, fan_in, fan_out, dtype=torch.float32
+    )
     bound = 1 / math.sqrt(fan_in)
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)

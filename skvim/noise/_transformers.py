@@ -111,6 +111,7 @@ class BaseNoise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             A new array; float32 for float32, else float64.
         """
         check_is_fitted(self)
+        check_parameters(self)
         return self._apply(check_rows(self, X, reset=False), "transform")
 
     def corrupt(self, x: Values, generator: Generator) -> Values:

@@ -1,7 +1,8 @@
 """Divergences: the terms that an objective adds to −log p(x|z)."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, final
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from skvim.objectives._kl import normal_kl, quadrature_kl
 from skvim.objectives._mmd import imq_kernel, rbf_kernel, unbiased_mmd
+from skvim.objectives._numbers import is_real
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Normal, Prior
 
@@ -18,11 +20,20 @@ _KERNELS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"imq": imq_kernel, "r
 
 
 class Divergence(nn.Module, ABC):
-    """A divergence from the prior, estimated on a batch; ``name`` is its key in the history."""
+    """A divergence from the prior, estimated on a batch.
+
+    ``name`` is its key in the history; unless a subclass gives one, it is that of the class.
+    """
 
     name: ClassVar[str]
     #: Rows that a batch needs for the estimate to exist.
     min_rows: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        """Name the class."""
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__.lower()
 
     @abstractmethod
     def check(self, posterior: Posterior) -> None:
@@ -135,16 +146,19 @@ class MMD(Divergence):
 
     def check(self, posterior: Posterior) -> None:
         """Raise ``ValueError`` for an unknown kernel or a width that is not positive."""
-        if self.kernel not in _KERNELS:
+        if not isinstance(self.kernel, str) or self.kernel not in _KERNELS:
             raise ValueError(f"The kernel of MMD must be 'imq' or 'rbf'. Got {self.kernel!r}.")
-        if not self.widths or any(not width > 0 for width in self.widths):
-            raise ValueError(f"The widths of MMD must be positive. Got {self.widths!r}.")
+        widths = list(self.widths) if isinstance(self.widths, Iterable) else []
+        if not widths or not all(is_real(w) and 0 < w < math.inf for w in widths):
+            raise ValueError(
+                f"The widths of MMD must be positive finite numbers. Got {self.widths!r}."
+            )
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the squared discrepancy to as many draws of the prior."""
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
         unit = 2 * z.shape[1] * prior.variance
-        widths = z.new_tensor(self.widths) * unit
+        widths = z.new_tensor([float(width) for width in self.widths]) * unit
         kernel = _KERNELS[self.kernel]
         return unbiased_mmd(z, draws, lambda distances: kernel(distances, widths))
 

@@ -9,13 +9,17 @@ from torch.func import grad, jacrev, vjp, vmap
 from skvim.objectives._model import Autoencoder
 from skvim.objectives._priors import Prior
 
+# Few suffice on clean rows; corrupted ones lie far from what the encoder was trained on.
+_N_STEPS = 4
+_DAMPING = (0.0, 1.0, 0.5, 0.25, 0.1)
+
 __all__ = ["importance_log_likelihood", "laplace_proposal"]
 
 
 def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gaussian approximation of p(z|x) around the posterior mean of the encoder.
+    """Return the gaussian approximation of p(z|x) at the mode near the encoder's posterior mean.
 
-    One Gauss–Newton step from e(x) gives the centre, and the same curvature the spread: in a
+    Damped Gauss–Newton steps from e(x) give the centre, the curvature there the spread. In a
     linear gaussian model this is the exact posterior, wherever the encoder points and however wide
     it claims to be.
 
@@ -31,14 +35,14 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
     Returns
     -------
     centre : Tensor of shape (n, n_components)
-        e(x) + Λ⁻¹ ∇ log p(x, z) at z = e(x).
+        Where log p(x, z) is largest among the points tried.
     factor : Tensor of shape (n, n_components, n_components)
-        Lower Cholesky factor of Λ = I/σ_p² + Jᵀ F J, J the decoder's Jacobian at e(x) and F the
-        likelihood's Fisher information.
+        Lower Cholesky factor of Λ = I/σ_p² + Jᵀ F J, J the decoder's Jacobian at the centre and F
+        the likelihood's Fisher information.
     """
 
     def log_joint(z: Tensor, row: Tensor) -> Tensor:
-        density: Tensor = model.likelihood(row, model.decode(z)) + prior.log_density(z).sum()
+        density: Tensor = model.likelihood(row, model.decode(z)) + prior.log_density(z).sum(-1)
         return density
 
     def curvature(z: Tensor) -> Tensor:
@@ -48,11 +52,18 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
         precision: Tensor = identity / prior.variance
         return precision + (jacobian * fisher) @ jacobian.T
 
-    start = model.encode(x).loc
-    gradient = vmap(grad(log_joint))(start, x)
-    factor = torch.linalg.cholesky(vmap(curvature)(start))
-    step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-    return start + step, factor
+    centre = model.encode(x).loc
+    factor = torch.linalg.cholesky(vmap(curvature)(centre))
+    for _ in range(_N_STEPS):
+        gradient = vmap(grad(log_joint))(centre, x)
+        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
+        damping = torch.tensor(_DAMPING, dtype=x.dtype, device=x.device)
+        tried = centre + damping.view(-1, 1, 1) * step  # (n_damping, n, k)
+        # The best of them, row by row; damping 0 keeps a row that no step improves.
+        best = log_joint(tried, x).argmax(0)
+        centre = tried[best, torch.arange(len(x), device=x.device)]
+        factor = torch.linalg.cholesky(vmap(curvature)(centre))
+    return centre, factor
 
 
 def importance_log_likelihood(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:

@@ -66,12 +66,13 @@ class Autoencoder(nn.Module):
         self.posterior = posterior
         self.likelihood = likelihood
         for name in ("mean", "output_offset"):
-            self.register_buffer(name, torch.zeros(()))
+            self.register_buffer(name, torch.zeros((), dtype=torch.float32))
         for name in ("scale", "output_scale"):
-            self.register_buffer(name, torch.ones(()))
+            self.register_buffer(name, torch.ones((), dtype=torch.float32))
 
     def prepare(self, data: DataStatistics) -> None:
         """Start from the training data's statistics; ``ValueError`` if they do not fit."""
+        self.likelihood.check_support(data.low, data.high)
         self.likelihood.prepare(data)
         offset, scale = self.likelihood.output_affine(data)
         self.mean = data.mean.clone()
@@ -86,6 +87,10 @@ class Autoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's parameters for codes of shape (n_samples, n_components)."""
         return torch.addcmul(self.output_offset, self.decoder(z), self.output_scale)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return E[x|z] at the posterior mean of every row."""
+        return self.likelihood.mean(self.decode(self.encode(x).loc))
 
     def forward(self, x: Tensor, generator: torch.Generator) -> Outputs:
         """Encode, draw and decode a batch of shape (n_samples, n_features)."""

@@ -1,5 +1,6 @@
 """Priors p(z): factorised densities on the latent space, with one scale for all dimensions."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from typing import final
 
 import torch
 from torch import Tensor
+
+from skvim.objectives._numbers import is_real
 
 __all__ = ["Logistic", "Normal", "Prior", "make_prior"]
 
@@ -165,7 +168,7 @@ class Logistic(Prior):
 
 
 def make_prior(prior: "str | Prior") -> Prior:
-    """Return the prior that a name stands for, or the given object itself.
+    """Return the prior that a name stands for, or a copy of the given object.
 
     Parameters
     ----------
@@ -178,14 +181,14 @@ def make_prior(prior: "str | Prior") -> Prior:
         Checked: its settings are in range.
     """
     known: dict[str, type[Normal] | type[Logistic]] = {"normal": Normal, "logistic": Logistic}
-    made = known[prior]() if isinstance(prior, str) else prior
+    made = known[prior]() if isinstance(prior, str) else copy.deepcopy(prior)
     made.check()
     return made
 
 
 def _check_scale(prior: Prior, scale: float) -> None:
     """Raise unless the scale is a positive finite number."""
-    if not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
+    if not is_real(scale) or not 0 < scale < math.inf:
         raise ValueError(
             f"The scale of the prior {type(prior).__name__} must be a positive finite number. "
             f"Got {scale!r} instead."

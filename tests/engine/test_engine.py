@@ -7,14 +7,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, PassthroughScoring
-from skorch.dataset import ValidSplit
+from sklearn.metrics import r2_score
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    PassthroughScoring,
+    TrainEndCheckpoint,
+)
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
 
 from skvim import AETransformer, VAETransformer, VIMAETransformer
-from skvim.engine import child_seed, resolve_device
+from skvim.engine import child_seed, data_statistics, resolve_device
 from skvim.engine._batches import TensorBatches, batch_bounds
 from skvim.engine._streams import Streams
 from skvim.exceptions import SkvimError, TrainingDivergedError
+from skvim.objectives import Divergence, Gaussian
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
 
@@ -25,7 +35,7 @@ def rows(n: int = 50, d: int = 5, seed: int = 0) -> np.ndarray:
 
 @given(st.integers(1, 400), st.integers(1, 130))
 def test_batches_cover_all_rows_and_none_has_one_row(n_rows, batch_size):
-    bounds = batch_bounds(n_rows, batch_size)
+    bounds = batch_bounds(n_rows, batch_size, 1)
     sizes = [stop - start for start, stop in bounds]
     assert [start for start, _ in bounds] == [0, *np.cumsum(sizes)[:-1]]
     assert sum(sizes) == n_rows
@@ -36,12 +46,12 @@ def test_batches_cover_all_rows_and_none_has_one_row(n_rows, batch_size):
 
 def test_batches_are_shuffled_anew_by_their_generator():
     x = torch.arange(40.0).reshape(20, 2)
-    batches = TensorBatches(x, 7, torch.Generator().manual_seed(0))
+    batches = TensorBatches(x, 7, 1, torch.Generator().manual_seed(0))
     passes = [torch.cat([batch for batch, _ in batches]) for _ in range(2)]
     assert not torch.equal(passes[0], passes[1])
     for shuffled in passes:
         assert torch.equal(shuffled[shuffled[:, 0].argsort()], x)
-    in_order = torch.cat([batch for batch, _ in TensorBatches(x, 7, None)])
+    in_order = torch.cat([batch for batch, _ in TensorBatches(x, 7, 1, None)])
     assert torch.equal(in_order, x)
 
 
@@ -174,9 +184,143 @@ def test_divergence_of_the_training_is_an_error_that_says_when():
     assert not hasattr(model, "net_")
 
 
-def test_values_beyond_float32_are_refused():
-    with pytest.raises(ValueError, match="small enough for training in float32"):
-        AETransformer(2, **SMALL).fit(1e200 * rows().astype(np.float64))
+@pytest.mark.parametrize(("scale", "shift"), [(1e200, 0), (1e-22, 0), (1, 1e7), (1e17, 0)])
+def test_rows_that_float32_cannot_resolve_are_refused(scale, shift):
+    with pytest.raises(ValueError, match="must have a spread that float32 resolves"):
+        AETransformer(2, **SMALL).fit(scale * rows().astype(np.float64) + shift)
+
+
+def test_statistics_are_those_of_the_rows():
+    x = 1e12 * rows().astype(np.float64) + 1e15
+    found = data_statistics(torch.tensor(x), torch.device("cpu"))
+    assert found.scale == pytest.approx(np.sqrt(x.var(axis=0).mean()), rel=1e-9)
+    np.testing.assert_allclose(found.mean.numpy(), x.mean(axis=0), rtol=1e-6)
+    assert (found.low, found.high, found.n_rows) == (x.min(), x.max(), 50)
+
+
+@pytest.mark.parametrize("monitor", ["train_loss_best", None])
+def test_checkpoints_of_skorch_work(tmp_path, monitor):
+    keep = Checkpoint(dirname=tmp_path, monitor=monitor, load_best=monitor is not None)
+    model = VAETransformer(2, callbacks=[keep, TrainEndCheckpoint(dirname=tmp_path)], **SMALL)
+    codes = model.fit(rows()).transform(rows())
+    assert (tmp_path / "params.pt").exists()
+    again = VAETransformer(2, **{**SMALL, "max_epochs": 1}).fit(rows(seed=1))
+    assert not np.allclose(again.transform(rows()), codes)
+    again.transform(rows().astype(np.float64))
+    again.net_.load_params(f_params=tmp_path / "params.pt")
+    np.testing.assert_allclose(again.transform(rows()), codes, atol=1e-5)
+    np.testing.assert_allclose(again.transform(rows().astype(np.float64)), codes, atol=1e-5)
+
+
+def test_best_loss_is_marked():
+    model = AETransformer(2, **{**SMALL, "max_epochs": 40, "lr": 0.3}).fit(rows())
+    best = np.minimum.accumulate(model.loss_curve_)
+    expected = np.r_[True, np.diff(best) < 0]
+    assert list(model.history_[:, "train_loss_best"]) == list(expected)
+    assert not expected.all()
+
+
+def test_validation_is_of_the_held_out_rows_in_evaluation_mode():
+    held_out = rows(20, seed=1)
+    split = predefined_split(Dataset(held_out))
+    frozen = Gaussian(variance=1.0)
+    fixed = AETransformer(2, likelihood=frozen, net_params={"train_split": split}, **SMALL)
+    fixed.fit(rows())
+    with torch.no_grad():
+        x = torch.tensor(held_out)
+        module = fixed.net_.autoencoder
+        expected = -module.likelihood(x, module.decode(module.encode(x).loc)).mean()
+    assert fixed.history_[-1]["valid_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert fixed.history_[-1]["valid_distortion"] == fixed.history_[-1]["valid_loss"]
+
+
+def test_the_net_predicts_reconstructions():
+    model = VAETransformer(2, **SMALL).fit(rows())
+    np.testing.assert_allclose(model.net_.predict(rows()), model.reconstruct(rows()), atol=1e-6)
+
+    def r2(net, X, y):
+        return r2_score(rows(), net.predict(rows()))
+
+    scored = EpochScoring(r2, name="r2", on_train=True)
+    longer = AETransformer(2, callbacks=[scored], **{**SMALL, "max_epochs": 20}).fit(rows())
+    curve = longer.history_[:, "r2"]
+    assert curve[-1] > curve[0]
+    assert curve[-1] == pytest.approx(r2_score(rows(), longer.reconstruct(rows())), abs=1e-5)
+
+
+class Stop(Callback):
+    """Stop in skorch's way at one hook of one epoch."""
+
+    def __init__(self, hook, epoch):
+        self.hook, self.epoch = hook, epoch
+
+    def _stop(self, hook, net):
+        if hook == self.hook and len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+    def on_batch_end(self, net, **kwargs):
+        self._stop("on_batch_end", net)
+
+    def on_epoch_end(self, net, **kwargs):
+        self._stop("on_epoch_end", net)
+
+    def on_train_end(self, net, **kwargs):
+        self._stop("on_train_end", net)
+
+
+@pytest.mark.parametrize(
+    ("hook", "epoch", "n_iter"),
+    [
+        ("on_batch_end", 1, 0),
+        ("on_batch_end", 2, 1),
+        ("on_epoch_end", 1, 1),
+        ("on_train_end", 3, 3),
+    ],
+)
+def test_a_callback_may_stop_anywhere(hook, epoch, n_iter):
+    model = VAETransformer(2, callbacks=[Stop(hook, epoch)], **SMALL).fit(rows())
+    assert model.n_iter_ == len(model.loss_curve_) == n_iter
+    assert np.isfinite(model.transform(rows())).all()
+
+
+class Triples(Divergence):
+    """A divergence of one's own that needs three rows."""
+
+    min_rows = 3
+
+    def check(self, posterior): ...
+
+    def forward(self, q, z, prior, generator):
+        assert len(z) >= 3
+        return z.square().mean()
+
+
+def test_every_batch_has_the_rows_that_a_divergence_needs():
+    model = VIMAETransformer(2, divergence=Triples(), batch_size=29, **SMALL).fit(rows(60))
+    assert "train_triples" in model.history_[-1]
+    split = {"train_split": ValidSplit(25)}
+    with pytest.raises(ValueError, match=r"needs 3 rows at a time. Got 2 rows"):
+        model.set_params(net_params=split).fit(rows(50))
+
+
+def test_divergences_need_names_of_their_own():
+    class Distortion(Triples):
+        pass
+
+    model = VIMAETransformer(2, divergence=Distortion(), **SMALL)
+    with pytest.raises(ValueError, match=r"needs a name of its own.*\['distortion'\]"):
+        model.fit(rows())
+
+
+def test_default_dtype_of_torch_does_not_matter():
+    expected = VAETransformer(2, **SMALL).fit(rows()).transform(rows())
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_array_equal(
+            VAETransformer(2, **SMALL).fit(rows()).transform(rows()), expected
+        )
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("n", [65, 64, 129])
@@ -191,6 +335,8 @@ def test_a_last_batch_of_one_row_keeps_losses_finite(n):
         ({"batch_size": 1}, "batch_size must be at least 2 .* Got 1"),
         ({"net_params": {"iterator_train__shuffle": True}}, "must not contain .'iterator_train__"),
         ({"net_params": {"optimizer": "sgd"}}, "must not contain .'optimizer'"),
+        ({"optimizer": dict}, "optimizer must be one of .* Got <class 'dict'>"),
+        ({"device": "meta"}, "device must be .* Got 'meta'"),
         ({"device": "nowhere"}, "device must be .* Got 'nowhere'"),
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must hold .* Got \(8, 0\)"),
     ],

@@ -27,7 +27,7 @@ FAMILIES = [(Normal, stats.norm), (Logistic, stats.logistic)]
 
 
 def statistics(x: torch.Tensor) -> DataStatistics:
-    return DataStatistics(x.mean(0), float(x.std()), float(x.min()), float(x.max()))
+    return DataStatistics(x.mean(0), float(x.std()), float(x.min()), float(x.max()), len(x))
 
 
 @pytest.mark.parametrize(("family", "reference"), FAMILIES)
@@ -111,7 +111,7 @@ def test_precision_is_the_fisher_information(likelihood):
 def test_learned_variance_reaches_the_mean_squared_error():
     source = torch.Generator().manual_seed(0)
     likelihood = Gaussian()
-    likelihood.prepare(statistics(torch.randn(100, 4, generator=source)))
+    likelihood.prepare(statistics(torch.randn(4000, 4, generator=source)))
     for _ in range(300):
         error = 0.3 * torch.randn(200, 4, generator=source)
         likelihood(error, torch.zeros(200, 4))
@@ -131,7 +131,23 @@ def test_learned_variance_survives_a_perfect_fit():
     assert likelihood.value > 0
 
 
-@pytest.mark.parametrize("variance", [0, -1.0, math.nan, math.inf, "auto"])
+@pytest.mark.parametrize("number", [np.float32(2), np.int64(2), 2, 2.0])
+def test_numbers_of_numpy_are_numbers(number):
+    assert make_prior(Normal(number)).variance == 4
+    likelihood = make_likelihood(Gaussian(variance=number))
+    likelihood.prepare(statistics(torch.ones(3, 2)))
+    assert likelihood.value == 2
+
+
+def test_a_variance_set_later_counts():
+    likelihood = Gaussian(variance=1.0)
+    likelihood.variance = 5.0
+    copied = make_likelihood(likelihood)
+    copied.prepare(statistics(torch.ones(3, 2)))
+    assert copied.value == 5.0
+
+
+@pytest.mark.parametrize("variance", [0, -1.0, math.nan, math.inf, 1e-50, "auto", True, (1.0,)])
 def test_gaussian_refuses_a_bad_variance(variance):
     with pytest.raises(ValueError, match="variance of the likelihood Gaussian must be"):
         make_likelihood(Gaussian(variance=variance))
@@ -147,7 +163,7 @@ def test_likelihood_given_by_the_user_is_copied():
 def test_bernoulli_names_the_range_that_came():
     x = torch.tensor([[0.0, 1.5], [-0.5, 1.0]])
     with pytest.raises(ValueError, match=r"\[0, 1\]. Got values from -0.5 to 1.5"):
-        Bernoulli().prepare(statistics(x))
+        Bernoulli().check_support(float(x.min()), float(x.max()))
 
 
 def test_paper_cost_is_a_gaussian_of_variance_ten():

@@ -145,8 +145,12 @@ def test_mmd_follows_the_scale_of_the_prior():
     ("divergence", "message"),
     [
         (MMD(kernel="cosine"), "'imq' or 'rbf'. Got 'cosine'"),
-        (MMD(widths=()), "widths of MMD must be positive. Got \\(\\)"),
+        (MMD(widths=()), r"widths of MMD must be positive finite numbers. Got \(\)"),
+        (MMD(kernel=["imq"]), "'imq' or 'rbf'"),
         (MMD(widths=(1.0, -1.0)), "must be positive"),
+        (MMD(widths=(math.inf,)), "must be positive finite"),
+        (MMD(widths="abc"), "must be positive"),
+        (MMD(widths=1.0), "Got 1.0"),
     ],
 )
 def test_mmd_refuses_bad_settings_when_checked(divergence, message):
