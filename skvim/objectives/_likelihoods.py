@@ -120,8 +120,8 @@ class Gaussian(Likelihood):
     variance : float in (0, inf) or "learned", default="learned"
         σ². "learned" keeps it at its maximum-likelihood value, the mean squared error per feature:
         in training smoothed over about 20 batches, or one pass where that is shorter, and measured
-        on up to 4,096 rows after it. It never falls below 1e-6 of the data's variance. The paper's reference code
-        weighs errors as 0.05·SSE, which is ``variance=10``.
+        on up to 4,096 rows after it. It never falls below 1e-6 of the data's variance. The
+        reference code of the paper weighs errors as 0.05·SSE, which is ``variance=10``.
 
     Notes
     -----
