@@ -135,9 +135,13 @@ class AutoencoderNet(NeuralNet):
     def evaluation_step(self, batch: tuple[Tensor, Tensor], training: bool = False) -> Tensor:
         """Reconstruct a batch: what ``predict`` and ``forward`` of the net give."""
         self.check_is_fitted()
+        before = self.autoencoder.training
         with torch.set_grad_enabled(training):
             self._set_training(training)
-            return self.autoencoder.reconstruct(batch[0])
+            reconstructed = self.autoencoder.reconstruct(batch[0])
+        # Callbacks predict in the middle of an epoch too.
+        self._set_training(before)
+        return reconstructed
 
     def infer(self, x: Tensor, **fit_params: Any) -> Outputs:
         """Run the model with the stream of sampling noise."""

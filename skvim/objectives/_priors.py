@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim.objectives._kl import log_logistic
 from skvim.objectives._numbers import is_real
 
 __all__ = ["Logistic", "Normal", "Prior", "make_prior"]
@@ -154,9 +155,7 @@ class Logistic(Prior):
 
     def log_density(self, z: Tensor) -> Tensor:
         """Return −|z|/s − 2 log(1 + exp(−|z|/s)) − log s for every entry."""
-        u = (z / self.scale).abs()
-        # Not through softplus, which torch cuts off beyond 20.
-        return -u - 2 * (-u).exp().log1p() - math.log(self.scale)
+        return log_logistic(z / self.scale) - math.log(self.scale)
 
     def draw(
         self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype

@@ -1,5 +1,6 @@
 """Divergences against closed forms, Monte Carlo and independent implementations."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from skvim.objectives import KL, MMD, DiracPosterior, GaussianPosterior, Logistic, Moments, Normal
-from skvim.objectives._kl import gauss_hermite, normal_kl, quadrature_kl
+from skvim.objectives._kl import (
+    gauss_hermite,
+    gauss_laguerre,
+    logistic_kl,
+    normal_kl,
+    quadrature_kl,
+)
 from skvim.objectives._mmd import squared_distances, unbiased_mmd
 
 PRIORS = [Normal(), Normal(0.5), Logistic(), Logistic.unit_variance()]
@@ -30,6 +37,42 @@ def test_kl_agrees_with_monte_carlo(prior):
     log_q = -0.5 * noise.square() - scale.log() - 0.5 * math.log(2 * math.pi)
     draws = (log_q - prior.log_density(z)).sum(-1)
     assert abs(estimate - draws.mean()) < 4 * draws.std() / math.sqrt(len(draws))
+
+
+@pytest.mark.parametrize("prior_scale", [0.01, 0.3, 1.0, 20.0])
+@pytest.mark.parametrize("ratio", [1e-3, 0.5, 1.99, 2.01, 3.0, 10.0, 300.0])
+@pytest.mark.parametrize("shift", [0.0, 0.7, -4.0, 50.0])
+def test_logistic_kl_is_right_at_any_scale(prior_scale, ratio, shift):
+    loc, scale = shift * prior_scale, ratio * prior_scale
+    q = stats.norm(loc, scale)
+    p = stats.logistic(scale=prior_scale)
+    low, high = loc - 12 * scale, loc + 12 * scale
+    # Split where the integrand bends.
+    bends = np.clip([0, -30 * prior_scale, 30 * prior_scale], low, high)
+    ends = np.unique([low, *bends, loc, high])
+    exact = sum(
+        integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), a, b, epsabs=1e-10)[0]
+        for a, b in itertools.pairwise(ends)
+    )
+    found = logistic_kl(*(torch.tensor(v, dtype=torch.float64) for v in (loc, scale)), prior_scale)
+    assert float(found) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_nodes", [2, 16, 64])
+def test_gauss_laguerre_matches_numpy(n_nodes):
+    nodes, weights = np.polynomial.laguerre.laggauss(n_nodes)
+    own_nodes, own_weights = gauss_laguerre(n_nodes)
+    np.testing.assert_allclose(own_nodes.numpy(), nodes, rtol=1e-10)
+    np.testing.assert_allclose(own_weights.numpy()[:10], weights[:10], rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.9, 2.1, 1e4])
+def test_logistic_kl_has_the_right_gradient(scale):
+    loc = torch.tensor([0.3, -20.0], dtype=torch.float64, requires_grad=True)
+    spread = torch.full_like(loc, scale).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda a, b: logistic_kl(a, b, 1.0), (loc, spread), eps=1e-6 * scale
+    )
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
