@@ -3,15 +3,19 @@
 from skvim._autoencoders import (
     AETransformer,
     BetaVAETransformer,
+    InfoVAETransformer,
     VAETransformer,
     VIMAETransformer,
+    WAETransformer,
 )
 
 __all__ = [
     "AETransformer",
     "BetaVAETransformer",
+    "InfoVAETransformer",
     "VAETransformer",
     "VIMAETransformer",
+    "WAETransformer",
     "__version__",
 ]
 

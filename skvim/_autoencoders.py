@@ -3,17 +3,19 @@
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
-from skvim._generative import BaseGenerativeAutoencoder
+from skvim._generative import (
+    AggregatedDivergence,
+    BaseGenerativeAutoencoder,
+    BaseStochasticAutoencoder,
+)
 from skvim._validation import StrOptions, check_is_fitted, check_rows, real
 from skvim.engine import map_rows
 from skvim.objectives import (
     KL,
-    MMD,
     Autoencoder,
     DiracPosterior,
     Divergence,
@@ -22,7 +24,14 @@ from skvim.objectives import (
     make_posterior,
 )
 
-__all__ = ["AETransformer", "BetaVAETransformer", "VAETransformer", "VIMAETransformer"]
+__all__ = [
+    "AETransformer",
+    "BetaVAETransformer",
+    "InfoVAETransformer",
+    "VAETransformer",
+    "VIMAETransformer",
+    "WAETransformer",
+]
 
 
 @final
@@ -61,9 +70,6 @@ class AETransformer(BaseAutoencoder):
     def _make_terms(self) -> list[tuple[float, Divergence]]:
         return []
 
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
-        return mean
-
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of log p(x|e(x)), in nats per row; greater is better.
 
@@ -95,7 +101,7 @@ class AETransformer(BaseAutoencoder):
 
 @final
 @estimator
-class VAETransformer(BaseGenerativeAutoencoder):
+class VAETransformer(BaseStochasticAutoencoder):
     """Variational autoencoder: minimise E[−log p(x|z)] + KL(q(z|x) ‖ p(z)).
 
     See Also
@@ -130,7 +136,7 @@ class VAETransformer(BaseGenerativeAutoencoder):
 
 @final
 @estimator
-class BetaVAETransformer(BaseGenerativeAutoencoder):
+class BetaVAETransformer(BaseStochasticAutoencoder):
     """β-VAE: minimise E[−log p(x|z)] + β KL(q(z|x) ‖ p(z)).
 
     See Also
@@ -173,7 +179,7 @@ class BetaVAETransformer(BaseGenerativeAutoencoder):
 
 @final
 @estimator
-class VIMAETransformer(BaseGenerativeAutoencoder):
+class VIMAETransformer(AggregatedDivergence, BaseStochasticAutoencoder):
     """Variational InfoMax autoencoder: minimise E[−log p(x|z)] + λ D(q(z) ‖ p(z)).
 
     The prior bounds the codes as a whole and leaves each row its information. ``prior="normal"``
@@ -181,8 +187,9 @@ class VIMAETransformer(BaseGenerativeAutoencoder):
 
     See Also
     --------
+    WAETransformer : The same with a deterministic encoder.
+    InfoVAETransformer : Weighs rate and divergence.
     VAETransformer : Draws every row's posterior to the prior.
-    AETransformer : Has no prior.
 
     Notes
     -----
@@ -206,21 +213,6 @@ class VIMAETransformer(BaseGenerativeAutoencoder):
     2.0
     """
 
-    lam: float = parameter(
-        default=10.0,
-        kind="float in [0, inf)",
-        allowed=[real(0)],
-        doc="Weight λ of the divergence between aggregated posterior and prior.",
-    )
-    divergence: str | Divergence = parameter(
-        default="mmd",
-        kind='{"mmd"} or Divergence',
-        allowed=[StrOptions({"mmd"}), Divergence],
-        doc="""
-        D(q(z) ‖ p(z)). "mmd" is :class:`~skvim.objectives.MMD` with its defaults; pass one of your
-        own for another kernel.
-        """,
-    )
     posterior: str = parameter(
         default="dirac",
         kind='{"dirac", "gaussian"}',
@@ -232,5 +224,92 @@ class VIMAETransformer(BaseGenerativeAutoencoder):
         return make_posterior(self.posterior)
 
     def _make_terms(self) -> list[tuple[float, Divergence]]:
-        divergence = MMD() if isinstance(self.divergence, str) else self.divergence
-        return [(self.lam, divergence)]
+        return [(self.lam, self._make_divergence())]
+
+
+@final
+@estimator
+class WAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
+    """Wasserstein autoencoder, WAE-MMD: minimise E[−log p(x|e(x))] + λ D(q(z) ‖ p(z)).
+
+    See Also
+    --------
+    VIMAETransformer : The same objective, for a stochastic encoder too.
+
+    Notes
+    -----
+    A relaxed optimal transport from the data to the model whose cost is −log p(x|z). The reference
+    code weighs squared errors as 0.05 · SSE: that is ``likelihood=Gaussian(variance=10)``.
+
+    References
+    ----------
+    I. Tolstikhin, O. Bousquet, S. Gelly and B. Schölkopf, *Wasserstein auto-encoders*, 2018,
+    arXiv:1711.01558.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim import WAETransformer
+    >>> X = np.random.default_rng(0).normal(size=(64, 6))
+    >>> wae = WAETransformer(2, hidden_layer_sizes=(16,), max_epochs=5, random_state=0).fit(X)
+    >>> wae.transform(X).shape, wae.sample(3, random_state=0).shape
+    ((64, 2), (3, 6))
+    """
+
+    def _make_posterior(self) -> Posterior:
+        return DiracPosterior()
+
+    def _make_terms(self) -> list[tuple[float, Divergence]]:
+        return [(self.lam, self._make_divergence())]
+
+
+@final
+@estimator
+class InfoVAETransformer(AggregatedDivergence, BaseStochasticAutoencoder):
+    """InfoVAE: minimise E[−log p(x|z)] + (1 − α) KL(q(z|x) ‖ p(z)) + (α + λ − 1) D(q(z) ‖ p(z)).
+
+    See Also
+    --------
+    VIMAETransformer : The same at α = 1.
+    VAETransformer : The same at α = 0, λ = 1.
+
+    Notes
+    -----
+    α weighs the information between row and code, which the VAE charges for in full and
+    variational InfoMax not at all; λ weighs the divergence of all codes together. A term of weight
+    0 is left out, from the history too.
+
+    References
+    ----------
+    S. Zhao, J. Song and S. Ermon, *InfoVAE: Information maximizing variational autoencoders*, 2017,
+    arXiv:1706.02262.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim import InfoVAETransformer
+    >>> X = np.random.default_rng(0).normal(size=(64, 6))
+    >>> model = InfoVAETransformer(2, alpha=0.5, hidden_layer_sizes=(16,), max_epochs=5)
+    >>> model.set_params(random_state=0).fit_transform(X).shape
+    (64, 2)
+    """
+
+    alpha: float = parameter(
+        default=0.5,
+        kind="float in [0, 1]",
+        allowed=[real(0, 1, closed="both")],
+        doc="Weight α: 0 charges for information as the VAE does, 1 does not charge for it.",
+    )
+
+    def _make_posterior(self) -> Posterior:
+        return GaussianPosterior()
+
+    def _make_terms(self) -> list[tuple[float, Divergence]]:
+        weight = self.alpha + self.lam - 1
+        if weight < 0:
+            raise ValueError(
+                "lam must be at least 1 - alpha, for a divergence that is not rewarded. "
+                f"Got lam={self.lam!r} with alpha={self.alpha!r}."
+            )
+        terms = [(1 - self.alpha, KL()), (weight, self._make_divergence())]
+        return [(weight, divergence) for weight, divergence in terms if weight > 0]

@@ -9,11 +9,18 @@ from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
-from skvim._validation import StrOptions, check_is_fitted, check_rows, draw_seed
+from skvim._validation import StrOptions, check_is_fitted, check_rows, draw_seed, real
 from skvim.engine import child_seed, map_rows
-from skvim.objectives import Autoencoder, Prior, importance_log_likelihood, make_prior
+from skvim.objectives import (
+    MMD,
+    Autoencoder,
+    Divergence,
+    Prior,
+    importance_log_likelihood,
+    make_prior,
+)
 
-__all__ = ["BaseGenerativeAutoencoder"]
+__all__ = ["AggregatedDivergence", "BaseGenerativeAutoencoder", "BaseStochasticAutoencoder"]
 
 
 @estimator
@@ -35,29 +42,10 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         :mod:`skvim.objectives` with a scale of its own.
         """,
     )
-    output: str = parameter(
-        default="mean",
-        kind='{"mean", "sample"}',
-        allowed=[StrOptions({"mean", "sample"})],
-        doc="""
-        What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) a row, the same at
-        every call with the same number of rows. It may be changed without fitting again.
-        """,
-    )
 
     @final
     def _make_prior(self) -> Prior:
         return make_prior(self.prior)
-
-    @final
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
-        if self.output == "mean":
-            return mean
-        if self.output != "sample":
-            raise ValueError(f"output must be 'mean' or 'sample'. Got {self.output!r} instead.")
-        noise = _normal(child_seed(self.net_.seed, "transform"), mean.shape, mean.dtype)
-        codes: NDArray[Any] = mean + std * noise
-        return codes
 
     @final
     def sample(
@@ -154,6 +142,57 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
             Mean estimate of log p(x).
         """
         return float(np.mean(self.score_samples(X)))
+
+
+@estimator
+class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
+    """One whose posterior may have a spread, so that codes can be drawn."""
+
+    output: str = parameter(
+        default="mean",
+        kind='{"mean", "sample"}',
+        allowed=[StrOptions({"mean", "sample"})],
+        doc="""
+        What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) a row, the same at
+        every call with the same number of rows. It may be changed without fitting again.
+        """,
+    )
+
+    @final
+    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
+        if self.output == "mean":
+            return mean
+        if self.output != "sample":
+            raise ValueError(f"output must be 'mean' or 'sample'. Got {self.output!r} instead.")
+        noise = _normal(child_seed(self.net_.seed, "transform"), mean.shape, mean.dtype)
+        codes: NDArray[Any] = mean + std * noise
+        return codes
+
+
+@estimator
+class AggregatedDivergence:
+    """A mixin: the parameters of models that compare q(z), all rows' codes, with the prior."""
+
+    lam: float = parameter(
+        default=10.0,
+        kind="float in [0, inf)",
+        allowed=[real(0)],
+        doc="Weight λ of the divergence between aggregated posterior and prior.",
+    )
+    divergence: str | Divergence = parameter(
+        default="mmd",
+        kind='{"mmd"} or Divergence',
+        allowed=[StrOptions({"mmd"}), Divergence],
+        doc="""
+        D(q(z) ‖ p(z)). "mmd" is :class:`~skvim.objectives.MMD` with its defaults; pass one of your
+        own for another kernel.
+        """,
+    )
+
+    @final
+    def _make_divergence(self) -> Divergence:
+        """Return D."""
+        return MMD() if isinstance(self.divergence, str) else self.divergence
 
 
 def _normal(seed: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

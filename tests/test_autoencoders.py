@@ -13,12 +13,25 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvim import AETransformer, BetaVAETransformer, VAETransformer, VIMAETransformer
+from skvim import (
+    AETransformer,
+    BetaVAETransformer,
+    InfoVAETransformer,
+    VAETransformer,
+    VIMAETransformer,
+    WAETransformer,
+)
 from skvim.metrics import active_units
 from skvim.objectives import MMD, Bernoulli, Gaussian, Logistic, Normal
 
-MODELS = [AETransformer, VAETransformer, BetaVAETransformer, VIMAETransformer]
-GENERATIVE = [VAETransformer, BetaVAETransformer, VIMAETransformer]
+GENERATIVE = [
+    VAETransformer,
+    BetaVAETransformer,
+    InfoVAETransformer,
+    VIMAETransformer,
+    WAETransformer,
+]
+MODELS = [AETransformer, *GENERATIVE]
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
 
 
@@ -141,6 +154,34 @@ def test_beta_vae_at_one_is_the_vae():
     beta = BetaVAETransformer(2, beta=1.0, **SMALL).fit(X)
     assert beta.loss_curve_ == vae.loss_curve_
     np.testing.assert_array_equal(beta.transform(X), vae.transform(X))
+
+
+EQUAL = {
+    "WAE is VIMAE with a point posterior": (
+        WAETransformer(2, lam=3.0),
+        VIMAETransformer(2, lam=3.0, posterior="dirac"),
+    ),
+    "InfoVAE at alpha = 1 is VIMAE": (
+        InfoVAETransformer(2, alpha=1.0, lam=3.0),
+        VIMAETransformer(2, lam=3.0, posterior="gaussian"),
+    ),
+    "InfoVAE at alpha = 0, lam = 1 is the VAE": (
+        InfoVAETransformer(2, alpha=0.0, lam=1.0),
+        VAETransformer(2),
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", EQUAL)
+@pytest.mark.parametrize("prior", ["normal", "logistic"])
+def test_models_that_are_one_train_alike(pair, prior):
+    curves = [model.set_params(prior=prior, **SMALL).fit(X).loss_curve_ for model in EQUAL[pair]]
+    assert curves[0] == curves[1]
+
+
+def test_info_vae_refuses_a_rewarded_divergence():
+    with pytest.raises(ValueError, match=r"lam must be at least 1 - alpha.*Got lam=0.2 with alpha"):
+        InfoVAETransformer(2, alpha=0.5, lam=0.2, **SMALL).fit(X)
 
 
 def test_vimae_without_its_divergence_is_the_autoencoder():
@@ -331,7 +372,7 @@ def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
 @pytest.mark.parametrize(
     ("rows", "n_components"), [(DIGITS, 16), (WINE, 8)], ids=["digits", "wine"]
 )
-@pytest.mark.parametrize("cls", [VAETransformer, BetaVAETransformer])
+@pytest.mark.parametrize("cls", [VAETransformer, BetaVAETransformer, InfoVAETransformer])
 def test_defaults_leave_active_units_and_information(cls, rows, n_components):
     model = cls(n_components, random_state=0).fit(rows)
     assert active_units(model.transform(rows)) >= 2
