@@ -3,6 +3,8 @@
 from skvim._autoencoders import (
     AETransformer,
     BetaVAETransformer,
+    CapacityVAETransformer,
+    DenoisingAETransformer,
     InfoVAETransformer,
     VAETransformer,
     VIMAETransformer,
@@ -12,6 +14,8 @@ from skvim._autoencoders import (
 __all__ = [
     "AETransformer",
     "BetaVAETransformer",
+    "CapacityVAETransformer",
+    "DenoisingAETransformer",
     "InfoVAETransformer",
     "VAETransformer",
     "VIMAETransformer",

@@ -1,22 +1,24 @@
 """The family: each model is its posterior and the terms it adds to −log p(x|z)."""
 
-from typing import Any, final
+from collections.abc import Callable
+from typing import final
 
-import numpy as np
+import torch
+from sklearn.base import clone
 from torch import Tensor
 
-from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
+from skvim._deterministic import BaseDeterministicAutoencoder
 from skvim._generative import (
     AggregatedDivergence,
     BaseGenerativeAutoencoder,
     BaseStochasticAutoencoder,
 )
-from skvim._validation import StrOptions, check_is_fitted, check_rows, real
-from skvim.engine import map_rows
+from skvim._validation import StrOptions, check_parameters, real
+from skvim.noise import BaseNoise, GaussianNoise, MaskingNoise
 from skvim.objectives import (
     KL,
-    Autoencoder,
+    Capacity,
     DiracPosterior,
     Divergence,
     GaussianPosterior,
@@ -27,22 +29,30 @@ from skvim.objectives import (
 __all__ = [
     "AETransformer",
     "BetaVAETransformer",
+    "CapacityVAETransformer",
+    "DenoisingAETransformer",
     "InfoVAETransformer",
     "VAETransformer",
     "VIMAETransformer",
     "WAETransformer",
 ]
 
+_NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
+    "gaussian": GaussianNoise,
+    "masking": MaskingNoise,
+}
+
 
 @final
 @estimator
-class AETransformer(BaseAutoencoder):
+class AETransformer(BaseDeterministicAutoencoder):
     """Unregularised autoencoder: minimise E[−log p(x|e(x))].
 
     It has no prior, and so neither ``sample`` nor ``score_samples``.
 
     See Also
     --------
+    DenoisingAETransformer : Reconstructs from corrupted rows.
     VIMAETransformer : Adds a prior that codes follow as a whole.
     VAETransformer : Adds a prior that every row's posterior is drawn to.
 
@@ -61,42 +71,50 @@ class AETransformer(BaseAutoencoder):
     ((64, 2), (64, 6))
     """
 
-    def _make_posterior(self) -> Posterior:
-        return DiracPosterior()
 
-    def _make_prior(self) -> None:
-        return None
+@final
+@estimator
+class DenoisingAETransformer(BaseDeterministicAutoencoder):
+    """Denoising autoencoder: minimise E[−log p(x|e(x̃))] over corrupted copies x̃ of x.
 
-    def _make_terms(self) -> list[tuple[float, Divergence]]:
-        return []
+    Every batch is corrupted afresh, and its clean rows are the target. ``transform`` encodes rows
+    as they are.
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of log p(x|e(x)), in nats per row; greater is better.
+    See Also
+    --------
+    AETransformer : Sees clean rows only.
+    skvim.noise : The corruptions.
 
-        Without a prior there is no likelihood of a row: this is minus the distortion, and must
-        not be compared with the ``score`` of a model that has one.
+    References
+    ----------
+    P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, *Extracting and composing robust
+    features with denoising autoencoders*, ICML 2008.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim import DenoisingAETransformer
+    >>> from skvim.noise import MaskingNoise
+    >>> X = np.random.default_rng(0).normal(size=(64, 6))
+    >>> dae = DenoisingAETransformer(2, noise=MaskingNoise(0.3), hidden_layer_sizes=(16,))
+    >>> dae.set_params(max_epochs=5, random_state=0).fit(X).transform(X).shape
+    (64, 2)
+    """
 
-        Returns
-        -------
-        float
-            Mean log-density of rows given their own code.
-        """
-        check_is_fitted(self)
-        rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
-        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
+    noise: str | BaseNoise = parameter(
+        default="gaussian",
+        kind='{"gaussian", "masking"} or noise transformer',
+        allowed=[StrOptions({"gaussian", "masking"}), BaseNoise],
+        doc="""
+        The corruption: one of :mod:`skvim.noise` at its default level, or such a transformer,
+        whose ``when`` and ``random_state`` play no part. Levels are in the units of X.
+        """,
+    )
 
-        def log_likelihood(model: Autoencoder, x: Tensor) -> list[Tensor]:
-            return [model.likelihood(x, model.decode(model.encode(x).loc))]
-
-        (values,) = map_rows(self.net_, log_likelihood, rows, values_per_row=self._width)
-        return float(values.mean())
+    def _make_corruption(self) -> Callable[[Tensor, torch.Generator], Tensor]:
+        noise = clone(self.noise) if isinstance(self.noise, BaseNoise) else _NOISES[self.noise]()
+        check_parameters(noise)
+        return noise.corrupt
 
 
 @final
@@ -175,6 +193,60 @@ class BetaVAETransformer(BaseStochasticAutoencoder):
 
     def _make_terms(self) -> list[tuple[float, Divergence]]:
         return [(self.beta, KL())]
+
+
+@final
+@estimator
+class CapacityVAETransformer(BaseStochasticAutoencoder):
+    """Capacity VAE: minimise E[−log p(x|z)] + γ abs(KL(q(z|x) ‖ p(z)) − C), C rising from 0.
+
+    See Also
+    --------
+    BetaVAETransformer : The same at C = 0, with β = γ.
+
+    Notes
+    -----
+    Equation (10) of the VIMAE paper, with the absolute value without which C has no effect. C is a
+    rate in nats per row that training approaches while it anneals, as a share of its epochs.
+
+    References
+    ----------
+    C. P. Burgess et al., *Understanding disentangling in β-VAE*, 2018, arXiv:1804.03599.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim import CapacityVAETransformer
+    >>> X = np.random.default_rng(0).normal(size=(64, 6))
+    >>> model = CapacityVAETransformer(2, capacity=2.0, hidden_layer_sizes=(16,), max_epochs=5)
+    >>> model.set_params(random_state=0).fit_transform(X).shape
+    (64, 2)
+    """
+
+    capacity: float = parameter(
+        default=10.0,
+        kind="float in [0, inf)",
+        allowed=[real(0)],
+        doc="C at the end of the annealing, in nats per row.",
+    )
+    gamma: float = parameter(
+        default=10.0,
+        kind="float in [0, inf)",
+        allowed=[real(0)],
+        doc="Weight γ of the distance between rate and capacity.",
+    )
+    warmup: float = parameter(
+        default=0.5,
+        kind="float in [0, 1]",
+        allowed=[real(0, 1, closed="both")],
+        doc="Share of the training in which C rises linearly from 0.",
+    )
+
+    def _make_posterior(self) -> Posterior:
+        return GaussianPosterior()
+
+    def _make_terms(self) -> list[tuple[float, Divergence]]:
+        return [(self.gamma, Capacity(self.capacity, self.warmup))]
 
 
 @final

@@ -1,7 +1,7 @@
 """What every autoencoder does, written once: fit, encode and decode."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, final
 
 import numpy as np
@@ -173,6 +173,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _make_terms(self) -> list[tuple[float, Divergence]]:
         """Return weights and divergences to add to −log p(x|z)."""
 
+    def _make_corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+        """Return what corrupts the encoder's input in training (hook; nothing by default)."""
+        return None
+
     def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         """Return what ``transform`` gives for posteriors with these moments (hook)."""
         return mean
@@ -240,6 +244,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             likelihood=make_likelihood(self.likelihood),
             prior=self._make_prior(),
             terms=terms,
+            corruption=self._make_corruption(),
         )
 
     def _training_settings(self, device: torch.device) -> TrainingSettings:

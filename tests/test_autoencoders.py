@@ -16,22 +16,26 @@ from sklearn.preprocessing import StandardScaler
 from skvim import (
     AETransformer,
     BetaVAETransformer,
+    CapacityVAETransformer,
+    DenoisingAETransformer,
     InfoVAETransformer,
     VAETransformer,
     VIMAETransformer,
     WAETransformer,
 )
 from skvim.metrics import active_units
+from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import MMD, Bernoulli, Gaussian, Logistic, Normal
 
 GENERATIVE = [
     VAETransformer,
     BetaVAETransformer,
+    CapacityVAETransformer,
     InfoVAETransformer,
     VIMAETransformer,
     WAETransformer,
 ]
-MODELS = [AETransformer, *GENERATIVE]
+MODELS = [AETransformer, DenoisingAETransformer, *GENERATIVE]
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
 
 
@@ -161,6 +165,10 @@ EQUAL = {
         WAETransformer(2, lam=3.0),
         VIMAETransformer(2, lam=3.0, posterior="dirac"),
     ),
+    "capacity VAE at capacity 0 is the beta-VAE": (
+        CapacityVAETransformer(2, capacity=0.0, gamma=3.0),
+        BetaVAETransformer(2, beta=3.0),
+    ),
     "InfoVAE at alpha = 1 is VIMAE": (
         InfoVAETransformer(2, alpha=1.0, lam=3.0),
         VIMAETransformer(2, lam=3.0, posterior="gaussian"),
@@ -177,6 +185,36 @@ EQUAL = {
 def test_models_that_are_one_train_alike(pair, prior):
     curves = [model.set_params(prior=prior, **SMALL).fit(X).loss_curve_ for model in EQUAL[pair]]
     assert curves[0] == curves[1]
+
+
+def test_rate_of_the_capacity_vae_follows_its_capacity():
+    model = CapacityVAETransformer(8, capacity=6.0, gamma=100.0, max_epochs=60, random_state=0)
+    model.fit(DIGITS)
+    mean, std = model.posterior_moments(DIGITS)
+    rate = (0.5 * (mean**2 + std**2 - 1) - np.log(std)).sum(axis=1).mean()
+    assert rate == pytest.approx(6.0, abs=0.5)
+    # While C is still near 0, so is the rate.
+    assert model.history_[3]["train_capacity"] < 1
+
+
+def test_denoising_without_noise_is_the_autoencoder():
+    ae = AETransformer(2, **SMALL).fit(X)
+    dae = DenoisingAETransformer(2, noise=GaussianNoise(0.0), **SMALL).fit(X)
+    assert dae.loss_curve_ == ae.loss_curve_
+    np.testing.assert_array_equal(dae.transform(X), ae.transform(X))
+
+
+@pytest.mark.parametrize("noise", ["gaussian", MaskingNoise(0.3)])
+def test_denoising_reconstructs_clean_rows_from_corrupted_ones(noise):
+    corruption = GaussianNoise() if noise == "gaussian" else noise
+    corrupted = corruption.corrupt(DIGITS[1400:], np.random.default_rng(0))
+
+    def error(model):
+        model.set_params(hidden_layer_sizes=(128,), max_epochs=60, random_state=0)
+        found = model.fit(DIGITS[:1400]).reconstruct(corrupted)
+        return ((found - DIGITS[1400:]) ** 2).sum(axis=1).mean()
+
+    assert error(DenoisingAETransformer(16, noise=noise)) < 0.9 * error(AETransformer(16))
 
 
 def test_info_vae_refuses_a_rewarded_divergence():
@@ -235,7 +273,9 @@ def test_precision_follows_the_input(cls):
 @pytest.mark.parametrize("cls", GENERATIVE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_samples_have_the_dtype_and_follow_the_data(cls, dtype):
-    model = cls(2, **{**SMALL, "max_epochs": 150, "lr": 1e-2}).fit(X.astype(dtype))
+    # A capacity above what two dimensions need would push codes apart.
+    own = {"capacity": 3.0} if cls is CapacityVAETransformer else {}
+    model = cls(2, **{**SMALL, "max_epochs": 150, "lr": 1e-2}, **own).fit(X.astype(dtype))
     drawn = model.sample(4000, random_state=0)
     assert drawn.dtype == dtype
     assert drawn.shape == (4000, 6)
@@ -372,11 +412,15 @@ def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
 @pytest.mark.parametrize(
     ("rows", "n_components"), [(DIGITS, 16), (WINE, 8)], ids=["digits", "wine"]
 )
-@pytest.mark.parametrize("cls", [VAETransformer, BetaVAETransformer, InfoVAETransformer])
+@pytest.mark.parametrize(
+    "cls", [VAETransformer, BetaVAETransformer, InfoVAETransformer, CapacityVAETransformer]
+)
 def test_defaults_leave_active_units_and_information(cls, rows, n_components):
     model = cls(n_components, random_state=0).fit(rows)
     assert active_units(model.transform(rows)) >= 2
-    assert model.history_[-1]["train_kl"] > 0.5
+    mean, std = model.posterior_moments(rows)
+    rate = (0.5 * (mean**2 + std**2 - 1) - np.log(std)).sum(axis=1).mean()
+    assert rate > 0.5
 
 
 def test_grid_search_over_the_weight_in_a_pipeline():

@@ -28,7 +28,9 @@ ESTIMATORS = [
     member
     for module in (skvim, noise, semi_supervised)
     for member in (getattr(module, name) for name in module.__all__)
-    if inspect.isclass(member) and issubclass(member, BaseEstimator)
+    if inspect.isclass(member)
+    and issubclass(member, BaseEstimator)
+    and not inspect.isabstract(member)
 ]
 AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "reconstruct")]
 NOISES = [GaussianNoise, MaskingNoise]
@@ -50,6 +52,8 @@ NEEDS_ENVIRONMENT = "check_array_api_input"
 N_CHECKS = {
     "AETransformer": 46,
     "BetaVAETransformer": 46,
+    "CapacityVAETransformer": 46,
+    "DenoisingAETransformer": 46,
     "InfoVAETransformer": 46,
     "VAETransformer": 46,
     "VIMAETransformer": 46,
@@ -345,6 +349,10 @@ BAD_PARAMETERS = [
     ("lam", "large"),
     ("beta", -0.5),
     ("alpha", 1.5),
+    ("capacity", -1.0),
+    ("gamma", -1.0),
+    ("warmup", 1.5),
+    ("noise", "pepper"),
     ("activation", "step"),
     ("max_epochs", 0),
     ("lr", 0),

@@ -1,13 +1,13 @@
 """From settings to a skorch net that is ready to train."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
 import torch
-from torch import optim
+from torch import Tensor, optim
 
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._streams import child_seed
@@ -48,6 +48,7 @@ class ModelSettings:
     likelihood: Likelihood
     prior: Prior | None
     terms: Sequence[tuple[float, Divergence]]
+    corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
 
 @final
@@ -124,7 +125,8 @@ def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     hidden = settings.hidden_layer_sizes
     encoder = mlp(settings.n_features, hidden, settings.posterior.n_outputs(settings.n_components))
     decoder = mlp(settings.n_components, hidden[::-1], settings.n_features)
-    return Autoencoder(encoder, decoder, settings.posterior, deepcopy(settings.likelihood))
+    likelihood = deepcopy(settings.likelihood)
+    return Autoencoder(encoder, decoder, settings.posterior, likelihood, settings.corruption)
 
 
 def build_objective(prior: Prior | None, terms: Sequence[tuple[float, Divergence]]) -> Objective:

@@ -172,7 +172,10 @@ class AutoencoderNet(NeuralNet):
         names = self.objective.names
         total = torch.zeros(len(names), dtype=torch.float32, device=rows_device(iterator))
         n_rows = 0
-        for batch in iterator:
+        for i, batch in enumerate(iterator):
+            if training:
+                done = len(self.history) - 1 + i / len(iterator)
+                self.objective.progress = done / self.max_epochs
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             size = len(batch[0])

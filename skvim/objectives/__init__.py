@@ -5,7 +5,7 @@ Every log-density is in nats, summed over features or latent dimensions and aver
 This package knows torch alone.
 """
 
-from skvim.objectives._divergences import KL, MMD, Divergence
+from skvim.objectives._divergences import KL, MMD, Capacity, Divergence
 from skvim.objectives._importance import importance_log_likelihood
 from skvim.objectives._likelihoods import (
     Bernoulli,
@@ -29,6 +29,7 @@ __all__ = [
     "MMD",
     "Autoencoder",
     "Bernoulli",
+    "Capacity",
     "DataStatistics",
     "DiracPosterior",
     "Divergence",

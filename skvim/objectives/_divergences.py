@@ -14,7 +14,7 @@ from skvim.objectives._numbers import is_real
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Logistic, Normal, Prior
 
-__all__ = ["KL", "MMD", "Divergence"]
+__all__ = ["KL", "MMD", "Capacity", "Divergence"]
 
 _KERNELS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"imq": imq_kernel, "rbf": rbf_kernel}
 
@@ -28,6 +28,8 @@ class Divergence(nn.Module, ABC):
     name: ClassVar[str]
     #: Rows that a batch needs for the estimate to exist.
     min_rows: ClassVar[int] = 1
+    #: Share of the training that is done; the objective keeps it up to date.
+    progress: float = 1.0
 
     def __init_subclass__(cls) -> None:
         """Name the class."""
@@ -101,6 +103,59 @@ class KL(Divergence):
         else:
             kl = quadrature_kl(loc, scale, prior.log_density)
         return kl.sum(-1).mean()
+
+
+@final
+class Capacity(Divergence):
+    """abs(R − C), the distance of the rate R = E KL(q(z|x) ‖ p(z)) from a capacity, in nats.
+
+    Parameters
+    ----------
+    capacity : float in [0, inf)
+        C at the end, in nats per row.
+    warmup : float in [0, 1], default=0.5
+        Share of the training in which C rises linearly from 0.
+
+    References
+    ----------
+    C. P. Burgess et al., *Understanding disentangling in β-VAE*, 2018, arXiv:1804.03599.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.objectives import Capacity, Moments, Normal
+    >>> q = Moments(loc=torch.ones(1, 2), scale=torch.ones(1, 2))  # a rate of 1 nat
+    >>> Capacity(3.0)(q, q.loc, Normal(), torch.Generator())
+    tensor(2.)
+    """
+
+    name = "capacity"
+
+    def __init__(self, capacity: float, warmup: float = 0.5) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.warmup = warmup
+        self.rate = KL()
+
+    def check(self, posterior: Posterior) -> None:
+        """Raise ``ValueError`` for a point mass or settings out of range."""
+        self.rate.check(posterior)
+        if not is_real(self.capacity) or not 0 <= self.capacity < math.inf:
+            raise ValueError(
+                f"The capacity must be a finite number from 0 on. Got {self.capacity!r}."
+            )
+        if not is_real(self.warmup) or not 0 <= self.warmup <= 1:
+            raise ValueError(f"The warmup must be a number in [0, 1]. Got {self.warmup!r}.")
+
+    def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+        """Return the distance from what the capacity is by now."""
+        share = min(1.0, self.progress / self.warmup) if self.warmup > 0 else 1.0
+        rate: Tensor = self.rate(q, z, prior, generator)
+        return (rate - share * float(self.capacity)).abs()
+
+    def extra_repr(self) -> str:
+        """Show the settings (torch's hook)."""
+        return f"capacity={self.capacity!r}, warmup={self.warmup!r}"
 
 
 @final

@@ -1,7 +1,7 @@
 """The model and its objective: posterior, prior, likelihood and weighted divergences composed."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,9 @@ class Autoencoder(nn.Module):
         What the encoder's output means.
     likelihood : Likelihood
         What the decoder's output means.
+    corruption : callable or None, default=None
+        Takes a batch and a generator, and returns what the encoder sees of it in training; the
+        target stays clean.
     """
 
     mean: Tensor
@@ -58,9 +61,15 @@ class Autoencoder(nn.Module):
     output_scale: Tensor
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, posterior: Posterior, likelihood: Likelihood
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        posterior: Posterior,
+        likelihood: Likelihood,
+        corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.corruption = corruption
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
@@ -94,7 +103,10 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator) -> Outputs:
         """Encode, draw and decode a batch of shape (n_samples, n_features)."""
-        q = self.encode(x)
+        seen = x
+        if self.training and self.corruption is not None:
+            seen = self.corruption(x, generator)
+        q = self.encode(seen)
         z = self.posterior.draw(q, generator)
         return Outputs(q, z, self.likelihood(x, self.decode(z)))
 
@@ -109,11 +121,17 @@ class Objective(nn.Module):
         What the divergences refer to; None when there are none.
     terms : sequence of (float, Divergence)
         Weights and divergences.
+
+    Attributes
+    ----------
+    progress : float
+        Share of the training that is done, between 0 and 1, for divergences that change with it.
     """
 
     def __init__(self, prior: Prior | None, terms: Sequence[tuple[float, Divergence]] = ()) -> None:
         super().__init__()
         self.prior = prior
+        self.progress = 1.0
         self.weights = tuple(float(weight) for weight, _ in terms)
         self.divergences = nn.ModuleList([divergence for _, divergence in terms])
 
@@ -132,6 +150,8 @@ class Objective(nn.Module):
         distortion = -outputs.log_likelihood.mean()
         if self.prior is None:
             return distortion, distortion
+        for term in self.divergences:
+            cast("Divergence", term).progress = self.progress
         values = [term(outputs.q, outputs.z, self.prior, generator) for term in self.divergences]
         loss = distortion
         for weight, value in zip(self.weights, values, strict=True):
