@@ -1,10 +1,10 @@
 """The family: each model is its posterior and the terms it adds to −log p(x|z)."""
 
 from collections.abc import Callable
-from typing import final
+from copy import deepcopy
+from typing import Any, final
 
 import torch
-from sklearn.base import clone
 from torch import Tensor
 
 from skvim._declare import estimator, parameter
@@ -14,8 +14,8 @@ from skvim._generative import (
     BaseGenerativeAutoencoder,
     BaseStochasticAutoencoder,
 )
-from skvim._validation import StrOptions, check_parameters, real
-from skvim.noise import BaseNoise, GaussianNoise, MaskingNoise
+from skvim._validation import HasMethods, StrOptions, real
+from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import (
     KL,
     Capacity,
@@ -101,20 +101,21 @@ class DenoisingAETransformer(BaseDeterministicAutoencoder):
     (64, 2)
     """
 
-    noise: str | BaseNoise = parameter(
+    noise: Any = parameter(
         default="gaussian",
         kind='{"gaussian", "masking"} or noise transformer',
-        allowed=[StrOptions({"gaussian", "masking"}), BaseNoise],
+        allowed=[StrOptions({"gaussian", "masking"}), HasMethods("corrupt")],
         doc="""
         The corruption: one of :mod:`skvim.noise` at its default level, or such a transformer,
-        whose ``when`` and ``random_state`` play no part. Levels are in the units of X.
+        whose ``when`` and ``random_state`` play no part; any object with a method
+        ``corrupt(batch, generator)`` on tensors will do. Levels are in the units of X.
         """,
     )
 
     def _make_corruption(self) -> Callable[[Tensor, torch.Generator], Tensor]:
-        noise = clone(self.noise) if isinstance(self.noise, BaseNoise) else _NOISES[self.noise]()
-        check_parameters(noise)
-        return noise.corrupt
+        noise = _NOISES[self.noise]() if isinstance(self.noise, str) else deepcopy(self.noise)
+        corruption: Callable[[Tensor, torch.Generator], Tensor] = noise.corrupt
+        return corruption
 
 
 @final

@@ -204,6 +204,14 @@ def test_denoising_without_noise_is_the_autoencoder():
     np.testing.assert_array_equal(dae.transform(X), ae.transform(X))
 
 
+def test_denoising_names_a_bad_level_and_keeps_the_fitted_model():
+    model = DenoisingAETransformer(2, **SMALL).fit(X)
+    before = model.transform(X)
+    with pytest.raises(ValueError, match=r"scale has to be a float in \[0, inf\). Got -1"):
+        model.set_params(noise=GaussianNoise(-1)).fit(X)
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
 @pytest.mark.parametrize("noise", ["gaussian", MaskingNoise(0.3)])
 def test_denoising_reconstructs_clean_rows_from_corrupted_ones(noise):
     corruption = GaussianNoise() if noise == "gaussian" else noise
