@@ -260,7 +260,11 @@ def test_images_in_their_own_layout_and_single_channels_are_accepted():
 
 def test_constant_images_can_be_drawn():
     for shape in ((2, 3), (2, 1, 3)):
-        SamplesDisplay(np.ones((4, 6)), image_shape=shape).plot().figure_.canvas.draw()
+        display = SamplesDisplay(np.ones((4, 6)), image_shape=shape).plot()
+        display.figure_.canvas.draw()
+        # Without a range to scale by there is one tone, not a division by zero.
+        assert len(np.unique(np.asarray(cell(display, 0, 0)))) == 1
+        assert np.isfinite(np.asarray(display.im_.get_array())).all()
 
 
 @pytest.mark.parametrize(
