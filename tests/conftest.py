@@ -5,9 +5,13 @@ import sys
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Read when matplotlib is first imported, here or in a process that a test starts.
 os.environ["MPLBACKEND"] = "Agg"
+# Machines differ in speed and load; a slow example is no failure.
+settings.register_profile("skvim", deadline=None)
+settings.load_profile("skvim")
 # As many workers as cores run side by side, each with one thread.
 torch.set_num_threads(1)
 
