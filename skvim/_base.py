@@ -332,6 +332,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
 
+    def _rows_to_score(self, X: Any) -> NDArray[np.float64]:
+        """Return rows in float64, if the likelihood has a density for them."""
+        rows: NDArray[np.float64] = check_rows(self, X, reset=False).astype(np.float64, copy=False)
+        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
+        return rows
+
     def __sklearn_tags__(self) -> Any:
         """Keep float32 (scikit-learn's hook)."""
         tags = super().__sklearn_tags__()

@@ -2,12 +2,11 @@
 
 from typing import Any, final
 
-import numpy as np
 from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
-from skvim._validation import check_is_fitted, check_rows
+from skvim._validation import check_is_fitted
 from skvim.engine import map_rows
 from skvim.objectives import Autoencoder, DiracPosterior, Divergence, Posterior
 
@@ -50,8 +49,7 @@ class BaseDeterministicAutoencoder(BaseAutoencoder):
             Mean log-density of rows given their own code.
         """
         check_is_fitted(self)
-        rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
-        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
+        rows = self._rows_to_score(X)
 
         def log_likelihood(model: Autoencoder, x: Tensor) -> list[Tensor]:
             return [model.likelihood(x, model.decode(model.encode(x).loc))]

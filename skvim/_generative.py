@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
-from skvim._validation import StrOptions, check_is_fitted, check_rows, draw_seed, real
+from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, real
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import (
     MMD,
@@ -71,10 +71,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
             When n_samples is not a positive integer.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int in [1, inf). Got {n_samples!r} instead.")
         generator = torch.Generator().manual_seed(draw_seed(random_state))
-        shape = (int(n_samples), self._n_features_out)
+        shape = (check_count("n_samples", n_samples), self._n_features_out)
         codes = self.prior_.draw(shape, generator, torch.float64).numpy().astype(self._dtype)
         return self.inverse_transform(codes)
 
@@ -109,11 +107,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         does not depend on the others.
         """
         check_is_fitted(self)
-        if not isinstance(n_draws, (int, np.integer)) or n_draws < 1:
-            raise ValueError(f"n_draws must be an int in [1, inf). Got {n_draws!r} instead.")
-        rows = check_rows(self, X, reset=False).astype(np.float64, copy=False)
-        self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
-        shape = (int(n_draws), self._n_features_out)
+        shape = (check_count("n_draws", n_draws), self._n_features_out)
+        rows = self._rows_to_score(X)
         noise = _normal(child_seed(self.net_.seed, "score"), shape, np.dtype(np.float64))
 
         def score(model: Autoencoder, x: Tensor) -> list[Tensor]:
@@ -121,7 +116,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
             return [importance_log_likelihood(model, self.prior_, x, draws)]
 
         # Draws of a row, and the Jacobian's columns, pass through the decoder together.
-        width = self._width * max(int(n_draws), self._n_features_out)
+        width = self._width * max(shape)
         (log_likelihood,) = map_rows(self.net_, score, rows, values_per_row=width)
         return log_likelihood
 

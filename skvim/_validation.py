@@ -23,6 +23,7 @@ __all__ = [
     "StrOptions",
     "atomic",
     "check_codes",
+    "check_count",
     "check_is_fitted",
     "check_parameters",
     "check_rows",
@@ -87,6 +88,13 @@ def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[
             f"was fitted with n_components={n_components}. Pass codes as transform returns them."
         )
     return codes
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a positive integer given as the argument ``name``, or raise ``ValueError``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an int in [1, inf). Got {value!r} instead.")
+    return int(value)
 
 
 def draw_seed(random_state: Any) -> int:

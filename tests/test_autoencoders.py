@@ -93,6 +93,18 @@ def test_importance_sampling_is_exact_for_a_linear_decoder(linear_vae):
     np.testing.assert_allclose(model.score_samples(rows[:20], n_draws=3), exact, rtol=1e-9)
 
 
+@pytest.mark.parametrize("scale", [0.3, 4.0])
+def test_importance_sampling_is_exact_for_any_scale_of_the_prior(scale):
+    settings = {**SMALL, "hidden_layer_sizes": ()}
+    model = VAETransformer(2, prior=Normal(scale), **settings).fit(X)
+    module = model.net_.in_precision(torch.float64)
+    weight = (module.output_scale * module.decoder.layers[-1].weight).detach().numpy()
+    centre = module.decode(torch.zeros(1, 2, dtype=torch.float64)).detach().numpy()[0]
+    covariance = scale**2 * weight @ weight.T + float(module.likelihood.value) * np.eye(6)
+    exact = stats.multivariate_normal(centre, covariance).logpdf(X)
+    np.testing.assert_allclose(model.score_samples(X, n_draws=2), exact, rtol=1e-9)
+
+
 def test_score_under_a_logistic_prior_agrees_with_quadrature():
     model = VIMAETransformer(1, prior="logistic", lam=1.0, **SMALL).fit(X)
     module = model.net_.in_precision(torch.float64)

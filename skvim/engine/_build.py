@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
 }
 
 # What the engine itself decides; everything else of skorch's is open to ``net_params``.
-_RESERVED = {"module", "criterion", "optimizer", "lr", "max_epochs", "batch_size", "callbacks"}
+_RESERVED = {"module", "criterion", "lr", "max_epochs", "batch_size", "callbacks"}
 _RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose", "seed"}
 
 
@@ -84,16 +84,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
             f"batch_size must be at least {needed} for the divergence in use. "
             f"Got {training.batch_size} instead."
         )
-    taken = sorted(
-        key for key in training.net_params if key.split("__")[0] in _RESERVED - {"optimizer"}
-    )
-    taken += ["optimizer"] if "optimizer" in training.net_params else []
-    if taken:
-        raise ValueError(
-            f"net_params must not contain {taken}: parameters of the estimator or its engine "
-            "decide them. Pass other arguments of skorch.NeuralNet, such as "
-            "{'optimizer__weight_decay': 1e-4}."
-        )
+    _check_net_params(training.net_params)
     options = {**_optimizer(training), "train_split": None, "use_caching": False}
     return AutoencoderNet(
         partial(build_autoencoder, model, training.seed),
@@ -107,6 +98,17 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         verbose=training.verbose,
         **{**options, **training.net_params},
     )
+
+
+def _check_net_params(net_params: dict[str, Any]) -> None:
+    """Raise when an argument for skorch is decided elsewhere; those of the optimizer are not."""
+    taken = [k for k in net_params if k == "optimizer" or str(k).split("__")[0] in _RESERVED]
+    if taken:
+        raise ValueError(
+            f"net_params must not contain {taken}: parameters of the estimator or its engine "
+            "decide them. Pass other arguments of skorch.NeuralNet, such as "
+            "{'optimizer__weight_decay': 1e-4}."
+        )
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -269,20 +269,19 @@ def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
         When float32, the precision of training, cannot hold the rows or tell them apart.
     """
     low, high = (float(value) for value in torch.aminmax(x))
-    # Squares of the values themselves may overflow, also in float64.
-    largest = max(abs(low), abs(high)) or 1.0
-    variance, mean = torch.var_mean(x / largest, dim=0, correction=0)
+    # No copy of the rows: a variance that over- or underflows here is out of bounds anyway.
+    variance, mean = torch.var_mean(x, dim=0, correction=0)
     spread = math.sqrt(float(variance.mean()))
-    constant = bool((x == x[0]).all())
-    if not (constant or (_SMALLEST < spread * largest < _LARGEST and spread > _RESOLUTION)):
+    resolved = spread > _RESOLUTION * max(abs(low), abs(high))
+    constant = spread < _SMALLEST and bool((x == x[0]).all())
+    if not (constant or (_SMALLEST < spread < _LARGEST and resolved)):
         raise ValueError(
             "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
             f"{_RESOLUTION:g} of its largest value. Got values from {low:g} to {high:g} with "
-            f"standard deviation {spread * largest:g}. Rescale X, for example with StandardScaler."
+            f"standard deviation {spread:g}. Rescale X, for example with StandardScaler."
         )
-    centre = (mean * largest).to(device=device, dtype=torch.float32)
-    scale = 1.0 if constant else spread * largest
-    return DataStatistics(centre, scale, low, high, len(x))
+    centre = mean.to(device=device, dtype=torch.float32)
+    return DataStatistics(centre, 1.0 if constant else spread, low, high, len(x))
 
 
 def rows_device(batches: Iterable[Any]) -> torch.device:

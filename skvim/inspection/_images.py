@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skvim._validation import check_count
 from skvim.inspection._matplotlib import axes_or_new, import_pyplot, require_method
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class ReconstructionDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "reconstruct")
-        _check_count("n_images", n_images)
+        check_count("n_images", n_images)
         first = X.iloc[:n_images] if hasattr(X, "iloc") else np.asarray(X)[:n_images]
         display = cls(first, estimator.reconstruct(first), image_shape=image_shape)
         return display.plot(ax, value_range=value_range)
@@ -228,7 +229,7 @@ class SamplesDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "sample")
-        _check_count("n_samples", n_samples)
+        check_count("n_samples", n_samples)
         samples = estimator.sample(n_samples, random_state=random_state)
         return cls(samples, image_shape=image_shape).plot(ax, value_range=value_range)
 
@@ -347,9 +348,3 @@ def _show(
     drawn = axes.imshow(grid, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     axes.set_axis_off()
     return axes, drawn
-
-
-def _check_count(parameter: str, value: Any) -> None:
-    """Raise unless the value is a positive integer."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{parameter} has to be an int of at least 1. Got {value!r} instead.")

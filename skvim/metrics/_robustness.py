@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
-from skvim._validation import check_is_fitted, check_rows, draw_seed
+from skvim._validation import check_count, check_is_fitted, check_rows, draw_seed
 
 __all__ = ["CLEAN", "Corruption", "Corruptions", "robustness_curve"]
 
@@ -109,7 +109,7 @@ def robustness_curve(
     >>> bool(means["none", 0] > means["gaussian", 0.5] > means["gaussian", 2])
     True
     """
-    _check_repeats(n_repeats)
+    check_count("n_repeats", n_repeats)
     named = _named(corruptions)
     check_is_fitted(estimator)
     rows = check_rows(estimator, X, reset=False)
@@ -199,12 +199,6 @@ def _check_distinct(named: list[tuple[str, Corruption]]) -> None:
                 "names with a mapping, or drop one."
             )
         seen.add(key)
-
-
-def _check_repeats(n_repeats: Any) -> None:
-    """Raise unless ``n_repeats`` is a positive integer."""
-    if not isinstance(n_repeats, Integral) or n_repeats < 1:
-        raise ValueError(f"n_repeats has to be an int of at least 1. Got {n_repeats!r} instead.")
 
 
 def _check_labels(rows: NDArray[Any], y: Any) -> None:

@@ -166,7 +166,7 @@ class Gaussian(Likelihood):
 
     def prepare(self, data: DataStatistics) -> None:
         """Set a fixed variance, and start a learned one at the data's own."""
-        if self.variance != "learned":
+        if not self.learns:
             self.value.fill_(float(self.variance))
             return
         self.value.fill_(data.scale**2)
@@ -184,17 +184,17 @@ class Gaussian(Likelihood):
     @property
     def learns(self) -> bool:
         """Whether the variance is learned."""
-        return self.variance == "learned"
+        return isinstance(self.variance, str)
 
     def observe(self, error: Tensor, n_features: int) -> None:
         """Move a learned variance towards the batch's mean squared error."""
-        if self.variance == "learned":
+        if self.learns:
             share = min(1.0, max(_MOMENTUM, len(error) / self.momentum_rows))
             self.value.lerp_(error.mean() / n_features, share).clamp_(min=self.floor)
 
     def settle(self, error: Tensor, n_features: int) -> None:
         """Set a learned variance to the mean squared error."""
-        if self.variance == "learned":
+        if self.learns:
             self.value.copy_(error.mean() / n_features).clamp_(min=self.floor)
 
     def log_density(self, error: Tensor, n_features: int) -> Tensor:

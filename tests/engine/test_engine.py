@@ -24,7 +24,7 @@ from skvim.engine import child_seed, data_statistics, resolve_device
 from skvim.engine._batches import TensorBatches, batch_bounds
 from skvim.engine._streams import Streams
 from skvim.exceptions import SkvimError, TrainingDivergedError
-from skvim.objectives import Divergence, Gaussian
+from skvim.objectives import Autoencoder, Divergence, Gaussian
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
 
@@ -210,6 +210,22 @@ def test_checkpoints_of_skorch_work(tmp_path, monitor):
     again.net_.load_params(f_params=tmp_path / "params.pt")
     np.testing.assert_allclose(again.transform(rows()), codes, atol=1e-5)
     np.testing.assert_allclose(again.transform(rows().astype(np.float64)), codes, atol=1e-5)
+
+
+def test_rows_in_many_chunks_give_what_one_chunk_gives(monkeypatch):
+    model = VAETransformer(2, **SMALL).fit(rows())
+    methods = [model.posterior_moments, model.reconstruct, model.score_samples]
+    data = rows().astype(np.float64)
+    whole = [method(data) for method in methods]
+    lengths = []
+    seen = Autoencoder.encode
+    monkeypatch.setattr(
+        Autoencoder, "encode", lambda self, x: lengths.append(len(x)) or seen(self, x)
+    )
+    monkeypatch.setattr("skvim.engine._inference._CHUNK_VALUES", 7 * 8)  # 7 rows of width 8
+    for method, expected in zip(methods, whole, strict=True):
+        np.testing.assert_allclose(method(data), expected, rtol=1e-12)
+    assert lengths[:8] == [7, 7, 7, 7, 7, 7, 7, 1]
 
 
 def test_best_loss_is_marked():

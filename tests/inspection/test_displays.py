@@ -297,12 +297,12 @@ def test_constant_images_can_be_drawn():
                 Halver(), np.ones((4, 6)), image_shape=(2, 3), n_images=0
             ),
             ValueError,
-            "n_images .* at least 1. Got 0",
+            r"n_images must be an int in \[1, inf\)\. Got 0",
         ),
         (
             lambda: SamplesDisplay.from_estimator(Halver(), image_shape=(2, 3), n_samples=1.5),
             ValueError,
-            "n_samples .* at least 1. Got 1.5",
+            r"n_samples must be an int in \[1, inf\)\. Got 1.5",
         ),
         (
             lambda: ReconstructionDisplay.from_estimator(

@@ -276,7 +276,7 @@ def test_bad_corruptions(model, data, corruptions, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_repeats": 0}, "n_repeats .* at least 1. Got 0"),
+        ({"n_repeats": 0}, r"n_repeats must be an int in \[1, inf\)\. Got 0"),
         ({"n_repeats": 2.5}, "n_repeats .* Got 2.5"),
         ({"scoring": ["accuracy", "f1"]}, "single score"),
         ({"scoring": "nonsense"}, "nonsense"),

@@ -177,6 +177,17 @@ def test_mmd_vanishes_at_the_prior_and_only_there(prior, kernel):
     assert wide.mean() > 5 * wide.std(ddof=1) / math.sqrt(len(wide))
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_default_mmd_sums_seven_widths(kernel):
+    z = torch.randn(50, 4, generator=generator(), dtype=torch.float64)
+
+    def value(**settings):
+        return MMD(kernel=kernel, **settings)(Moments(z, None), z, Normal(), generator(1))
+
+    parts = [value(widths=(width,)) for width in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
+    torch.testing.assert_close(value(), torch.stack(parts).sum())
+
+
 def test_mmd_follows_the_scale_of_the_prior():
     z = torch.randn(50, 4, generator=generator(), dtype=torch.float64)
     unit = MMD()(Moments(z, None), z, Normal(), generator(1))
