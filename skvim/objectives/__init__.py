@@ -5,8 +5,25 @@ Every log-density is in nats, summed over features or latent dimensions and aver
 This package knows torch alone.
 """
 
-from skvim.objectives._divergences import KL, MMD, Capacity, Divergence
-from skvim.objectives._importance import importance_log_likelihood
+from skvim.objectives._adversarial import Adversarial, DensityRatioKL
+from skvim.objectives._aggregated import (
+    DIVERGENCES,
+    MixtureKL,
+    SlicedWasserstein,
+    make_divergence,
+)
+from skvim.objectives._annealed import Annealing, annealed_log_weights
+from skvim.objectives._chain import markov_chain
+from skvim.objectives._contraction import Contraction
+from skvim.objectives._distributions import Factorised, make_prior
+from skvim.objectives._divergences import KL, MMD, Capacity
+from skvim.objectives._importance import LogMean, importance_log_weights, log_mean
+from skvim.objectives._information import (
+    Estimate,
+    InformationEstimates,
+    effective_rank,
+    estimate_information,
+)
 from skvim.objectives._likelihoods import (
     Bernoulli,
     DataStatistics,
@@ -14,37 +31,60 @@ from skvim.objectives._likelihoods import (
     Likelihood,
     make_likelihood,
 )
-from skvim.objectives._model import Autoencoder, Objective, Outputs
+from skvim.objectives._model import Autoencoder, Losses, Objective, Outputs
 from skvim.objectives._posteriors import (
     DiracPosterior,
     GaussianPosterior,
+    LogisticPosterior,
     Moments,
     Posterior,
     make_posterior,
 )
-from skvim.objectives._priors import Logistic, Normal, Prior, make_prior
+from skvim.objectives._priors import Logistic, Normal, Prior
+from skvim.objectives._terms import Divergence, Penalty, Term
 
 __all__ = [
+    "DIVERGENCES",
     "KL",
     "MMD",
+    "Adversarial",
+    "Annealing",
     "Autoencoder",
     "Bernoulli",
     "Capacity",
+    "Contraction",
     "DataStatistics",
+    "DensityRatioKL",
     "DiracPosterior",
     "Divergence",
+    "Estimate",
+    "Factorised",
     "Gaussian",
     "GaussianPosterior",
+    "InformationEstimates",
     "Likelihood",
+    "LogMean",
     "Logistic",
+    "LogisticPosterior",
+    "Losses",
+    "MixtureKL",
     "Moments",
     "Normal",
     "Objective",
     "Outputs",
+    "Penalty",
     "Posterior",
     "Prior",
-    "importance_log_likelihood",
+    "SlicedWasserstein",
+    "Term",
+    "annealed_log_weights",
+    "effective_rank",
+    "estimate_information",
+    "importance_log_weights",
+    "log_mean",
+    "make_divergence",
     "make_likelihood",
     "make_posterior",
     "make_prior",
+    "markov_chain",
 ]

@@ -1,6 +1,7 @@
-"""Log-likelihood by importance sampling with a proposal fitted to each row."""
+"""Importance weights of draws from a proposal fitted to each row, and means of weights."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,20 +9,75 @@ from torch.func import grad, jacrev, vjp, vmap
 
 from skvim.objectives._model import Autoencoder
 from skvim.objectives._priors import Prior
+from skvim.objectives._support import Chart
 
 # Few suffice on clean rows; corrupted ones lie far from what the encoder was trained on.
 _N_STEPS = 4
 _DAMPING = (0.0, 1.0, 0.5, 0.25, 0.1)
+# The search starts no nearer to a bound of the prior, where slopes vanish, than this share.
+_MARGIN = 0.1
 
-__all__ = ["importance_log_likelihood", "laplace_proposal"]
+__all__ = [
+    "LogMean",
+    "importance_log_weights",
+    "laplace_proposal",
+    "log_mean",
+]
 
 
-def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gaussian approximation of p(z|x) at the mode near the encoder's posterior mean.
+class LogMean(NamedTuple):
+    """The logarithm of a mean of independent weights, for every row.
 
-    Damped Gauss–Newton steps from e(x) give the centre, the curvature there the spread. In a
-    linear gaussian model this is the exact posterior, wherever the encoder points and however wide
-    it claims to be.
+    Attributes
+    ----------
+    value : Tensor of shape (n,)
+        log mean_j w_j.
+    error : Tensor of shape (n,)
+        Its standard error by the delta method, that of mean_j w_j over mean_j w_j: NaN for one
+        weight, and never above 1, which heavy tails would exceed.
+    effective : Tensor of shape (n,)
+        (Σ w_j)²/Σ w_j², between 1 and the number of weights.
+    relative : Tensor of shape (n, n_weights)
+        w_j over their mean.
+    """
+
+    value: Tensor
+    error: Tensor
+    effective: Tensor
+    relative: Tensor
+
+
+def log_mean(log_weights: Tensor) -> LogMean:
+    """Return the logarithm of the mean of weights along the last axis, with its error.
+
+    Parameters
+    ----------
+    log_weights : Tensor of shape (n, n_weights)
+        log w_j, independent of one another within a row.
+
+    Returns
+    -------
+    LogMean
+        In nats.
+    """
+    n_weights = log_weights.shape[-1]
+    value = log_weights.logsumexp(-1) - math.log(n_weights)
+    relative = (log_weights - value.unsqueeze(-1)).exp()
+    # In tensors, one weight gives 0/0, NaN.
+    degrees = value.new_tensor(n_weights * (n_weights - 1.0))
+    error = ((relative - 1).square().sum(-1) / degrees).sqrt()
+    return LogMean(value, error, n_weights / relative.square().mean(-1), relative)
+
+
+def laplace_proposal(
+    model: Autoencoder, prior: Prior, x: Tensor, chart: Chart
+) -> tuple[Tensor, Tensor]:
+    """Return the gaussian approximation of p(y|x) at the mode near the encoder's posterior mean.
+
+    y are the codes in coordinates without bounds, y = z where the prior has none. Damped
+    Gauss–Newton steps from e(x) give the centre, the curvature there the spread. In a linear
+    gaussian model this is the exact posterior, wherever the encoder points and however wide it
+    claims to be.
 
     Parameters
     ----------
@@ -31,43 +87,44 @@ def laplace_proposal(model: Autoencoder, prior: Prior, x: Tensor) -> tuple[Tenso
         p(z).
     x : Tensor of shape (n, n_features)
         Rows.
+    chart : Chart
+        y ↦ z.
 
     Returns
     -------
     centre : Tensor of shape (n, n_components)
-        Where log p(x, z) is largest among the points tried.
+        Where log p(x, y) is largest among the points tried.
     factor : Tensor of shape (n, n_components, n_components)
-        Lower Cholesky factor of Λ = I/σ_p² + Jᵀ F J, J the decoder's Jacobian at the centre and F
-        the likelihood's Fisher information.
+        Lower Cholesky factor of Λ = I/σ_p² + Jᵀ F J, σ_p² the prior's variance of y, J the Jacobian
+        of y ↦ z ↦ decoder's output at the centre and F the likelihood's Fisher information.
     """
 
-    def log_joint(z: Tensor, row: Tensor) -> Tensor:
-        density: Tensor = model.likelihood(row, model.decode(z)) + prior.log_density(z).sum(-1)
-        return density
+    def log_joint(y: Tensor, row: Tensor) -> Tensor:
+        likelihood: Tensor = model.likelihood(row, model.decode(chart(y)))
+        return likelihood + chart.log_density(prior, y)
 
-    def curvature(z: Tensor) -> Tensor:
-        jacobian = transposed_jacobian(model, z)  # (k, n_features)
+    def curvature(y: Tensor) -> Tensor:
+        z = chart(y)
+        jacobian = transposed_jacobian(model, z) * chart.log_slope(y).exp().unsqueeze(-1)
         fisher = model.likelihood.precision(model.decode(z))  # (n_features,)
-        identity = torch.eye(len(z), dtype=z.dtype, device=z.device)
-        precision: Tensor = identity / prior.variance
-        return precision + (jacobian * fisher) @ jacobian.T
+        return torch.diag(1 / chart.variances) + (jacobian * fisher) @ jacobian.T
 
-    centre = model.encode(x).loc
+    centre = chart.inverse(model.encode(x).loc, _MARGIN)
     factor = torch.linalg.cholesky(vmap(curvature)(centre))
-    for _ in range(_N_STEPS):
+    for _ in range(_N_STEPS if chart.identical else 2 * _N_STEPS):
         gradient = vmap(grad(log_joint))(centre, x)
         step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
         damping = torch.tensor(_DAMPING, dtype=x.dtype, device=x.device)
-        tried = centre + damping.view(-1, 1, 1) * step  # (n_damping, n, k)
+        tried = centre + damping.view(-1, 1, 1) * step.nan_to_num()  # (n_damping, n, k)
         # The best of them, row by row; damping 0 keeps a row that no step improves.
-        best = log_joint(tried, x).argmax(0)
+        best = log_joint(tried, x).nan_to_num(nan=-math.inf).argmax(0)
         centre = tried[best, torch.arange(len(x), device=x.device)]
         factor = torch.linalg.cholesky(vmap(curvature)(centre))
     return centre, factor
 
 
-def importance_log_likelihood(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
-    """Return an estimate of log p(x) for every row, in nats.
+def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
+    """Return the logarithms of weights with mean p(x), in nats.
 
     Parameters
     ----------
@@ -83,23 +140,24 @@ def importance_log_likelihood(model: Autoencoder, prior: Prior, x: Tensor, noise
 
     Returns
     -------
-    Tensor of shape (n,)
-        log mean_j p(x|z_j) p(z_j)/r(z_j|x) with z_j ~ r, the Laplace proposal.
+    Tensor of shape (n, n_draws)
+        log p(x|z_j) p(z_j)/r(z_j|x) with z_j ~ r, the Laplace proposal: gaussian in coordinates
+        without bounds, so that no draw leaves the prior's support.
     """
-    centre, factor = laplace_proposal(model, prior, x)
-    n_draws, n_components = noise.shape
+    chart = Chart(prior, noise)
+    centre, factor = laplace_proposal(model, prior, x, chart)
+    n_components = noise.shape[-1]
     # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹.
     spread = torch.linalg.solve_triangular(factor.mT, noise.T, upper=True)  # (n, k, n_draws)
-    z = centre.unsqueeze(1) + spread.mT  # (n, n_draws, k)
+    y = centre.unsqueeze(1) + spread.mT  # (n, n_draws, k)
     log_proposal = (
         factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
         - 0.5 * noise.square().sum(-1)  # (n_draws,)
         - 0.5 * n_components * math.log(2 * math.pi)
     )
-    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(z))  # (n, n_draws)
-    log_weights = log_likelihood + prior.log_density(z).sum(-1) - log_proposal
-    estimate: Tensor = log_weights.logsumexp(-1) - math.log(n_draws)
-    return estimate
+    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(chart(y)))  # (n, n_draws)
+    log_weights: Tensor = log_likelihood + chart.log_density(prior, y) - log_proposal
+    return log_weights
 
 
 def transposed_jacobian(model: Autoencoder, z: Tensor) -> Tensor:

@@ -7,101 +7,80 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = [
-    "gauss_hermite",
-    "gauss_laguerre",
-    "log_logistic",
-    "logistic_kl",
-    "normal_kl",
-    "quadrature_kl",
-]
+__all__ = ["gauss_legendre", "log_logistic", "normal_kl", "quadrature_kl"]
 
-# Spread over prior scale up to which Gauss–Hermite resolves the logistic density's bend at zero.
-_HERMITE_LIMIT = 2.0
+# A logistic density of variance 1 has 2e-13 of its mass beyond, a normal one none.
+_REACH = 16.0
+_N_NODES = 32
 
 
-def normal_kl(loc: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
-    """Return KL(N(loc, scale²) ‖ N(0, prior_scale²)) of every entry, in nats.
+def normal_kl(loc: Tensor, scale: Tensor, prior_scale: float, entropy: float) -> Tensor:
+    """Return KL(q ‖ N(0, prior_scale²)) of every entry, in nats, for any q with these moments.
 
     Parameters
     ----------
     loc, scale : Tensor
         Means and standard deviations, of one shape.
     prior_scale : float
-        Standard deviation of the prior.
+        Standard deviation s of the prior.
+    entropy : float
+        Differential entropy H of (z − loc)/scale, in nats: ½ log 2πe for a normal q, 2 + log(√3/π)
+        for a logistic one.
 
     Returns
     -------
     Tensor
-        ½ (σ²/s² + μ²/s² − 1) − log(σ/s), in the shape of ``loc``.
+        ½ (σ²/s² + μ²/s² − 1) − log(σ/s) + ½ log 2πe − H, in the shape of ``loc``.
     """
     ratio = scale / prior_scale
-    return 0.5 * (ratio.square() + (loc / prior_scale).square() - 1) - ratio.log()
+    normal = 0.5 * (ratio.square() + (loc / prior_scale).square() - 1) - ratio.log()
+    return normal + (0.5 * math.log(2 * math.pi * math.e) - entropy)
 
 
 def quadrature_kl(
-    loc: Tensor, scale: Tensor, log_density: Callable[[Tensor], Tensor], n_nodes: int = 64
+    loc: Tensor,
+    scale: Tensor,
+    base: Callable[[Tensor], Tensor],
+    log_density: Callable[[Tensor], Tensor],
+    centre: Tensor,
 ) -> Tensor:
-    """Return KL(N(loc, scale²) ‖ p) of every entry by Gauss–Hermite quadrature, in nats.
+    """Return KL(q ‖ p) of every entry by quadrature, in nats; q is loc + scale · ε.
 
     Parameters
     ----------
-    loc, scale : Tensor
-        Means and standard deviations, of one shape.
+    loc, scale : Tensor of shape (n, k)
+        Means and standard deviations.
+    base : callable
+        Log-density of ε, entry by entry: variance 1, tails no heavier than the logistic's.
     log_density : callable
-        log p, entry by entry. For the standard logistic 64 nodes give 1e-6 up to a standard
-        deviation of 3, and 16 nodes 1e-9 up to 1.
-    n_nodes : int, default=64
-        Number of nodes.
+        log p of tensors of shape (..., n, k), entry by entry.
+    centre : Tensor of shape () or (k,)
+        Where p may have a cusp, or its median.
 
     Returns
     -------
-    Tensor
-        −H(q) − E_q[log p], in the shape of ``loc``.
-    """
-    nodes, weights = gauss_hermite(n_nodes)
-    nodes, weights = nodes.to(loc), weights.to(loc)
-    z = loc.unsqueeze(-1) + scale.unsqueeze(-1) * nodes  # (..., n_nodes)
-    cross_entropy = -(log_density(z) * weights).sum(-1)  # (...)
-    return cross_entropy - scale.log() - 0.5 * math.log(2 * math.pi * math.e)
-
-
-def logistic_kl(loc: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
-    """Return KL(N(loc, scale²) ‖ Logistic(0, prior_scale)) of every entry, in nats.
-
-    Parameters
-    ----------
-    loc, scale : Tensor
-        Means and standard deviations, of one shape.
-    prior_scale : float
-        Scale s of the prior.
-
-    Returns
-    -------
-    Tensor
-        In the shape of ``loc``, to 1e-6 in float64 for every spread.
+    Tensor of shape (n, k)
+        E log q − E log p. In float64 it is right to 1e-6 for normal and logistic q and logistic,
+        Laplace and Student priors as long as q is at most 100 times as wide as the prior.
 
     Notes
     -----
-    With u = z/s, −log p = |u| + 2 log(1 + exp(−|u|)) + log s. Up to a spread of 2 s the whole is
-    integrated by Gauss–Hermite quadrature. Beyond, E|u| is known and the rest, which dies out
-    within a few s of zero, is integrated from zero to both sides by Gauss–Laguerre.
+    The integral over ε in ±16 is cut at 0, where q has its mass, and at (centre − loc)/scale, where
+    p may bend sharply. Each of the three pieces has a Gauss–Legendre rule of 32 nodes, by t ↦ t³,
+    between the cuts by t ↦ 3t² − 2t³, drawn together towards the cuts.
     """
-    m, t = loc / prior_scale, scale / prior_scale
-    narrow = t <= _HERMITE_LIMIT
-    # Each branch sees values that it can take, so that no gradient of the other is undefined.
-    wide = torch.where(narrow, torch.full_like(t, _HERMITE_LIMIT), t)
-    standard = m / wide
-    absolute = wide * math.sqrt(2 / math.pi) * (-0.5 * standard.square()).exp()
-    absolute = absolute + m * torch.erf(standard / math.sqrt(2))
-    nodes, weights = gauss_laguerre(64)
-    rest = (weights * nodes.exp() * 2 * (-nodes).exp().log1p()).to(loc)
-    sides = [(sign * nodes.to(loc) - m.unsqueeze(-1)) / wide.unsqueeze(-1) for sign in (1, -1)]
-    densities = sum((-0.5 * side.square()).exp() for side in sides)  # (..., n_nodes)
-    bend = (rest * densities).sum(-1) / (wide * math.sqrt(2 * math.pi))
-    by_laguerre = absolute + bend - t.log() - 0.5 * math.log(2 * math.pi * math.e)
-    capped = torch.where(narrow, t, torch.ones_like(t))
-    return torch.where(narrow, quadrature_kl(m, capped, log_logistic), by_laguerre)
+    nodes, weights = (rule.to(loc).view(-1, 1, 1) for rule in gauss_legendre(_N_NODES))
+    # The integral does not depend on where it is cut, and so has no gradient there.
+    cut = ((centre - loc.detach()) / scale.detach()).clamp(-_REACH, _REACH)
+    low, high = cut.clamp(max=0), cut.clamp(min=0)
+    outer, slope = nodes**3, 3 * nodes**2 * weights
+    between, rise = nodes**2 * (3 - 2 * nodes), 6 * nodes * (1 - nodes) * weights
+    left, middle, right = low + _REACH, high - low, _REACH - high
+    epsilon = torch.cat([low - left * outer, low + middle * between, high + right * outer])
+    log_base = base(epsilon)  # (3 n_nodes, n, k)
+    masses = torch.cat([left * slope, middle * rise, right * slope]) * log_base.exp()
+    ratio = log_base - log_density(loc + scale * epsilon)
+    return (masses * ratio).sum(0) / masses.sum(0) - scale.log()
 
 
 def log_logistic(u: Tensor) -> Tensor:
@@ -112,21 +91,13 @@ def log_logistic(u: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def gauss_laguerre(n_nodes: int) -> tuple[Tensor, Tensor]:
-    """Return nodes and weights with ∫ exp(−t) f(t) dt ≈ Σ w f(node) over t > 0, in float64."""
-    steps = torch.arange(n_nodes, dtype=torch.float64)
-    jacobi = torch.diag(2 * steps + 1) + torch.diag(steps[1:], 1) + torch.diag(steps[1:], -1)
-    nodes, vectors = torch.linalg.eigh(jacobi)
-    return nodes, vectors[0].square()
+def gauss_legendre(n_nodes: int) -> tuple[Tensor, Tensor]:
+    """Return nodes and weights with ∫ f(t) dt ≈ Σ w f(node) over 0 < t < 1, in float64.
 
-
-@lru_cache(maxsize=8)
-def gauss_hermite(n_nodes: int) -> tuple[Tensor, Tensor]:
-    """Return nodes and weights with E[f(ε)] ≈ Σ w f(node) for ε ~ N(0, 1), in float64.
-
-    The eigenvalues of the Hermite polynomials' Jacobi matrix (Golub and Welsch, 1969).
+    The eigenvalues of the Legendre polynomials' Jacobi matrix (Golub and Welsch, 1969).
     """
-    off_diagonal = torch.arange(1, n_nodes, dtype=torch.float64).sqrt()
+    steps = torch.arange(1, n_nodes, dtype=torch.float64)
+    off_diagonal = steps / (4 * steps.square() - 1).sqrt()
     jacobi = torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1)
     nodes, vectors = torch.linalg.eigh(jacobi)
-    return nodes, vectors[0].square()
+    return (nodes + 1) / 2, vectors[0].square()

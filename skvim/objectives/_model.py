@@ -6,12 +6,12 @@ from typing import NamedTuple, cast, final
 import torch
 from torch import Tensor, nn
 
-from skvim.objectives._divergences import Divergence
 from skvim.objectives._likelihoods import DataStatistics, Likelihood
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Prior
+from skvim.objectives._terms import Term
 
-__all__ = ["Autoencoder", "Objective", "Outputs"]
+__all__ = ["Autoencoder", "Losses", "Objective", "Outputs"]
 
 
 class Outputs(NamedTuple):
@@ -19,6 +19,8 @@ class Outputs(NamedTuple):
 
     Attributes
     ----------
+    x : Tensor of shape (n_samples, n_features)
+        Rows as the encoder saw them.
     q : Moments
         Posterior of every row.
     z : Tensor of shape (n_samples, n_components)
@@ -27,9 +29,26 @@ class Outputs(NamedTuple):
         log p(x|z) in nats, summed over features.
     """
 
+    x: Tensor
     q: Moments
     z: Tensor
     log_likelihood: Tensor
+
+
+class Losses(NamedTuple):
+    """What the objective says of a batch.
+
+    Attributes
+    ----------
+    target : Tensor
+        The scalar whose gradient trains everything: the loss and, beside it, the losses of
+        networks that belong to a term, with gradients that do not meet.
+    values : tuple of Tensor
+        Scalars in the order of the objective's ``names``.
+    """
+
+    target: Tensor
+    values: tuple[Tensor, ...]
 
 
 @final
@@ -108,52 +127,75 @@ class Autoencoder(nn.Module):
             seen = self.corruption(x, generator)
         q = self.encode(seen)
         z = self.posterior.draw(q, generator)
-        return Outputs(q, z, self.likelihood(x, self.decode(z)))
+        return Outputs(seen, q, z, self.likelihood(x, self.decode(z)))
 
 
 @final
 class Objective(nn.Module):
-    """−E log p(x|z) + Σ weight · divergence, in nats per row: what training minimises.
+    """−E log p(x|z) + Σ weight · term, in nats per row: what training minimises.
 
     Parameters
     ----------
     prior : Prior or None
-        What the divergences refer to; None when there are none.
-    terms : sequence of (float, Divergence)
-        Weights and divergences.
+        What divergences refer to; None for a model without one.
+    terms : sequence of (float, Term)
+        Weights and terms.
 
     Attributes
     ----------
     progress : float
-        Share of the training that is done, between 0 and 1, for divergences that change with it.
+        Share of the training that is done, between 0 and 1, for what changes with it.
     """
 
-    def __init__(self, prior: Prior | None, terms: Sequence[tuple[float, Divergence]] = ()) -> None:
+    def __init__(self, prior: Prior | None, terms: Sequence[tuple[float, Term]] = ()) -> None:
         super().__init__()
         self.prior = prior
         self.progress = 1.0
         self.weights = tuple(float(weight) for weight, _ in terms)
-        self.divergences = nn.ModuleList([divergence for _, divergence in terms])
+        self.terms = nn.ModuleList([term for _, term in terms])
+
+    def build(self, n_components: int, generator: torch.Generator) -> None:
+        """Make the networks that terms train for themselves."""
+        for term in self._terms():
+            term.build(n_components, generator)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of what :meth:`forward` returns, in its order."""
-        return ("loss", "distortion", *(str(term.name) for term in self.divergences))
+        """Names of the values that :meth:`forward` returns, in their order."""
+        adversaries = (f"{term.name}_critic" for term in self._terms() if term.adversarial)
+        return ("loss", "distortion", *(term.name for term in self._terms()), *adversaries)
 
     @property
     def min_rows(self) -> int:
         """Rows that every batch needs."""
-        return max((int(term.min_rows) for term in self.divergences), default=1)  # type: ignore[arg-type]
+        return max((term.min_rows for term in self._terms()), default=1)
 
-    def forward(self, outputs: Outputs, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return loss, distortion and each divergence, scalars, averaged over the batch."""
+    def forward(self, model: Autoencoder, outputs: Outputs, noise: torch.Generator) -> Losses:
+        """Return loss, distortion and each term, averaged over the batch."""
         distortion = -outputs.log_likelihood.mean()
-        if self.prior is None:
-            return distortion, distortion
-        for term in self.divergences:
-            cast("Divergence", term).progress = self.progress
-        values = [term(outputs.q, outputs.z, self.prior, generator) for term in self.divergences]
         loss = distortion
-        for weight, value in zip(self.weights, values, strict=True):
-            loss = loss + weight * value
-        return loss, distortion, *values
+        values = []
+        for weight, term in zip(self.weights, self._terms(), strict=True):
+            term.progress = self.progress
+            value = term.value(model, outputs, self.prior, noise)
+            loss = loss + weight * _ramp(self.progress, term.weight_warmup) * value
+            values.append(value)
+        critics = self._adversaries(outputs.z.detach(), noise)
+        target = loss if not critics else loss + torch.stack(critics).sum()
+        return Losses(target, (loss, distortion, *values, *critics))
+
+    def _adversaries(self, z: Tensor, noise: torch.Generator) -> list[Tensor]:
+        """Return the losses of the terms' own networks on constant codes."""
+        if self.prior is None:
+            return []
+        prior = self.prior
+        return [term.adversary(z, prior, noise) for term in self._terms() if term.adversarial]
+
+    def _terms(self) -> list[Term]:
+        """Return the terms as what they are."""
+        return cast("list[Term]", list(self.terms))
+
+
+def _ramp(progress: float, warmup: float) -> float:
+    """Return the share of its weight that a term has by now."""
+    return min(1.0, progress / warmup) if warmup > 0 else 1.0

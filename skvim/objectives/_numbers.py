@@ -1,11 +1,17 @@
-"""What counts as a number in a setting."""
+"""What counts as a number in a setting, and as a share."""
 
 from numbers import Real
 from typing import Any
 
-__all__ = ["is_real"]
+__all__ = ["check_share", "is_real"]
 
 
 def is_real(value: Any) -> bool:
     """Tell real numbers, NumPy's included, from everything else; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless the setting ``name`` is a number in [0, 1]."""
+    if not is_real(value) or not 0 <= value <= 1:
+        raise ValueError(f"The {name} must be a number in [0, 1]. Got {value!r}.")

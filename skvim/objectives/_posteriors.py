@@ -1,19 +1,31 @@
 """Posteriors q(z|x): how the encoder's output becomes a distribution over codes."""
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-__all__ = ["DiracPosterior", "GaussianPosterior", "Moments", "Posterior", "make_posterior"]
+from skvim.objectives._numbers import is_real
+from skvim.objectives._priors import Logistic, Normal, Prior
+
+__all__ = [
+    "DiracPosterior",
+    "GaussianPosterior",
+    "LogisticPosterior",
+    "Moments",
+    "Posterior",
+    "make_posterior",
+]
 
 # exp(±10) spans every spread that training in float32 can use, and neither end overflows.
 _LOG_SCALE_LIMIT = 10.0
 
 
 class Moments(NamedTuple):
-    """Location and spread of q(z|x) for a batch.
+    """Location, spread and shape of q(z|x) for a batch.
 
     Attributes
     ----------
@@ -21,16 +33,35 @@ class Moments(NamedTuple):
         Posterior mean.
     scale : Tensor of shape (n_samples, n_components) or None
         Posterior standard deviation; None for a point mass.
+    base : Prior, default=Normal()
+        Density of (z − loc)/scale: mean 0, variance 1.
     """
 
     loc: Tensor
     scale: Tensor | None
+    base: Prior = Normal()
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """Return log q(z|x) of every entry in nats; ``z`` has or broadcasts with the shape of loc.
+
+        Raises
+        ------
+        ValueError
+            For a point mass, which has none.
+        """
+        if self.scale is None:
+            raise ValueError("A posterior without a spread has no density.")
+        return self.base.log_density((z - self.loc) / self.scale) - self.scale.log()
 
 
 class Posterior(ABC):
     """A factorised family of posteriors; it has no parameters of its own."""
 
     stochastic: ClassVar[bool]
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``ValueError`` when a setting is out of range; called by ``fit``."""
 
     @abstractmethod
     def n_outputs(self, n_components: int) -> int:
@@ -40,9 +71,16 @@ class Posterior(ABC):
     def moments(self, output: Tensor) -> Moments:
         """Read the encoder's output of shape (n_samples, n_outputs)."""
 
-    @abstractmethod
+    @final
     def draw(self, q: Moments, generator: torch.Generator) -> Tensor:
-        """Draw one code a row, differentiable in ``q``: shape (n_samples, n_components)."""
+        """Draw one code a row, differentiable in ``q``: shape (n_samples, n_components).
+
+        It is loc + scale · ε with ε from the base (Kingma and Welling, 2014, arXiv:1312.6114).
+        """
+        if q.scale is None:
+            return q.loc
+        noise = q.base.draw(tuple(q.loc.shape), generator, q.loc.dtype)
+        return torch.addcmul(q.loc, q.scale, noise)
 
 
 @final
@@ -50,6 +88,9 @@ class DiracPosterior(Posterior):
     """A point mass at the encoder's output: the deterministic encoder of AE, WAE and VIMAE."""
 
     stochastic = False
+
+    def check(self) -> None:
+        """Do nothing: there is no setting."""
 
     def n_outputs(self, n_components: int) -> int:
         """Return ``n_components``."""
@@ -59,14 +100,65 @@ class DiracPosterior(Posterior):
         """Take the output as the location."""
         return Moments(output, None)
 
-    def draw(self, q: Moments, generator: torch.Generator) -> Tensor:
-        """Return the location."""
-        return q.loc
+
+class _LocationScale(Posterior, ABC):
+    """loc(x) + scale(x) · ε with ε from one standardised density.
+
+    Parameters
+    ----------
+    scale : float in (0, inf) or None, default=None
+        Standard deviation of every dimension; None lets the encoder give one for each row and
+        dimension, with its logarithm bounded by ±10.
+    """
+
+    stochastic = True
+
+    def __init__(self, scale: float | None = None) -> None:
+        self.scale = scale
+
+    @property
+    @abstractmethod
+    def base(self) -> Prior:
+        """Density of (z − loc)/scale."""
+
+    @final
+    def check(self) -> None:
+        """Raise ``ValueError`` unless a fixed scale is a positive finite number."""
+        if self.scale is None or (is_real(self.scale) and 0 < self.scale < math.inf):
+            return
+        raise ValueError(
+            f"The scale of {type(self).__name__} must be None or a positive finite number. "
+            f"Got {self.scale!r} instead."
+        )
+
+    @final
+    def n_outputs(self, n_components: int) -> int:
+        """Return ``2 * n_components``, locations and log scales, or the former alone if fixed."""
+        return n_components if self.scale is not None else 2 * n_components
+
+    @final
+    def moments(self, output: Tensor) -> Moments:
+        """Split the output into location and log standard deviation."""
+        if self.scale is not None:
+            return Moments(output, torch.full_like(output, float(self.scale)), self.base)
+        loc, log_scale = output.chunk(2, dim=-1)  # (n, 2k) -> (n, k), (n, k)
+        scale = log_scale.clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp()
+        return Moments(loc, scale, self.base)
+
+    def __repr__(self) -> str:
+        """Show the setting."""
+        return f"{type(self).__name__}(scale={self.scale!r})"
 
 
 @final
-class GaussianPosterior(Posterior):
-    """N(μ(x), diag σ(x)²), with log σ bounded by ±10.
+class GaussianPosterior(_LocationScale):
+    """N(μ(x), diag σ(x)²), or N(μ(x), s² I) at a fixed scale s.
+
+    Parameters
+    ----------
+    scale : float in (0, inf) or None, default=None
+        Standard deviation of every dimension; None lets the encoder give one for each row and
+        dimension, with its logarithm bounded by ±10.
 
     Examples
     --------
@@ -75,26 +167,63 @@ class GaussianPosterior(Posterior):
     >>> q = GaussianPosterior().moments(torch.tensor([[0.5, 0.0]]))
     >>> q.loc, q.scale
     (tensor([[0.5000]]), tensor([[1.]]))
+    >>> GaussianPosterior(0.3).moments(torch.tensor([[0.5, 0.0]])).scale
+    tensor([[0.3000, 0.3000]])
     """
 
-    stochastic = True
-
-    def n_outputs(self, n_components: int) -> int:
-        """Return ``2 * n_components``: locations, then log standard deviations."""
-        return 2 * n_components
-
-    def moments(self, output: Tensor) -> Moments:
-        """Split the output into location and log standard deviation."""
-        loc, log_scale = output.chunk(2, dim=-1)  # (n, 2k) -> (n, k), (n, k)
-        return Moments(loc, log_scale.clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp())
-
-    def draw(self, q: Moments, generator: torch.Generator) -> Tensor:
-        """Return μ + σ ε with ε ~ N(0, 1) (Kingma and Welling, 2014, arXiv:1312.6114)."""
-        noise = torch.empty_like(q.loc).normal_(generator=generator)
-        return q.loc if q.scale is None else torch.addcmul(q.loc, q.scale, noise)
+    @property
+    def base(self) -> Prior:
+        """N(0, 1)."""
+        return Normal()
 
 
-def make_posterior(posterior: str) -> Posterior:
-    """Return the posterior family that a name stands for: "dirac" or "gaussian"."""
-    known: dict[str, type[Posterior]] = {"dirac": DiracPosterior, "gaussian": GaussianPosterior}
-    return known[posterior]()
+@final
+class LogisticPosterior(_LocationScale):
+    """Logistic posterior of mean μ(x) and standard deviation σ(x), or a fixed one.
+
+    Parameters
+    ----------
+    scale : float in (0, inf) or None, default=None
+        Standard deviation of every dimension, √3/π of which is the logistic's own scale parameter;
+        None lets the encoder give one for each row and dimension.
+
+    Notes
+    -----
+    Its divergence from a standard normal prior is known in closed form: with s = σ √3/π,
+    KL = −log s − 2 + ½ log 2π + ½ (μ² + s² π²/3) per dimension, in nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.objectives import LogisticPosterior
+    >>> LogisticPosterior().moments(torch.tensor([[0.5, 0.0]])).scale
+    tensor([[1.]])
+    """
+
+    @property
+    def base(self) -> Prior:
+        """The logistic density of variance 1."""
+        return Logistic.unit_variance()
+
+
+def make_posterior(posterior: "str | Posterior") -> Posterior:
+    """Return the posterior that a name stands for, or a copy of the given object, checked.
+
+    Parameters
+    ----------
+    posterior : {"dirac", "gaussian", "logistic"} or Posterior
+        Value of an estimator's ``posterior`` parameter, already known to be one of these.
+
+    Returns
+    -------
+    Posterior
+        Its settings are in range.
+    """
+    known: dict[str, type[Posterior]] = {
+        "dirac": DiracPosterior,
+        "gaussian": GaussianPosterior,
+        "logistic": LogisticPosterior,
+    }
+    made = known[posterior]() if isinstance(posterior, str) else copy.deepcopy(posterior)
+    made.check()
+    return made

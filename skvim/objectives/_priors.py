@@ -1,6 +1,5 @@
-"""Priors p(z): factorised densities on the latent space, with one scale for all dimensions."""
+"""Priors p(z): factorised densities on the latent space."""
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,25 +11,49 @@ from torch import Tensor
 from skvim.objectives._kl import log_logistic
 from skvim.objectives._numbers import is_real
 
-__all__ = ["Logistic", "Normal", "Prior", "make_prior"]
+__all__ = ["Logistic", "Normal", "Prior"]
 
 
 class Prior(ABC):
-    """A prior whose latent dimensions are independent, equal and centred on zero.
+    """A prior whose latent dimensions are independent.
 
-    Subclass it to bring your own: the five members below are all that skvim uses. Densities are in
-    nats; ``variance`` and ``entropy`` are per dimension.
+    Subclass it to bring your own: the five abstract members are enough where all dimensions are
+    equal, centred on zero and unbounded. The other properties are hooks for priors that are not.
+    Densities are in nats; ``variance`` and ``entropy`` are per dimension.
     """
 
     @property
     @abstractmethod
     def variance(self) -> float:
-        """Variance of one dimension."""
+        """Variance of one dimension; their mean where dimensions differ."""
 
     @property
     @abstractmethod
     def entropy(self) -> float:
-        """Differential entropy of one dimension, in nats."""
+        """Differential entropy of one dimension, in nats; their mean where dimensions differ."""
+
+    @property
+    def variances(self) -> Tensor | float:
+        """Variance of every dimension: one number, or a tensor of shape (n_components,)."""
+        return self.variance
+
+    @property
+    def centre(self) -> Tensor | float:
+        """Median of every dimension: 0, another number, or a tensor of shape (n_components,)."""
+        return 0.0
+
+    @property
+    def support(self) -> tuple[Tensor | float, Tensor | float]:
+        """Lower and upper bound of every dimension, infinite ones unless a subclass says else.
+
+        Each is a number or a tensor of shape (n_components,). Outside, the log-density is −∞.
+        """
+        return -math.inf, math.inf
+
+    @property
+    def n_components(self) -> int | None:
+        """The number of dimensions that it is made for; None for any."""
+        return None
 
     @abstractmethod
     def check(self) -> None:
@@ -38,13 +61,16 @@ class Prior(ABC):
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
-        """Return log p of every entry of ``z``, in nats and in the shape of ``z``."""
+        """Return log p of every entry, in nats: shape (..., n_components), as that of ``z``.
+
+        It runs under ``torch.func.vmap`` and ``torch.func.grad``.
+        """
 
     @abstractmethod
     def draw(
         self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
     ) -> Tensor:
-        """Draw independent entries on the device of ``generator``."""
+        """Draw independent entries, (..., n_components), on the device of ``generator``."""
 
 
 @final
@@ -94,7 +120,7 @@ class Normal(Prior):
     ) -> Tensor:
         """Draw independent entries on the device of ``generator``."""
         noise = torch.randn(shape, generator=generator, dtype=dtype, device=generator.device)
-        return noise * self.scale
+        return noise if self.scale == 1 else noise * self.scale
 
 
 @final
@@ -164,25 +190,6 @@ class Logistic(Prior):
         u = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
         # rand includes 0, whose quantile is −inf, but never reaches 1.
         return torch.logit(u.clamp(min=torch.finfo(dtype).tiny)) * self.scale
-
-
-def make_prior(prior: "str | Prior") -> Prior:
-    """Return the prior that a name stands for, or a copy of the given object.
-
-    Parameters
-    ----------
-    prior : {"normal", "logistic"} or Prior
-        Value of an estimator's ``prior`` parameter, already known to be one of these.
-
-    Returns
-    -------
-    Prior
-        Checked: its settings are in range.
-    """
-    known: dict[str, type[Normal] | type[Logistic]] = {"normal": Normal, "logistic": Logistic}
-    made = known[prior]() if isinstance(prior, str) else copy.deepcopy(prior)
-    made.check()
-    return made
 
 
 def _check_scale(prior: Prior, scale: float) -> None:

@@ -1,82 +1,17 @@
-"""Priors, posteriors and likelihoods against SciPy and their defining properties."""
+"""Likelihoods against SciPy and their defining properties."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from skvim.objectives import (
-    Bernoulli,
-    DataStatistics,
-    DiracPosterior,
-    Gaussian,
-    GaussianPosterior,
-    Logistic,
-    Moments,
-    Normal,
-    make_likelihood,
-    make_prior,
-)
-
-SCALES = st.floats(1e-3, 1e3)
-FAMILIES = [(Normal, stats.norm), (Logistic, stats.logistic)]
+from skvim.objectives import Bernoulli, DataStatistics, Gaussian, make_likelihood
 
 
 def statistics(x: torch.Tensor) -> DataStatistics:
     return DataStatistics(x.mean(0), float(x.std()), float(x.min()), float(x.max()), len(x))
-
-
-@pytest.mark.parametrize(("family", "reference"), FAMILIES)
-@given(scale=SCALES, u=st.floats(-30, 30))
-def test_prior_matches_scipy(family, reference, scale, u):
-    prior, frozen = family(scale), reference(scale=scale)
-    assert prior.variance == pytest.approx(frozen.var(), rel=1e-12)
-    assert prior.entropy == pytest.approx(float(frozen.entropy()), abs=1e-9)
-    z = u * scale
-    log_density = prior.log_density(torch.tensor(z, dtype=torch.float64)).item()
-    assert log_density == pytest.approx(frozen.logpdf(z), abs=1e-9)
-
-
-@pytest.mark.parametrize(("family", "reference"), FAMILIES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_prior_draws_follow_its_density(family, reference, dtype):
-    draws = family(1.7).draw((20_000,), torch.Generator().manual_seed(0), dtype)
-    assert draws.dtype == dtype
-    assert stats.kstest(draws.numpy(), reference(scale=1.7).cdf).pvalue > 0.01
-
-
-def test_standard_logistic_has_two_nats_more_than_a_normal():
-    assert Logistic().entropy == 2.0
-    assert Normal().entropy == pytest.approx(1.4189385, abs=1e-7)
-    assert Logistic.unit_variance().variance == pytest.approx(1.0)
-    assert Logistic.unit_variance().entropy == pytest.approx(1.40458, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    "prior", [Normal(0.0), Normal(-1.0), Logistic(math.inf), Logistic(math.nan)]
-)
-def test_prior_refuses_a_bad_scale(prior):
-    with pytest.raises(ValueError, match=r"scale of the prior .* must be a positive finite number"):
-        make_prior(prior)
-
-
-def test_gaussian_posterior_draws_have_its_moments():
-    q = Moments(torch.full((50_000, 1), 2.0), torch.full((50_000, 1), 0.5))
-    z = GaussianPosterior().draw(q, torch.Generator().manual_seed(0))
-    assert stats.kstest(z.squeeze(1).numpy(), stats.norm(2, 0.5).cdf).pvalue > 0.01
-
-
-def test_gaussian_posterior_is_bounded_and_dirac_is_a_point():
-    q = GaussianPosterior().moments(torch.tensor([[0.0, 1e6], [0.0, -1e6]]))
-    assert torch.isfinite(q.scale).all()
-    assert (q.scale > 0).all()
-    point = DiracPosterior().moments(torch.ones(2, 3))
-    assert point.scale is None
-    assert DiracPosterior().draw(point, torch.Generator()) is point.loc
 
 
 def test_gaussian_likelihood_matches_scipy():
@@ -121,6 +56,35 @@ def test_learned_variance_reaches_the_mean_squared_error():
     assert torch.equal(likelihood.value, frozen)
 
 
+def test_variances_of_features_reach_their_mean_squared_errors():
+    source, spread = torch.Generator().manual_seed(0), torch.tensor([0.1, 1.0, 3.0])
+    likelihood = Gaussian("per-feature")
+    likelihood.prepare(statistics(torch.randn(4000, 3, generator=source)))
+    for _ in range(300):
+        x = spread * torch.randn(200, 3, generator=source)
+        likelihood(x, torch.zeros(200, 3))
+    torch.testing.assert_close(likelihood.value.sqrt(), spread, rtol=0.05, atol=0)
+    x, output = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0]])
+    likelihood.value = torch.tensor([0.3, 2.0, 1.0])
+    expected = stats.norm(output, likelihood.value.sqrt()).logpdf(x).sum()
+    assert likelihood.eval()(x, output).item() == pytest.approx(expected, rel=1e-6)
+    many = likelihood(x.unsqueeze(1), output.expand(7, 3)[None])
+    assert many.shape == (1, 7)
+
+
+@pytest.mark.parametrize(
+    "likelihood", [Gaussian(variance=0.3), Gaussian("per-feature"), Bernoulli()], ids=repr
+)
+def test_draws_follow_the_likelihood(likelihood):
+    likelihood.prepare(statistics(torch.rand(4000, 2, generator=torch.Generator().manual_seed(1))))
+    output = torch.tensor([[0.4, -1.0]]).expand(50_000, 2)
+    drawn = likelihood.draw(output, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), likelihood.mean(output)[0], atol=0.02, rtol=0)
+    fisher = likelihood.precision(output)[0]
+    variance = fisher if isinstance(likelihood, Bernoulli) else 1 / fisher
+    torch.testing.assert_close(drawn.var(0), variance, rtol=0.03, atol=0)
+
+
 def test_learned_variance_survives_a_perfect_fit():
     likelihood = Gaussian()
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -133,7 +97,6 @@ def test_learned_variance_survives_a_perfect_fit():
 
 @pytest.mark.parametrize("number", [np.float32(2), np.int64(2), 2, 2.0])
 def test_numbers_of_numpy_are_numbers(number):
-    assert make_prior(Normal(number)).variance == 4
     likelihood = make_likelihood(Gaussian(variance=number))
     likelihood.prepare(statistics(torch.ones(3, 2)))
     assert likelihood.value == 2
@@ -169,6 +132,6 @@ def test_bernoulli_names_the_range_that_came():
 def test_paper_cost_is_a_gaussian_of_variance_ten():
     x = torch.tensor(np.random.default_rng(0).random((3, 5)))
     zeros = torch.zeros_like(x)
-    likelihood = Gaussian(variance=10.0).double()
+    likelihood = Gaussian.wae().double()
     difference = likelihood(x, x) - likelihood(x, zeros)
     torch.testing.assert_close(difference, 0.05 * x.square().sum(-1))

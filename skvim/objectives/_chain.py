@@ -1,0 +1,46 @@
+"""Sampling without a prior: a Markov chain between rows and codes."""
+
+import torch
+from torch import Tensor
+
+from skvim.objectives._model import Autoencoder
+
+__all__ = ["markov_chain"]
+
+
+def markov_chain(
+    model: Autoencoder, n_chains: int, steps: tuple[int, int, int], generator: torch.Generator
+) -> Tensor:
+    """Return codes that chains x → z ~ q(z|x) → x ~ p(x|z) pass through.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        In evaluation mode.
+    n_chains : int
+        Chains side by side, each from a normal draw with the mean and scale of the training data.
+    steps : (int, int, int)
+        Steps before the first codes that are kept, steps from one to the next, and how many of
+        each chain to keep.
+    generator : torch.Generator
+        On the device of the model.
+
+    Returns
+    -------
+    Tensor of shape (n_kept * n_chains, n_components)
+        Codes, chain after chain within each step.
+
+    References
+    ----------
+    A. Grover and S. Ermon, *Uncertainty autoencoders*, 2019, arXiv:1812.10539, section 3.2.
+    """
+    burn_in, thin, n_kept = steps
+    mean = model.mean.expand(n_chains, -1)
+    x = mean + model.scale * torch.empty_like(mean).normal_(generator=generator)
+    kept = []
+    for step in range(burn_in + thin * (n_kept - 1) + 1):
+        z = model.posterior.draw(model.encode(x), generator)
+        x = model.likelihood.draw(model.decode(z), generator)
+        if step >= burn_in and (step - burn_in) % thin == 0:
+            kept.append(z)
+    return torch.cat(kept)
