@@ -1,5 +1,22 @@
 """Encoders and decoders. This package knows torch alone."""
 
-from skvim.networks._mlp import ACTIVATIONS, MLP
+from skvim.networks._architecture import Architecture, by_rows, widest_layer
+from skvim.networks._convolutional import Convolutional
+from skvim.networks._dropout import Dropout
+from skvim.networks._make import make_architecture
+from skvim.networks._mlp import ACTIVATIONS, MLP, NORMALIZATIONS, Perceptrons
+from skvim.networks._modules import Modules
 
-__all__ = ["ACTIVATIONS", "MLP"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "NORMALIZATIONS",
+    "Architecture",
+    "Convolutional",
+    "Dropout",
+    "Modules",
+    "Perceptrons",
+    "by_rows",
+    "make_architecture",
+    "widest_layer",
+]

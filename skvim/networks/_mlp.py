@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "MLP"]
+from skvim.networks._architecture import Architecture, by_rows
+from skvim.networks._dropout import Dropout
+
+__all__ = ["ACTIVATIONS", "MLP", "NORMALIZATIONS", "Perceptrons"]
 
 #: Activations by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -19,11 +23,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
+#: Normalisations by name; each learns a scale and a shift for every unit.
+NORMALIZATIONS: dict[str, type[nn.BatchNorm1d] | type[nn.LayerNorm]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+}
 
 
 @final
 class MLP(nn.Module):
     """Fully connected layers with an activation between them; none hidden makes it affine.
+
+    A hidden layer is linear map, normalisation, activation, dropout, in this order.
 
     Parameters
     ----------
@@ -35,8 +46,13 @@ class MLP(nn.Module):
         Columns out.
     activation : str
         A key of ``ACTIVATIONS``.
+    normalization : str or None, default=None
+        A key of ``NORMALIZATIONS``: over the batch, with running moments in evaluation, or over
+        the units of a row.
+    dropout : float in [0, 1), default=0.0
+        Probability that training sets a unit to 0.
     generator : torch.Generator
-        Draws the initial weights: uniform in ±1/√fan-in, biases included.
+        Draws the initial weights, uniform in ±1/√fan-in, biases included, and seeds the dropout.
 
     Examples
     --------
@@ -54,19 +70,115 @@ class MLP(nn.Module):
         n_outputs: int,
         *,
         activation: str,
+        normalization: str | None = None,
+        dropout: float = 0.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        sizes = [n_inputs, *hidden_layer_sizes, n_outputs]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [_linear(fan_in, fan_out, generator), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers[:-1])
+        fan_in = n_inputs
+        for width in hidden_layer_sizes:
+            layers.append(_linear(fan_in, width, generator))
+            if normalization is not None:
+                layers.append(NORMALIZATIONS[normalization](width, dtype=torch.float32))
+            layers.append(ACTIVATIONS[activation]())
+            if dropout > 0:
+                layers.append(Dropout(dropout, generator=generator))
+            fan_in = width
+        self.layers = nn.Sequential(*layers, _linear(fan_in, n_outputs, generator))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map rows (n, n_inputs) to (n, n_outputs)."""
-        output: Tensor = self.layers(x)
-        return output
+        """Map (..., n_inputs) to (..., n_outputs); a batch is over all leading axes."""
+        return by_rows(self.layers, x)
+
+
+@final
+@dataclass(frozen=True)
+class Perceptrons(Architecture):
+    """Multilayer perceptrons, the decoder's layers mirroring the encoder's.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's hidden layers; none makes both affine.
+    activation : str
+        A key of ``ACTIVATIONS``.
+    normalization : {"batch", "layer"} or None, default=None
+        Normalises hidden units before the activation: over the batch, or over the units of a row.
+    dropout : float in [0, 1), default=0.0
+        Probability that training sets a hidden unit to 0, after the activation.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, *Batch normalization*, 2015, arXiv:1502.03167. J. L. Ba, J. R. Kiros
+    and G. E. Hinton, *Layer normalization*, 2016, arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.networks import Perceptrons
+    >>> recipe = Perceptrons((32, 8), normalization="layer", dropout=0.1)
+    >>> decoder = recipe.decoder(2, (64,), torch.Generator().manual_seed(0))
+    >>> decoder(torch.zeros(3, 2)).shape
+    torch.Size([3, 64])
+    """
+
+    hidden_layer_sizes: Sequence[int] = (256, 256)
+    activation: str = "relu"
+    normalization: str | None = None
+    dropout: float = 0.0
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise ``ValueError`` when a setting is out of range; any shape will do."""
+        for width in self.hidden_layer_sizes:
+            if not isinstance(width, Integral) or isinstance(width, bool) or width < 1:
+                raise ValueError(
+                    "hidden_layer_sizes must hold integers in [1, inf). "
+                    f"Got {tuple(self.hidden_layer_sizes)!r} instead."
+                )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}. Got {self.activation!r} instead."
+            )
+        if self.normalization is not None and self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {sorted(NORMALIZATIONS)} or None. "
+                f"Got {self.normalization!r} instead."
+            )
+        if not isinstance(self.dropout, Real) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be a number in [0, 1). Got {self.dropout!r} instead.")
+
+    @property
+    def min_rows(self) -> int:
+        """2 where moments of a batch normalise it, else 1."""
+        return 2 if self.normalization == "batch" else 1
+
+    def encoder(
+        self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator
+    ) -> nn.Module:
+        """Return the encoder."""
+        return self._mlp(math.prod(shape), tuple(self.hidden_layer_sizes), n_outputs, generator)
+
+    def decoder(
+        self, n_components: int, shape: tuple[int, ...], generator: torch.Generator
+    ) -> nn.Module:
+        """Return the decoder."""
+        hidden = tuple(self.hidden_layer_sizes)[::-1]
+        return self._mlp(n_components, hidden, math.prod(shape), generator)
+
+    def _mlp(
+        self, n_inputs: int, hidden: tuple[int, ...], n_outputs: int, generator: torch.Generator
+    ) -> MLP:
+        """Return one of the two."""
+        return MLP(
+            n_inputs,
+            hidden,
+            n_outputs,
+            activation=self.activation,
+            normalization=self.normalization,
+            dropout=float(self.dropout),
+            generator=generator,
+        )
 
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:

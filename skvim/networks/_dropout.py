@@ -1,0 +1,54 @@
+"""Dropout with a generator of its own."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from skvim.networks._random import Stream, drop
+
+__all__ = ["Dropout"]
+
+
+@final
+class Dropout(nn.Module):
+    """Set entries to 0 with probability ``rate`` and divide the others by 1 − rate, in training.
+
+    Unlike ``torch.nn.Dropout`` it never touches torch's global generator. Copies and pickles
+    continue where the original stood.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Probability.
+    generator : torch.Generator
+        Draws the seed of the layer's own stream.
+
+    References
+    ----------
+    N. Srivastava et al., *Dropout: A simple way to prevent neural networks from overfitting*,
+    JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.networks import Dropout
+    >>> layer = Dropout(0.5, generator=torch.Generator().manual_seed(0))
+    >>> sorted(set(layer(torch.ones(100)).tolist()))
+    [0.0, 2.0]
+    >>> layer.eval()(torch.ones(2))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, rate: float, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.rate = float(rate)
+        self.stream = Stream.drawn(generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``x``."""
+        return drop(x, self.rate, self.stream.on(x.device)) if self.training else x
+
+    def extra_repr(self) -> str:
+        """Show the setting (torch's hook)."""
+        return f"rate={self.rate!r}"

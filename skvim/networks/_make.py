@@ -1,0 +1,50 @@
+"""From the value of an estimator's parameter to an architecture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from skvim.networks._architecture import Architecture
+from skvim.networks._convolutional import Convolutional
+from skvim.networks._mlp import Perceptrons
+from skvim.networks._modules import Modules
+
+__all__ = ["make_architecture"]
+
+
+def make_architecture(
+    network: "str | Architecture | Sequence[Any]", perceptrons: Perceptrons, shape: tuple[int, ...]
+) -> Architecture:
+    """Return the architecture that a name or a pair stands for, or the given object, checked.
+
+    Parameters
+    ----------
+    network : {"mlp", "convolutional"}, Architecture or pair
+        Value of an estimator's ``network`` parameter, already known to be one of these types.
+    perceptrons : Perceptrons
+        What "mlp" stands for.
+    shape : tuple of int
+        (n_features,), or (height, width, channels).
+
+    Returns
+    -------
+    Architecture
+        Its settings are in range and suit the shape.
+
+    Raises
+    ------
+    ValueError
+        When they do not, or a pair is not one.
+    """
+    if isinstance(network, str):
+        made: Architecture = perceptrons if network == "mlp" else Convolutional()
+    elif isinstance(network, Architecture):
+        made = network
+    elif len(network) == 2:
+        made = Modules(*network)
+    else:
+        raise ValueError(
+            "network must be 'mlp', 'convolutional', an Architecture or a pair (encoder, decoder). "
+            f"Got {len(network)} items instead: {network!r}."
+        )
+    made.check(shape)
+    return made

@@ -1,0 +1,204 @@
+"""Random numbers of networks, all from explicit generators, also in code written for torch's own.
+
+torch's layers draw initial weights, and its dropout draws masks, from the global generator. A mode
+that is local to the thread sends such calls to a generator of the model's instead.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Forbidden", "Redirected", "Stream", "drop", "refuse_own_randomness"]
+
+# Functions and methods of torch by name that draw, and take a generator.
+_SEEDABLE = {"bernoulli", "bernoulli_", "binomial", "cauchy_", "exponential_", "geometric_"}
+_SEEDABLE |= {"log_normal_", "multinomial", "normal", "normal_", "poisson", "rand", "randint"}
+_SEEDABLE |= {"randn", "random_", "randperm", "uniform_", "_standard_gamma", "_sample_dirichlet"}
+# Those of torch.nn.init: only some of them show themselves, which ones depends on the release.
+_SEEDABLE |= {"kaiming_normal_", "kaiming_uniform_", "orthogonal_", "sparse_", "trunc_normal_"}
+_SEEDABLE |= {"xavier_normal_", "xavier_uniform_"}
+_LIKE: dict[str, Callable[..., Tensor]] = {
+    "rand_like": Tensor.uniform_,
+    "randn_like": Tensor.normal_,
+}
+# Dropout and how many last axes share one decision.
+_DROPOUT = {"dropout": 0, "dropout1d": 1, "dropout2d": 2, "dropout3d": 3}
+# Layers that draw inside one call that takes no generator.
+_UNSEEDABLE = (
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
+    nn.RReLU,
+)
+
+
+@final
+class Stream:
+    """A source of random numbers on whichever device they are wanted.
+
+    Copies and pickles continue where the original stood. A move to another device starts the
+    stream anew there, since no generator continues on another kind of device.
+
+    Parameters
+    ----------
+    seed : int
+        Where it starts.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._generator: torch.Generator | None = None
+
+    @classmethod
+    def drawn(cls, generator: torch.Generator) -> "Stream":
+        """Return a stream whose seed is drawn from a generator on the CPU."""
+        return cls(int(torch.randint(2**62, (), generator=generator, device="cpu")))
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """Return the generator to draw from on a device."""
+        generator = self._generator
+        if generator is None or generator.device != device:
+            generator = self._generator = torch.Generator(device).manual_seed(self.seed)
+        return generator
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._generator is None:
+            return {"seed": self.seed}
+        state = self._generator.get_state()
+        return {"seed": self.seed, "device": str(self._generator.device), "state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+        self._generator = None
+        device = torch.device(state.get("device", "cpu"))
+        # What was trained on a GPU may be opened without one.
+        if "state" in state and (device.type != "cuda" or torch.cuda.is_available()):
+            self.on(device).set_state(state["state"])
+
+
+def drop(x: Tensor, rate: float, generator: torch.Generator, n_shared: int = 0) -> Tensor:
+    """Set entries to 0 with probability ``rate``, and divide the others by 1 − rate.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of any shape.
+    rate : float in [0, 1]
+        Probability.
+    generator : torch.Generator
+        Decides, on the device of ``x``.
+    n_shared : int, default=0
+        Last axes along which all entries share one decision.
+
+    Returns
+    -------
+    Tensor
+        Of the shape and the expectation of ``x``.
+    """
+    if rate == 1:
+        return x * 0
+    n_own = max(1, x.dim() - n_shared) if n_shared else x.dim()
+    if n_own == x.dim():
+        mask = torch.empty_like(x)
+    else:
+        mask = x.new_empty(*x.shape[:n_own], *(1 for _ in x.shape[n_own:]))
+    with torch.no_grad():
+        mask.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+    return x * mask
+
+
+@final
+class Redirected(TorchFunctionMode):
+    """While it is entered, what would come from torch's global generator comes from a stream.
+
+    It acts on the thread that entered it. Calls that bring a generator keep theirs.
+
+    Parameters
+    ----------
+    stream : Stream
+        The source.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, with a generator if it draws (torch's hook)."""
+        options = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _SEEDABLE and options.get("generator") is None:
+            generator = self.stream.on(_device(args, options))
+            return func(*args, **{**options, "generator": generator})
+        if name in _LIKE and options.get("generator") is None:
+            values = torch.empty_like(*args, **options)
+            with torch.no_grad():
+                return _LIKE[name](values, generator=self.stream.on(values.device))
+        if name in _DROPOUT:
+            return self._dropout(_DROPOUT[name], *args, **options)
+        return func(*args, **options)
+
+    def _dropout(
+        self, n_shared: int, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        """Stand in for torch's dropout functions."""
+        if not training or p == 0:
+            return x
+        if not 0 <= p <= 1:
+            raise ValueError(f"A dropout probability must be in [0, 1]. Got {p!r} instead.")
+        dropped = drop(x, p, self.stream.on(x.device), n_shared)
+        return x.copy_(dropped) if inplace else dropped
+
+
+@final
+class Forbidden(TorchFunctionMode):
+    """While it is entered, drawing random numbers without a generator is a ``ValueError``."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch unless it draws (torch's hook)."""
+        options = kwargs or {}
+        name = getattr(func, "__name__", "")
+        active = name in _DROPOUT and options.get("training", len(args) < 3 or args[2])
+        if active or ((name in _SEEDABLE or name in _LIKE) and options.get("generator") is None):
+            raise ValueError(
+                f"it draws random numbers in evaluation mode, by {name!r}. Draw only where "
+                "self.training is true; functional dropout takes training=self.training."
+            )
+        return func(*args, **options)
+
+
+def refuse_own_randomness(module: nn.Module) -> None:
+    """Raise ``ValueError`` when a layer draws where no generator can be passed."""
+    for name, layer in module.named_modules():
+        rate = getattr(layer, "dropout", 0)
+        inside = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and rate > 0
+        if inside or isinstance(layer, _UNSEEDABLE):
+            raise ValueError(
+                f"its layer {name or type(layer).__name__!r} ({layer}) draws from torch's global "
+                "generator, out of random_state's reach. Use nn.Dropout beside it instead."
+            )
+
+
+def _device(args: tuple[Any, ...], options: dict[str, Any]) -> torch.device:
+    """Return where a call draws."""
+    for value in (*args, *options.values()):
+        if isinstance(value, Tensor):
+            return value.device
+    device = options.get("device")
+    return torch.device(device) if device is not None else torch.get_default_device()
