@@ -2,7 +2,15 @@
 
 from typing import final
 
-__all__ = ["MissingExtraError", "SkvimError", "SkvimWarning", "TrainingDivergedError"]
+__all__ = [
+    "DeadDimensionsWarning",
+    "MissingExtraError",
+    "PosteriorCollapseWarning",
+    "PriorMismatchWarning",
+    "SkvimError",
+    "SkvimWarning",
+    "TrainingDivergedError",
+]
 
 
 class SkvimError(Exception):
@@ -27,4 +35,32 @@ class MissingExtraError(SkvimError, ImportError):
     """A feature was used whose optional dependency is not installed.
 
     The message names the extra to install, for example ``pip install "skvim[plot]"``.
+    """
+
+
+@final
+class PosteriorCollapseWarning(SkvimWarning):
+    """A model was fitted whose codes tell next to nothing of the rows.
+
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches: every latent dimension
+    carries below 0.1 nats or, with a deterministic encoder, has codes that are all the same.
+    """
+
+
+@final
+class DeadDimensionsWarning(SkvimWarning):
+    """A model was fitted that leaves more than half of its latent dimensions unused.
+
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches. Unused are dimensions
+    whose codes vary by less than 1 % of the prior's variance and, with a stochastic encoder, carry
+    below 0.1 nats; without a prior the widest dimension takes its place.
+    """
+
+
+@final
+class PriorMismatchWarning(SkvimWarning):
+    """A model was fitted whose codes, all together, do not approach the prior.
+
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches: a divergence between
+    q(z) and p(z) that training should bring down is not small and does not fall.
     """

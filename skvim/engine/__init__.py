@@ -4,19 +4,25 @@ from skvim.engine._build import (
     OPTIMIZERS,
     ModelSettings,
     TrainingSettings,
+    build_autoencoder,
     build_net,
+    build_objective,
     resolve_device,
 )
 from skvim.engine._inference import map_rows, to_tensor
 from skvim.engine._net import AutoencoderNet, data_statistics
+from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "AutoencoderNet",
     "ModelSettings",
     "TrainingSettings",
+    "build_autoencoder",
     "build_net",
+    "build_objective",
     "child_seed",
     "data_statistics",
     "map_rows",

@@ -7,18 +7,19 @@ from functools import partial
 from typing import Any, final
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from skvim.engine._net import AutoencoderNet
+from skvim.engine._schedules import Schedule, check_schedule, make_schedule
 from skvim.engine._streams import child_seed
-from skvim.networks import MLP
+from skvim.networks import Architecture
 from skvim.objectives import (
     Autoencoder,
-    Divergence,
     Likelihood,
     Objective,
     Posterior,
     Prior,
+    Term,
 )
 
 __all__ = ["OPTIMIZERS", "ModelSettings", "TrainingSettings", "build_net", "resolve_device"]
@@ -33,6 +34,7 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
 # What the engine itself decides; everything else of skorch's is open to ``net_params``.
 _RESERVED = {"module", "criterion", "lr", "max_epochs", "batch_size", "callbacks"}
 _RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose", "seed"}
+_RESERVED |= {"schedule", "pretraining"}
 
 
 @final
@@ -40,15 +42,15 @@ _RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose"
 class ModelSettings:
     """What the model is made of."""
 
-    n_features: int
+    shape: tuple[int, ...]
     n_components: int
-    hidden_layer_sizes: tuple[int, ...]
-    activation: str
+    architecture: Architecture
     posterior: Posterior
     likelihood: Likelihood
     prior: Prior | None
-    terms: Sequence[tuple[float, Divergence]]
+    terms: Sequence[tuple[float, Term]]
     corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    unit_codes: bool = False
 
 
 @final
@@ -65,6 +67,8 @@ class TrainingSettings:
     device: torch.device
     seed: int
     verbose: int
+    lr_schedule: str | Schedule | None = None
+    pretraining: int = 0
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:
@@ -73,31 +77,51 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
     Raises
     ------
     ValueError
-        When a batch is too small for a divergence, or ``net_params`` names what a parameter of the
-        estimator decides.
+        When a batch is too small for a divergence, the learning rate's schedule gives no factors,
+        or ``net_params`` names what a parameter of the estimator decides.
     """
-    objective = partial(build_objective, model.prior, tuple(model.terms))
-    _check_names(objective().names)
-    needed = objective().min_rows
+    objective = partial(build_objective, model, training.seed)
+    names, needed = objective().names, objective().min_rows
+    _check_names(names)
     if training.batch_size < needed:
         raise ValueError(
             f"batch_size must be at least {needed} for the divergence in use. "
             f"Got {training.batch_size} instead."
         )
     _check_net_params(training.net_params)
+    schedule = make_schedule(training.lr_schedule)
+    if schedule is not None:
+        check_schedule(schedule, training.max_epochs)
     options = {**_optimizer(training), "train_split": None, "use_caching": False}
+    options = {**options, **training.net_params, **_param_groups(model, training.net_params)}
     return AutoencoderNet(
         partial(build_autoencoder, model, training.seed),
         criterion=objective,
         seed=training.seed,
+        schedule=schedule,
+        pretraining=training.pretraining,
         max_epochs=training.max_epochs,
         batch_size=training.batch_size,
         lr=training.lr,
         callbacks=training.callbacks,
         device=str(training.device),
         verbose=training.verbose,
-        **{**options, **training.net_params},
+        **options,
     )
+
+
+def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str, Any]:
+    """Return skorch's argument for networks of terms that have a learning rate of their own.
+
+    Groups that the user asks for come first: a parameter is in the first group that matches it.
+    """
+    own = [
+        (f"terms.{i}.*", {"lr": float(term.lr)})
+        for i, (_, term) in enumerate(model.terms)
+        if term.adversarial and term.lr is not None
+    ]
+    key = "optimizer__param_groups"
+    return {key: [*net_params.get(key, []), *own]} if own else {}
 
 
 def _check_net_params(net_params: dict[str, Any]) -> None:
@@ -123,17 +147,25 @@ def _check_names(names: Sequence[str]) -> None:
 def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     """Return a freshly initialised model; the user's likelihood is copied."""
     generator = torch.Generator().manual_seed(child_seed(seed, "initialisation"))
-    mlp = partial(MLP, activation=settings.activation, generator=generator)
-    hidden = settings.hidden_layer_sizes
-    encoder = mlp(settings.n_features, hidden, settings.posterior.n_outputs(settings.n_components))
-    decoder = mlp(settings.n_components, hidden[::-1], settings.n_features)
-    likelihood = deepcopy(settings.likelihood)
-    return Autoencoder(encoder, decoder, settings.posterior, likelihood, settings.corruption)
+    posterior, shape, n_components = settings.posterior, settings.shape, settings.n_components
+    encoder = settings.architecture.encoder(shape, posterior.n_outputs(n_components), generator)
+    if settings.unit_codes:
+        encoder = nn.Sequential(encoder, nn.BatchNorm1d(n_components, affine=False))
+    return Autoencoder(
+        encoder,
+        settings.architecture.decoder(n_components, shape, generator),
+        posterior,
+        deepcopy(settings.likelihood),
+        settings.corruption,
+    )
 
 
-def build_objective(prior: Prior | None, terms: Sequence[tuple[float, Divergence]]) -> Objective:
-    """Return a fresh objective; the user's divergences are copied."""
-    return Objective(prior, deepcopy(terms))
+def build_objective(settings: ModelSettings, seed: int) -> Objective:
+    """Return a fresh objective; the user's terms are copied."""
+    objective = Objective(settings.prior, deepcopy(tuple(settings.terms)))
+    generator = torch.Generator().manual_seed(child_seed(seed, "critics"))
+    objective.build(settings.n_components, generator)
+    return objective
 
 
 def resolve_device(device: str) -> torch.device:

@@ -1,6 +1,7 @@
 """The training loop: a skorch net for autoencoders."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
@@ -13,9 +14,20 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from skvim.engine._batches import Rows, TensorBatches, rows_of
+from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
+from skvim.engine._pretraining import pretrain_encoder
+from skvim.engine._schedules import Schedule, set_rates
 from skvim.engine._streams import Streams, child_seed
-from skvim.exceptions import TrainingDivergedError
-from skvim.objectives import Autoencoder, DataStatistics, Objective, Outputs
+from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.objectives import (
+    Autoencoder,
+    DataStatistics,
+    Losses,
+    Moments,
+    Objective,
+    Outputs,
+    Prior,
+)
 
 __all__ = ["AutoencoderNet", "data_statistics"]
 
@@ -49,13 +61,28 @@ class AutoencoderNet(NeuralNet):
         Returns a fresh Objective.
     seed : int
         Where shuffling and sampling start.
+    schedule : callable or None
+        From the share of the training that is done to a factor of every learning rate.
+    pretraining : int
+        Most steps that bring the codes to the prior's mean and covariance before the first epoch.
     **options : object
         Any other argument of ``skorch.NeuralNet``.
     """
 
-    def __init__(self, module: Any, *, criterion: Any, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        module: Any,
+        *,
+        criterion: Any,
+        seed: int = 0,
+        schedule: Schedule | None = None,
+        pretraining: int = 0,
+        **options: Any,
+    ) -> None:
         super().__init__(module, criterion=criterion, **options)
         self.seed = seed
+        self.schedule = schedule
+        self.pretraining = pretraining
         self.in_epoch_ = False
 
     # What the estimator calls.
@@ -82,7 +109,8 @@ class AutoencoderNet(NeuralNet):
         with suppress(_StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
         self._set_training(False)
-        self._settle(x)
+        for warning in self._diagnose(x, self._settle(x)):
+            warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -110,6 +138,11 @@ class AutoencoderNet(NeuralNet):
             cast_model = deepcopy(model).to(dtype)
             self.casts_[dtype] = (state, cast_model)
         return cast_model
+
+    def on_cpu(self, dtype: torch.dtype) -> Autoencoder:
+        """Return a model as :meth:`in_precision` does, in main memory."""
+        model = self.in_precision(dtype)
+        return model if model.mean.device.type == "cpu" else deepcopy(model).cpu()
 
     # skorch's hooks.
 
@@ -150,15 +183,14 @@ class AutoencoderNet(NeuralNet):
 
     def train_step_single(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Compute the losses of a batch and the gradients of their sum."""
-        step = self._step(batch, **fit_params)
-        step["loss"].backward()
-        # Callbacks may keep what they are shown; the graph must not live on with it.
-        return {**step, "loss": step["loss"].detach()}
+        step, target = self._step(batch, **fit_params)
+        target.backward()  # type: ignore[no-untyped-call]
+        return step
 
     def validation_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Compute the losses of a batch."""
         with torch.no_grad():
-            return self._step(batch, **fit_params)
+            return self._step(batch, **fit_params)[0]
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -167,6 +199,8 @@ class AutoencoderNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
+        if training and self.pretraining and len(self.history) == 1:
+            self._pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
         self.noise_ = self.streams_.noise if training else self._validation_noise()
         names = self.objective.names
@@ -174,8 +208,7 @@ class AutoencoderNet(NeuralNet):
         n_rows = 0
         for i, batch in enumerate(iterator):
             if training:
-                done = len(self.history) - 1 + i / len(iterator)
-                self.objective.progress = done / self.max_epochs
+                self._advance(len(self.history) - 1 + i / len(iterator))
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             size = len(batch[0])
@@ -217,29 +250,61 @@ class AutoencoderNet(NeuralNet):
 
     # Parts of the above.
 
-    def _settle(self, x: Tensor) -> None:
-        """Give the likelihood rows' errors, for what it holds at an optimum.
+    def _pretrain(self, x: Tensor) -> None:
+        """Bring the codes of training rows to the prior's mean and covariance."""
+        generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "pretraining"))
+        prior = cast("Prior", self.objective.prior)
+        self.pretraining_curve_ = pretrain_encoder(
+            self.autoencoder, prior, x, steps=self.pretraining, generator=generator
+        )
+
+    def _advance(self, epochs_done: float) -> None:
+        """Let what changes in the course of training take its value for the next batch."""
+        self.objective.progress = epochs_done / self.max_epochs
+        if self.schedule is not None:
+            set_rates(self.optimizer_, self.schedule, self.objective.progress)
+
+    def _settle(self, x: Tensor) -> Moments | None:
+        """Give the likelihood rows' errors, for what it holds at an optimum; return their codes.
 
         A few thousand rows say the mean error to a per cent, in a fraction of an epoch's time.
         """
         model = self.autoencoder
         if not model.likelihood.learns:
-            return
+            return None
         if len(x) > _SETTLING_ROWS:
             order = torch.randperm(len(x), generator=self.streams_.shuffle, device=x.device)
             x = x[order[:_SETTLING_ROWS]]
-        errors = []
+        codes, errors = [], []
         with torch.no_grad():
-            for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
-                z = model.posterior.draw(model.encode(rows), self.streams_.noise)
+            for rows in _chunks(x):
+                codes.append(model.encode(rows))
+                z = model.posterior.draw(codes[-1], self.streams_.noise)
                 errors.append(model.likelihood.error(rows, model.decode(z)))
             model.likelihood.settle(torch.cat(errors), x.shape[1])
+        return joined(codes)
 
-    def _step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
+    def _diagnose(self, x: Tensor, q: Moments | None) -> list[SkvimWarning]:
+        """Look at posteriors that are known already, or at those of some rows, and the history."""
+        n_rows = rows_to_diagnose(self.history, len(x))
+        if n_rows == 0:
+            return []
+        generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
+        with torch.no_grad():
+            if q is None:
+                rows = x[some_rows(len(x), n_rows, generator)]
+                q = joined([self.autoencoder.encode(chunk) for chunk in _chunks(rows)])
+            return diagnose(self.objective, q, self.history, generator)
+
+    def _step(
+        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+    ) -> tuple[dict[str, Any], Tensor]:
+        """Return what the loop and callbacks see of a batch, and what to take gradients of."""
         outputs = self.infer(batch[0], **fit_params)
-        values = self.criterion_(outputs, self.noise_)
-        terms = torch.stack([value.detach() for value in values])
-        return {"loss": values[0], "y_pred": outputs, "terms": terms}
+        losses: Losses = self.criterion_(self.autoencoder, outputs, self.noise_)
+        # Callbacks may keep what they are shown; the graph must not live on with it.
+        terms = torch.stack([value.detach() for value in losses.values])
+        return {"loss": terms[0], "y_pred": outputs, "terms": terms}, losses.target
 
     def _validation_noise(self) -> torch.Generator:
         device = self.streams_.noise.device
@@ -252,6 +317,8 @@ class AutoencoderNet(NeuralNet):
         earlier = self.history[:-1, f"{prefix}_loss"] if len(self.history) > 1 else []
         self.history.record(f"{prefix}_loss_best", values[0] < min(earlier, default=math.inf))
         self.history.record(f"{prefix}_batch_count", batch_count)
+        if self.schedule is not None:
+            self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
         if not math.isfinite(values[0]):
             terms = dict(zip(self.objective.names, values, strict=True))
             raise TrainingDivergedError(
@@ -282,6 +349,11 @@ def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
         )
     centre = mean.to(device=device, dtype=torch.float32)
     return DataStatistics(centre, 1.0 if constant else spread, low, high, len(x))
+
+
+def _chunks(x: Tensor) -> tuple[Tensor, ...]:
+    """Cut rows into as many as the model may see at once."""
+    return torch.split(x, max(1, _CHUNK_VALUES // x.shape[1]))
 
 
 def rows_device(batches: Iterable[Any]) -> torch.device:

@@ -13,6 +13,7 @@ from skorch.callbacks import (
     Checkpoint,
     EarlyStopping,
     EpochScoring,
+    LRScheduler,
     PassthroughScoring,
     TrainEndCheckpoint,
 )
@@ -24,7 +25,7 @@ from skvim.engine import child_seed, data_statistics, resolve_device
 from skvim.engine._batches import TensorBatches, batch_bounds
 from skvim.engine._streams import Streams
 from skvim.exceptions import SkvimError, TrainingDivergedError
-from skvim.objectives import Autoencoder, Divergence, Gaussian
+from skvim.objectives import Adversarial, Autoencoder, Divergence, Gaussian
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
 
@@ -304,7 +305,7 @@ class Triples(Divergence):
 
     min_rows = 3
 
-    def check(self, posterior): ...
+    def check(self, posterior, prior): ...
 
     def forward(self, q, z, prior, generator):
         assert len(z) >= 3
@@ -373,6 +374,39 @@ def test_net_params_reach_skorch():
         float(m.net_.module_.decoder.layers[-1].weight.detach().norm()) for m in (shrunk, plain)
     ]
     assert norms[0] < 0.9 * norms[1]
+
+
+def critic_weights(model):
+    return [weight.detach() for weight in model.net_.criterion_.terms[0].critic.parameters()]
+
+
+def test_the_critic_of_a_divergence_learns_at_its_own_rate():
+    def fitted(lr):
+        settings = {"optimizer": "sgd", "net_params": {"optimizer__weight_decay": 1e-6}, **SMALL}
+        return VIMAETransformer(2, divergence=Adversarial((4,), lr), **settings).fit(rows())
+
+    still, usual, same, fast = (critic_weights(fitted(lr)) for lr in (1e-30, None, 1e-3, 3e-3))
+    moved = [
+        sum(float((a - b).abs().sum()) for a, b in zip(weights, still, strict=True))
+        for weights in (usual, same, fast)
+    ]
+    assert moved[0] == moved[1] > 0
+    assert moved[2] == pytest.approx(3 * moved[0], rel=0.1)
+    groups = fitted(1e-30).net_.optimizer_.param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (1e-30, 1e-6),
+        (1e-3, 1e-6),
+    ]
+
+
+def test_groups_of_parameters_and_schedules_keep_the_rate_of_a_critic():
+    halve = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    groups = {"optimizer__param_groups": [("encoder.*", {"lr": 0.01})]}
+    model = VIMAETransformer(
+        2, divergence=Adversarial((4,), 1e-4), callbacks=[halve], net_params=groups, **SMALL
+    ).fit(rows())
+    found = [(len(group["params"]), group["lr"]) for group in model.net_.optimizer_.param_groups]
+    assert found == [(4, 0.01 / 8), (4, 1e-4 / 8), (4, 1e-3 / 8)]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", torch.optim.RMSprop])
