@@ -1,0 +1,295 @@
+"""What a trained model knows of rows: rate, mutual information, divergences, use of the codes."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvim.engine import AutoencoderNet, child_seed, map_rows, to_tensor
+from skvim.objectives import (
+    Autoencoder,
+    InformationEstimates,
+    Moments,
+    Prior,
+    effective_rank,
+    estimate_information,
+)
+
+__all__ = ["Information", "measure_information"]
+
+# Share of the prior's variance above which posterior means count as spread out.
+_ACTIVE_SHARE = 0.01
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Information:
+    """What a model knows of rows, in nats per row; None stands for what is not defined.
+
+    Printing it gives a table, :meth:`to_series` a row of a data frame.
+
+    Attributes
+    ----------
+    n_samples : int
+        n, the number of rows measured.
+    distortion : float
+        −E log p(x|z), summed over features, with one draw z ~ q(z|x) a row.
+    rate : float or None
+        R = E KL(q(z|x) ‖ p(z)), summed over latent dimensions.
+    rate_se : float or None
+        Its standard error.
+    mutual_information : float or None
+        I(X; Z) = R − KL(q(z) ‖ p(z)), between 0 and ``mutual_information_bound``.
+    mutual_information_se : float or None
+        Its standard error.
+    mutual_information_bound : float
+        log n: what tells n rows apart. Close to it, ``mutual_information`` says only that the codes
+        do, and take more rows to show how much more they know.
+    aggregated_kl : float or None
+        KL(q(z) ‖ p(z)), how far all codes together are from the prior.
+    aggregated_kl_se : float or None
+        Its standard error.
+    total_correlation : float or None
+        KL(q(z) ‖ Π q(z_j)), how much latent dimensions say of each other.
+    marginal_kl : ndarray of shape (n_components,) or None
+        KL(q(z_j) ‖ p(z_j)) of every dimension.
+    active_units : int or None
+        Dimensions whose posterior mean varies by over 1 % of the prior's variance, see
+        :func:`~skvim.metrics.active_units`.
+    effective_rank : float or None
+        exp of the entropy of the normalised eigenvalues of the posterior means' covariance, in
+        [1, n_components].
+    latent_mean, latent_std : ndarray of shape (n_components,)
+        Mean and standard deviation of q(z): the latter holds the spread of posterior means and
+        that of the posteriors themselves.
+    prior_variance : ndarray of shape (n_components,) or None
+        Variance of the prior.
+    prior_entropy : float or None
+        Differential entropy of the prior per dimension, in nats.
+
+    See Also
+    --------
+    information : Measures it.
+
+    Notes
+    -----
+    Not defined are the rate, the mutual information and the three KL divergences of q(z) for a
+    deterministic encoder: its codes are points, which have no density, so that the first two are
+    infinite and the others depend on the rows alone. Without a prior everything that refers to it
+    is not defined; and the effective rank is not where all codes are the same.
+
+    q(z) is the mixture 1/n Σ_j q(z|x_j) of the rows' posteriors, each row's own included, in
+    float64 at one draw a row:
+
+    - I = E[log q(z_i|x_i) − log q(z_i)] never exceeds log n. For the n rows as they are it has no
+      bias; for all rows that they stand for it is too low, and ``aggregated_kl`` too high by as
+      much. More rows bring both closer.
+    - ``rate`` = ``mutual_information`` + ``aggregated_kl``, and ``aggregated_kl`` =
+      ``total_correlation`` + sum of ``marginal_kl``, up to rounding wherever they are finite.
+    - Standard errors are those of the draws of rows and codes; they do not hold the bias.
+    - Estimates of a KL divergence near 0 may fall slightly below it. They are infinite for a
+      prior with bounds that the posteriors do not respect.
+
+    References
+    ----------
+    M. D. Hoffman and M. J. Johnson, *ELBO surgery: yet another way to carve up the variational
+    evidence lower bound*, 2016 (R = I + KL). R. T. Q. Chen et al., *Isolating sources of
+    disentanglement in variational autoencoders*, 2018, arXiv:1802.04942 (total correlation).
+    A. A. Alemi et al., *Fixing a broken ELBO*, 2018, arXiv:1711.00464 (rate and distortion).
+    O. Roy and M. Vetterli, *The effective rank*, EUSIPCO 2007.
+    """
+
+    n_samples: int
+    distortion: float
+    rate: float | None
+    rate_se: float | None
+    mutual_information: float | None
+    mutual_information_se: float | None
+    mutual_information_bound: float
+    aggregated_kl: float | None
+    aggregated_kl_se: float | None
+    total_correlation: float | None
+    marginal_kl: NDArray[np.float64] | None
+    active_units: int | None
+    effective_rank: float | None
+    latent_mean: NDArray[np.float64]
+    latent_std: NDArray[np.float64]
+    prior_variance: NDArray[np.float64] | None
+    prior_entropy: float | None
+
+    def to_series(self) -> pd.Series:
+        """Return every figure as a float, those of single dimensions one by one.
+
+        Returns
+        -------
+        Series
+            Indexed by the attributes' names, with ``_0``, ``_1``, … behind those of arrays; NaN
+            where a quantity is not defined.
+        """
+        arrays = {"marginal_kl", "latent_mean", "latent_std", "prior_variance"}
+        values: dict[str, float] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in arrays:
+                values[field.name] = math.nan if value is None else float(value)
+                continue
+            for j in range(len(self.latent_mean)):
+                values[f"{field.name}_{j}"] = math.nan if value is None else float(value[j])
+        return pd.Series(values, dtype=np.float64)
+
+    def __repr__(self) -> str:
+        """Show the table."""
+        width = max(len(name) for name, _ in self._table())
+        lines = [f"Information of {self.n_samples} rows, in nats per row"]
+        lines += [f"  {name:<{width}}  {text}" for name, text in self._table()]
+        reasons = {
+            "a deterministic encoder has no density": self.mutual_information is None,
+            "the model has no prior": self.prior_entropy is None,
+        }
+        absent = [reason for reason, holds in reasons.items() if holds]
+        return "\n".join([*lines, f"not defined: {', and '.join(absent)}"] if absent else lines)
+
+    def _table(self) -> list[tuple[str, str]]:
+        """Return the lines of the table."""
+        ceiling = f" (at most {self.mutual_information_bound:.4g})"
+        return [
+            ("distortion", _number(self.distortion)),
+            ("rate", _number(self.rate, self.rate_se)),
+            (
+                "mutual information",
+                _number(self.mutual_information, self.mutual_information_se, ceiling),
+            ),
+            ("aggregated KL", _number(self.aggregated_kl, self.aggregated_kl_se)),
+            ("total correlation", _number(self.total_correlation)),
+            ("marginal KL", _range(self.marginal_kl)),
+            ("active units", _number(self.active_units, note=f" of {len(self.latent_mean)}")),
+            ("effective rank", _number(self.effective_rank)),
+            ("latent mean", _range(self.latent_mean)),
+            ("latent standard deviation", _range(self.latent_std)),
+            ("prior variance", _range(self.prior_variance)),
+            ("prior entropy per dimension", _number(self.prior_entropy)),
+        ]
+
+
+def measure_information(
+    net: AutoencoderNet, rows: NDArray[np.float64], *, max_samples: int, values_per_row: int
+) -> Information:
+    """Measure what a trained net knows of rows.
+
+    Parameters
+    ----------
+    net : AutoencoderNet
+        Trained.
+    rows : ndarray of shape (n_samples, n_features)
+        Within the likelihood's support.
+    max_samples : int
+        Rows to use: a random subset, seeded by the net, where there are more.
+    values_per_row : int
+        Size of the largest intermediate result for one row in the networks.
+
+    Returns
+    -------
+    Information
+        Whose docstring defines it.
+    """
+    seed = child_seed(net.seed, "information")
+    if len(rows) > max_samples:
+        chosen = np.random.default_rng(seed).choice(len(rows), max_samples, replace=False)
+        rows = rows[np.sort(chosen)]
+    q, z, distortion = _draw(net, rows, torch.Generator().manual_seed(seed), values_per_row)
+    prior = net.objective.prior
+    found = None if q.scale is None else estimate_information(q, z, prior)
+    variance = q.loc.var(0, correction=0)
+    if q.scale is not None:
+        variance = variance + q.scale.square().mean(0)
+    return Information(
+        n_samples=len(rows),
+        distortion=distortion,
+        **_estimates(found),
+        mutual_information_bound=math.log(len(rows)),
+        active_units=None if prior is None else _active_units(q.loc, prior),
+        effective_rank=effective_rank(q.loc),
+        latent_mean=_array(q.loc.mean(0)),
+        latent_std=_array(variance.sqrt()),
+        prior_variance=None if prior is None else _variances(prior, z.shape[1]),
+        prior_entropy=None if prior is None else float(prior.entropy),
+    )
+
+
+def _draw(
+    net: AutoencoderNet, rows: NDArray[np.float64], generator: torch.Generator, values: int
+) -> tuple[Moments, Tensor, float]:
+    """Return the posteriors of rows, a draw from each and the mean of −log p(x|z) there."""
+    device = net.autoencoder.mean.device
+    with torch.no_grad():
+        first = net.in_precision(torch.float64).encode(to_tensor(rows[:1], device=device))
+    n_features, n_components = rows.shape[1], first.loc.shape[1]
+    if first.scale is None:
+        noise = np.zeros((len(rows), n_components))
+    else:
+        # On the CPU, so that every device sees the same draws.
+        noise = first.base.draw((len(rows), n_components), generator, torch.float64).numpy()
+
+    def encode(model: Autoencoder, both: Tensor) -> list[Tensor]:
+        x, epsilon = both[:, :n_features], both[:, n_features:]
+        loc, scale, _ = model.encode(x)
+        scale = torch.zeros_like(loc) if scale is None else scale
+        z = torch.addcmul(loc, scale, epsilon)
+        return [loc, scale, z, -model.likelihood(x, model.decode(z))]
+
+    both = np.hstack([rows, noise])
+    found = map_rows(net, encode, both, values_per_row=max(values, both.shape[1]))
+    loc, scale, z = (to_tensor(part, device=device) for part in found[:3])
+    q = Moments(loc, None if first.scale is None else scale, first.base)
+    return q, z, float(found[3].mean())
+
+
+def _estimates(found: InformationEstimates | None) -> dict[str, Any]:
+    """Name what has been estimated, or all of it as not defined."""
+    named: dict[str, Any] = {"total_correlation": None, "marginal_kl": None}
+    for name in ("rate", "mutual_information", "aggregated_kl"):
+        estimate = getattr(found, name, None)
+        named[name], named[f"{name}_se"] = (None, None) if estimate is None else estimate
+    if found is not None:
+        named["total_correlation"] = found.total_correlation
+    if found is not None and found.marginal_kl is not None:
+        named["marginal_kl"] = _array(found.marginal_kl)
+    return named
+
+
+def _active_units(codes: Tensor, prior: Prior) -> int:
+    """Count the dimensions whose posterior means vary."""
+    threshold = _ACTIVE_SHARE * torch.as_tensor(prior.variances, device=codes.device)
+    return int((codes.var(0, correction=0) > threshold).sum())
+
+
+def _variances(prior: Prior, n_components: int) -> NDArray[np.float64]:
+    """Return the prior's variance of every dimension."""
+    return _array(torch.as_tensor(prior.variances, dtype=torch.float64).expand(n_components))
+
+
+def _array(values: Tensor) -> NDArray[np.float64]:
+    """Return a tensor as an array of its own."""
+    array: NDArray[np.float64] = values.cpu().numpy().astype(np.float64)
+    return array
+
+
+def _number(value: float | None, error: float | None = None, note: str = "") -> str:
+    """Write a figure with its standard error."""
+    if value is None:
+        return "not defined"
+    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}") + note
+
+
+def _range(values: NDArray[np.float64] | None) -> str:
+    """Write the least and the greatest of a figure for each dimension."""
+    if values is None:
+        return "not defined"
+    low, high = values.min(), values.max()
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
