@@ -1,22 +1,28 @@
 """Information-maximising autoencoders with scikit-learn's interface."""
 
 from skvim._autoencoders import (
+    AAETransformer,
     AETransformer,
     BetaVAETransformer,
     CapacityVAETransformer,
+    ContractiveAETransformer,
     DenoisingAETransformer,
     InfoVAETransformer,
+    UncertaintyAETransformer,
     VAETransformer,
     VIMAETransformer,
     WAETransformer,
 )
 
 __all__ = [
+    "AAETransformer",
     "AETransformer",
     "BetaVAETransformer",
     "CapacityVAETransformer",
+    "ContractiveAETransformer",
     "DenoisingAETransformer",
     "InfoVAETransformer",
+    "UncertaintyAETransformer",
     "VAETransformer",
     "VIMAETransformer",
     "WAETransformer",

@@ -1,29 +1,30 @@
 """What every autoencoder does, written once: fit, encode and decode."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Self, final
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from torch import Tensor, optim
+from torch import Tensor
 
-from skvim._declare import estimator, parameter
+from skvim._declare import estimator
+from skvim._information import Information, measure_information
+from skvim._layout import Layout, flatten
+from skvim._parameters import CommonParameters
 from skvim._validation import (
-    StrOptions,
     atomic,
     check_codes,
+    check_count,
     check_is_fitted,
     check_parameters,
     check_rows,
     draw_seed,
-    integer,
-    real,
 )
 from skvim.engine import (
-    OPTIMIZERS,
     ModelSettings,
     TrainingSettings,
     build_net,
@@ -32,21 +33,33 @@ from skvim.engine import (
     resolve_device,
     to_tensor,
 )
-from skvim.networks import ACTIVATIONS
+from skvim.networks import (
+    Architecture,
+    Perceptrons,
+    make_architecture,
+    widest_layer,
+)
+from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import (
     Autoencoder,
-    Divergence,
-    Likelihood,
     Posterior,
     Prior,
+    Term,
     make_likelihood,
 )
 
 __all__ = ["BaseAutoencoder"]
 
+_NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
+    "gaussian": GaussianNoise,
+    "masking": MaskingNoise,
+}
+
 
 @estimator
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class BaseAutoencoder(
+    CommonParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+):
     """An encoder and a decoder trained together; subclasses say by which objective.
 
     Attributes
@@ -63,103 +76,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     device_ : torch.device
         Where the model was trained.
     n_features_in_ : int
-        Features seen by ``fit``.
+        Features seen by ``fit``: height · width · channels of images.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, when X had string column names.
     """
 
-    n_components: int = parameter(
-        default=16,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Latent dimensions: columns that ``transform`` returns.",
-        kw_only=False,
-    )
-    likelihood: str | Likelihood = parameter(
-        default="gaussian",
-        kind='{"gaussian", "bernoulli"} or Likelihood',
-        allowed=[StrOptions({"gaussian", "bernoulli"}), Likelihood],
-        doc="""
-        p(x|z). "gaussian" has one variance for all features, kept at its maximum-likelihood value;
-        :class:`~skvim.objectives.Gaussian` fixes it. "bernoulli" wants every value of X in [0, 1].
-        """,
-    )
-    hidden_layer_sizes: Sequence[int] = parameter(
-        default=(256, 256),
-        kind="sequence of int",
-        allowed=[tuple, list],
-        doc="Widths of the encoder's hidden layers, mirrored in the decoder; () makes both affine.",
-    )
-    activation: str = parameter(
-        default="relu",
-        kind='{"elu", "gelu", "relu", "silu", "softplus", "tanh"}',
-        allowed=[StrOptions(set(ACTIVATIONS))],
-        doc="Activation after each hidden layer.",
-    )
-    max_epochs: int = parameter(
-        default=100,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Passes over the training rows.",
-    )
-    lr: float = parameter(
-        default=1e-3,
-        kind="float in (0, inf)",
-        allowed=[real(0, closed="neither")],
-        doc="Learning rate of the optimizer.",
-    )
-    batch_size: int = parameter(
-        default=100,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Rows in a batch; a remainder of one row joins the batch before it.",
-    )
-    optimizer: str | type[optim.Optimizer] = parameter(
-        default="adam",
-        kind='{"adam", "adamw", "sgd"} or optimizer class',
-        allowed=[StrOptions(set(OPTIMIZERS)), type],
-        doc="Optimizer, by name in torch's fused form or a class of ``torch.optim``'s kind.",
-    )
-    callbacks: list[Any] | None = parameter(
-        default=None,
-        kind="list of skorch callbacks or None",
-        allowed=[list, None],
-        doc="""
-        Callbacks that skorch's loop notifies, for example to stop early or keep checkpoints. They
-        are used as given, so that what they recorded can be read; fits that share one also share
-        its memory.
-        """,
-    )
-    net_params: dict[str, Any] | None = parameter(
-        default=None,
-        kind="dict or None",
-        allowed=[dict, None],
-        doc="""
-        Further arguments of ``skorch.NeuralNet``, for example
-        ``{"optimizer__weight_decay": 1e-4}``.
-        """,
-    )
-    device: str = parameter(
-        default="auto",
-        kind="str",
-        allowed=[str],
-        doc='torch device to train on; "auto" takes a GPU where torch finds one.',
-    )
-    random_state: int | np.random.RandomState | None = parameter(
-        default=None,
-        kind="int, RandomState or None",
-        allowed=["random_state"],
-        doc="""
-        Seed of initialisation, shuffling and sampling. The global generators of NumPy and torch
-        are never used.
-        """,
-    )
-    verbose: int = parameter(
-        default=0,
-        kind="int in [0, inf)",
-        allowed=["verbose"],
-        doc="Positive: print a line an epoch.",
-    )
+    #: Whether the encoder's means are standardised over rows (hook).
+    _unit_codes: ClassVar[bool] = False
 
     @abstractmethod
     def _make_posterior(self) -> Posterior:
@@ -170,12 +93,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Return p(z), or None for a model without one."""
 
     @abstractmethod
-    def _make_terms(self) -> list[tuple[float, Divergence]]:
-        """Return weights and divergences to add to −log p(x|z)."""
+    def _make_terms(self) -> list[tuple[float, Term]]:
+        """Return weights and terms to add to −log p(x|z)."""
 
-    def _make_corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-        """Return what corrupts the encoder's input in training (hook; nothing by default)."""
-        return None
+    def _pretraining_steps(self) -> int:
+        """Return how many steps may match codes to the prior before training (hook)."""
+        return 0
 
     def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         """Return what ``transform`` gives for posteriors with these moments (hook)."""
@@ -187,8 +110,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            At least two finite rows.
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            At least two finite rows, or images of any type of number, whose values keep their unit.
         y : None
             Ignored.
 
@@ -206,14 +129,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         with atomic(self):
             check_parameters(self)
-            rows = check_rows(self, X, reset=True, ensure_min_samples=2)
+            flat, axes = flatten(X)
+            rows = check_rows(self, flat, reset=True, ensure_min_samples=2)
+            self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
             self._train(rows)
         return self
 
     def _train(self, X: NDArray[Any]) -> None:
         """Build and train the net on validated rows."""
         device = resolve_device(self.device)
-        model = self._model_settings(X.shape[1])
+        model = self._model_settings(self._layout.shape)
         net = build_net(model, self._training_settings(device))
         net.prepare(data_statistics(to_tensor(X, device=torch.device("cpu")), device), device)
         net.train(to_tensor(X, device=device, dtype=torch.float32))
@@ -224,28 +149,51 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.n_iter_ = len(self.loss_curve_)
         self._dtype = X.dtype
         self._n_features_out = self.n_components
-        # Widest layer: values that one row needs at once when the model is used.
-        self._width = max(X.shape[1], self.n_components, *model.hidden_layer_sizes)
+        # Values that one row needs at once when the model is used.
+        encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
+        widths = widest_layer(encoder, X.shape[1]), widest_layer(decoder, self.n_components)
+        self._width = max(widths)
         if model.prior is not None:
             self.prior_ = model.prior
 
-    def _model_settings(self, n_features: int) -> ModelSettings:
+    def _model_settings(self, shape: tuple[int, ...]) -> ModelSettings:
         """Gather what the model is made of, checked."""
-        posterior = self._make_posterior()
+        posterior, prior = self._make_posterior(), self._make_prior()
         terms = self._make_terms()
-        for _, divergence in terms:
-            divergence.check(posterior)
+        for _, term in terms:
+            term.check(posterior, prior)
         return ModelSettings(
-            n_features=n_features,
+            shape=shape,
             n_components=self.n_components,
-            hidden_layer_sizes=_checked_widths(self.hidden_layer_sizes),
-            activation=self.activation,
+            architecture=self._architecture(shape),
             posterior=posterior,
             likelihood=make_likelihood(self.likelihood),
-            prior=self._make_prior(),
+            prior=prior,
             terms=terms,
-            corruption=self._make_corruption(),
+            corruption=self._corruption(),
+            unit_codes=self._unit_codes,
         )
+
+    def _architecture(self, shape: tuple[int, ...]) -> Architecture:
+        """Return the recipe for encoder and decoder, checked."""
+        perceptrons = Perceptrons(
+            self.hidden_layer_sizes, self.activation, self.normalization, self.dropout
+        )
+        architecture = make_architecture(self.network, perceptrons, shape)
+        if self.batch_size < architecture.min_rows:
+            raise ValueError(
+                f"batch_size must be at least {architecture.min_rows} where networks normalise "
+                f"over the batch. Got {self.batch_size} instead."
+            )
+        return architecture
+
+    def _corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+        """Return what corrupts the encoder's input in training."""
+        if self.noise is None:
+            return None
+        noise = _NOISES[self.noise]() if isinstance(self.noise, str) else deepcopy(self.noise)
+        corruption: Callable[[Tensor, torch.Generator], Tensor] = noise.corrupt
+        return corruption
 
     def _training_settings(self, device: torch.device) -> TrainingSettings:
         """Gather how it is trained."""
@@ -259,6 +207,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             device=device,
             seed=draw_seed(self.random_state),
             verbose=int(self.verbose),
+            lr_schedule=self.lr_schedule,
+            pretraining=self._pretraining_steps(),
         )
 
     @final
@@ -267,8 +217,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Any finite values, also outside the likelihood's range.
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Any finite values, also outside the likelihood's range. Rows and images of the same
+            size are both taken, whichever ``fit`` saw.
 
         Returns
         -------
@@ -284,8 +235,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Rows or images.
 
         Returns
         -------
@@ -293,8 +244,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             The standard deviation is zero for a deterministic encoder.
         """
         check_is_fitted(self)
-        rows = check_rows(self, X, reset=False)
-        mean, std = map_rows(self.net_, _encode, rows, values_per_row=self._width)
+        mean, std = map_rows(self.net_, _encode, self._rows(X), values_per_row=self._width)
         return mean, std
 
     @final
@@ -308,13 +258,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            E[x|z], in the units of the training data.
+        X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            E[x|z], in the units of the training data and the layout that ``fit`` saw.
         """
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
         (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
-        return decoded
+        return self._layout.restore(decoded)
 
     @final
     def reconstruct(self, X: Any) -> NDArray[Any]:
@@ -322,46 +272,71 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Rows or images.
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            E[x|z = E[z|x]], in the units of the training data.
+        X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            E[x|z = E[z|x]], in the units of the training data and the layout that ``fit`` saw.
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
 
+    def _rows(self, X: Any) -> NDArray[Any]:
+        """Return new rows or images as flat rows, checked against those of ``fit``."""
+        flat, axes = flatten(X)
+        rows = check_rows(self, flat, reset=False)
+        self._layout.check(axes)
+        return rows
+
+    @final
+    def information(self, X: Any, *, max_samples: int = 5000) -> Information:
+        """Measure what the codes know of rows, and how the prior bounds them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        max_samples : int in [1, inf), default=5000
+            Rows to use, of which all pairs are compared: a subset seeded from ``random_state``
+            where X has more.
+
+        Returns
+        -------
+        Information
+            Distortion, rate, mutual information and more in nats per row, as
+            :class:`skvim.metrics.Information` defines them; the same at every call.
+
+        Raises
+        ------
+        ValueError
+            When max_samples is not a positive integer or X leaves the likelihood's support.
+        """
+        check_is_fitted(self)
+        n_rows = check_count("max_samples", max_samples)
+        rows, width = self._rows_to_score(X), self._width
+        return measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
+
     def _rows_to_score(self, X: Any) -> NDArray[np.float64]:
         """Return rows in float64, if the likelihood has a density for them."""
-        rows: NDArray[np.float64] = check_rows(self, X, reset=False).astype(np.float64, copy=False)
+        rows: NDArray[np.float64] = self._rows(X).astype(np.float64, copy=False)
         self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
         return rows
 
     def __sklearn_tags__(self) -> Any:
-        """Keep float32 (scikit-learn's hook)."""
+        """Keep float32, take images (scikit-learn's hook)."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
         return tags
 
 
 def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and standard deviation."""
-    loc, scale = model.encode(x)
+    loc, scale, _ = model.encode(x)
     return loc, torch.zeros_like(loc) if scale is None else scale
 
 
 def _decode(model: Autoencoder, z: Tensor) -> tuple[Tensor]:
     """Return E[x|z]."""
     return (model.likelihood.mean(model.decode(z)),)
-
-
-def _checked_widths(hidden_layer_sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the hidden layers' widths; ``ValueError`` unless all are positive integers."""
-    for width in hidden_layer_sizes:
-        if not isinstance(width, (int, np.integer)) or width < 1:
-            raise ValueError(
-                "hidden_layer_sizes must hold integers in [1, inf). "
-                f"Got {tuple(hidden_layer_sizes)!r} instead."
-            )
-    return tuple(int(width) for width in hidden_layer_sizes)

@@ -2,31 +2,37 @@
 
 from typing import Any, final
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
-from skvim._validation import check_is_fitted
+from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows
-from skvim.objectives import Autoencoder, DiracPosterior, Divergence, Posterior
+from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
 
-__all__ = ["BaseDeterministicAutoencoder"]
+__all__ = ["BaseChainAutoencoder", "BasePlainAutoencoder"]
+
+# Chains that run side by side: more cost memory, fewer cost time.
+_CHAINS = 100
 
 
 @estimator
-class BaseDeterministicAutoencoder(BaseAutoencoder):
-    """A point posterior and no prior: neither ``sample`` nor ``score_samples``."""
+class BasePlainAutoencoder(BaseAutoencoder):
+    """No prior: what it scores is a row given its own code."""
 
-    @final
     def _make_posterior(self) -> Posterior:
+        """Return a point mass (hook)."""
         return DiracPosterior()
 
     @final
     def _make_prior(self) -> None:
         return None
 
-    @final
-    def _make_terms(self) -> list[tuple[float, Divergence]]:
+    def _make_terms(self) -> list[tuple[float, Term]]:
+        """Return no terms (hook)."""
         return []
 
     @final
@@ -38,8 +44,8 @@ class BaseDeterministicAutoencoder(BaseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Rows or images.
         y : None
             Ignored.
 
@@ -56,3 +62,51 @@ class BaseDeterministicAutoencoder(BaseAutoencoder):
 
         (values,) = map_rows(self.net_, log_likelihood, rows, values_per_row=self._width)
         return float(values.mean())
+
+
+@estimator
+class BaseChainAutoencoder(BasePlainAutoencoder):
+    """One whose posterior has a spread: a Markov chain draws rows where there is no prior."""
+
+    @final
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        burn_in: int = 100,
+        thin: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> NDArray[Any]:
+        """Run the Markov chain x → z ~ q(z|x) → x ~ p(x|z) and return states of it.
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+            Rows to return.
+        burn_in : int in [0, inf), default=100
+            Steps before the first state that is returned.
+        thin : int in [1, inf), default=10
+            Steps between two states of one chain. Up to 100 chains run side by side, each from a
+            normal draw with the mean and scale of the training data.
+        random_state : int, RandomState or None, default=None
+            Seed of the chain.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            E[x|z] at the chain's codes, in the dtype and units of the training data.
+
+        Raises
+        ------
+        ValueError
+            When one of the numbers is out of range.
+        """
+        check_is_fitted(self)
+        n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
+        burn_in = check_count("burn_in", burn_in, least=0)
+        generator = torch.Generator().manual_seed(draw_seed(random_state))
+        model = self.net_.on_cpu(torch.float64)
+        steps = (burn_in, thin, -(-n_samples // _CHAINS))
+        with torch.no_grad():
+            codes = markov_chain(model, min(n_samples, _CHAINS), steps, generator)
+        return self.inverse_transform(codes[:n_samples].numpy().astype(self._dtype))

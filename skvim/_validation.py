@@ -90,10 +90,10 @@ def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[
     return codes
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return a positive integer given as the argument ``name``, or raise ``ValueError``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an int in [1, inf). Got {value!r} instead.")
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return an integer of at least ``least`` given as an argument, or raise ``ValueError``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an int in [{least}, inf). Got {value!r} instead.")
     return int(value)
 
 

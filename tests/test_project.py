@@ -1,6 +1,6 @@
 """What the repository promises as a whole: its version, its public names, its texts."""
 
-import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -118,3 +118,23 @@ def test_no_text_names_a_machine_or_an_index():
 )
 def test_search_for_machines_and_indexes_finds_them(pieces):
     assert FORBIDDEN.search("".join(pieces))
+
+
+def models_table():
+    """Load the script that writes the table of models."""
+    spec = importlib.util.spec_from_file_location("models", ROOT / "docs" / "models_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_models_is_what_its_script_writes():
+    written = (ROOT / "docs" / "_tables" / "models.md").read_text(encoding="utf-8")
+    assert written == models_table().table(), "stale: run python docs/models_table.py"
+
+
+def test_a_model_is_a_few_lines():
+    script = models_table()
+    lines = {name: script.lines_of_code(cls) for name, cls in script.models()}
+    assert len(lines) >= 11
+    assert max(lines.values()) <= 30, lines

@@ -1,0 +1,120 @@
+"""Truths about the models without a prior: denoising, contraction, the uncertainty's chain."""
+
+import numpy as np
+import pytest
+import torch
+from family import DIGITS, PLAIN, SMALL, X
+
+from skvim import (
+    AAETransformer,
+    AETransformer,
+    ContractiveAETransformer,
+    DenoisingAETransformer,
+    UncertaintyAETransformer,
+    VIMAETransformer,
+)
+from skvim.noise import GaussianNoise, MaskingNoise
+
+EQUAL_PLAIN = {
+    "contraction of weight 0 is the autoencoder": (
+        ContractiveAETransformer(2, lam=0.0),
+        AETransformer(2),
+    ),
+    "denoising without noise is the autoencoder": (
+        DenoisingAETransformer(2, noise=GaussianNoise(0.0)),
+        AETransformer(2),
+    ),
+    "denoising is the autoencoder with noise": (
+        DenoisingAETransformer(2, noise=MaskingNoise(0.3)),
+        AETransformer(2, noise=MaskingNoise(0.3)),
+    ),
+    "AAE is VIMAE with a point posterior and a critic": (
+        AAETransformer(2, lam=2.0),
+        VIMAETransformer(2, lam=2.0, divergence="adversarial"),
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", EQUAL_PLAIN)
+def test_plain_models_that_are_one_train_alike(pair):
+    first, second = (model.set_params(**SMALL).fit(X) for model in EQUAL_PLAIN[pair])
+    assert first.loss_curve_ == pytest.approx(second.loss_curve_, rel=1e-6)
+    np.testing.assert_allclose(first.transform(X), second.transform(X), rtol=1e-5, atol=1e-6)
+
+
+def test_denoising_names_a_bad_level_and_keeps_the_fitted_model():
+    model = DenoisingAETransformer(2, **SMALL).fit(X)
+    before = model.transform(X)
+    with pytest.raises(ValueError, match=r"scale has to be a float in \[0, inf\). Got -1"):
+        model.set_params(noise=GaussianNoise(-1)).fit(X)
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
+@pytest.mark.parametrize("noise", ["gaussian", MaskingNoise(0.3)])
+def test_denoising_reconstructs_clean_rows_from_corrupted_ones(noise):
+    corruption = GaussianNoise() if noise == "gaussian" else noise
+    corrupted = corruption.corrupt(DIGITS[1400:], np.random.default_rng(0))
+
+    def error(model):
+        model.set_params(hidden_layer_sizes=(128,), max_epochs=60, random_state=0)
+        found = model.fit(DIGITS[:1400]).reconstruct(corrupted)
+        return ((found - DIGITS[1400:]) ** 2).sum(axis=1).mean()
+
+    assert error(DenoisingAETransformer(16, noise=noise)) < 0.9 * error(AETransformer(16))
+
+
+def test_contraction_makes_codes_move_less():
+    def movement(lam):
+        model = ContractiveAETransformer(8, lam=lam, max_epochs=30, random_state=0).fit(DIGITS)
+        moved = model.transform(DIGITS + 0.1 * np.random.default_rng(0).normal(size=DIGITS.shape))
+        return ((moved - model.transform(DIGITS)) ** 2).sum(axis=1).mean()
+
+    assert movement(1.0) < 0.5 * movement(0.0)
+
+
+def test_contraction_of_higher_order_needs_the_first():
+    model = ContractiveAETransformer(2, lam=0.0, gamma=1.0, **SMALL)
+    with pytest.raises(ValueError, match="lam must be positive where gamma is"):
+        model.fit(X)
+    model.set_params(lam=0.1, gamma=1.0).fit(X)
+    assert model.history_[-1]["train_contraction"] > 0
+
+
+@pytest.mark.parametrize("rows", [X, DIGITS], ids=["normal", "digits"])
+@pytest.mark.parametrize("burn_in", [100, 1000])
+def test_the_chain_of_the_uncertainty_autoencoder_stays_with_the_data(rows, burn_in):
+    model = UncertaintyAETransformer(2, max_epochs=60, random_state=0).fit(rows)
+    drawn = model.sample(300, burn_in=burn_in, random_state=0)
+    spread = np.trace(np.cov(rows.T))
+    assert drawn.shape == (300, rows.shape[1])
+    assert np.square(drawn.mean(axis=0) - rows.mean(axis=0)).sum() < 0.2 * spread
+    assert 0.2 < np.trace(np.cov(drawn.T)) / spread < 1.3
+    np.testing.assert_array_equal(drawn, model.sample(300, burn_in=burn_in, random_state=0))
+
+
+def test_codes_of_the_uncertainty_autoencoder_meet_the_stated_noise():
+    model = UncertaintyAETransformer(4, scale=0.3, max_epochs=60, random_state=0).fit(DIGITS)
+    mean, std = model.posterior_moments(DIGITS)
+    np.testing.assert_allclose(std, 0.3, rtol=1e-6)
+    np.testing.assert_allclose(mean.std(axis=0), 1.0, atol=0.1)
+
+
+@pytest.mark.parametrize("argument", ["n_samples", "burn_in", "thin"])
+def test_a_bad_length_of_the_chain_is_named(argument):
+    model = UncertaintyAETransformer(2, **SMALL).fit(X)
+    with pytest.raises(ValueError, match=rf"{argument} must be an int in \[[01], inf\). Got -1"):
+        model.sample(**{argument: -1})
+
+
+@pytest.mark.parametrize("cls", PLAIN)
+def test_models_without_a_prior_have_nothing_that_needs_one(cls):
+    model = cls(2, **SMALL).fit(X)
+    assert "prior" not in model.get_params()
+    assert not any(hasattr(model, name) for name in ("score_samples", "prior_"))
+    assert hasattr(model, "sample") == (cls is UncertaintyAETransformer)
+    module = model.net_.in_precision(torch.float64)
+    with torch.no_grad():
+        expected = module.likelihood(
+            torch.tensor(X), module.decode(module.encode(torch.tensor(X)).loc)
+        )
+    assert model.score(X) == pytest.approx(float(expected.mean()))
