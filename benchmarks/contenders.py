@@ -1,0 +1,171 @@
+"""Who trains: a bare torch loop, plain skorch, pythae and skvim, on one job each."""
+
+import json
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import nn
+
+from skvim import VAETransformer, VIMAETransformer
+from skvim.engine import ModelSettings, build_autoencoder, build_objective, data_statistics
+from skvim.networks import Architecture, Perceptrons
+from skvim.objectives import Autoencoder, Losses, make_likelihood
+
+__all__ = ["Job", "Pythae", "bare_loop", "plain_skorch", "skvim_fit"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a model, its layer sizes, and how much of it."""
+
+    model: str
+    sizes: tuple[int, ...]
+    rows: int
+    batch: int
+    epochs: int
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """How tables name it."""
+        return f"{self.model}, {'-'.join(map(str, self.sizes))}, batch {self.batch}"
+
+    @property
+    def data(self) -> np.ndarray:
+        """Standard normal rows in float32."""
+        source = np.random.default_rng(0)
+        return source.standard_normal((self.rows, self.sizes[0]), dtype=np.float32)
+
+    @property
+    def estimator(self) -> Any:
+        """The estimator of skvim that does the job."""
+        cls = VAETransformer if self.model == "vae" else VIMAETransformer
+        return cls(
+            self.sizes[-1],
+            hidden_layer_sizes=self.sizes[1:-1],
+            batch_size=self.batch,
+            max_epochs=self.epochs,
+            device="cpu",
+            random_state=0,
+        )
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its networks."""
+        return Perceptrons(self.sizes[1:-1])
+
+
+def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
+    """Return skvim's own modules for a job, fresh, and its rows."""
+    estimator = job.estimator
+    settings = ModelSettings(
+        shape=(job.sizes[0],),
+        n_components=job.sizes[-1],
+        architecture=job.architecture,
+        posterior=estimator._make_posterior(),
+        likelihood=make_likelihood("gaussian"),
+        prior=estimator._make_prior(),
+        terms=estimator._make_terms(),
+    )
+    model, objective = build_autoencoder(settings, 0), build_objective(settings, 0)
+    x = torch.from_numpy(job.data)
+    model.prepare(data_statistics(x, torch.device("cpu")))
+    return model, objective, x
+
+
+def bare_loop(job: Job) -> float:
+    """Time the loop that a user would write around the same modules, with fused Adam."""
+    model, objective, x = parts(job)
+    noise = torch.Generator().manual_seed(0)
+    start = time.perf_counter()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    model.train()
+    for _ in range(job.epochs):
+        order = torch.randperm(len(x), generator=noise)
+        total = torch.zeros(())
+        for begin in range(0, len(x), job.batch):
+            batch = x[order[begin : begin + job.batch]]
+            optimizer.zero_grad()
+            losses = objective(model, model(batch, noise), noise)
+            losses.target.backward()
+            optimizer.step()
+            total += losses.values[0].detach() * len(batch)
+        float(total / len(x))
+    return time.perf_counter() - start
+
+
+class _Plain(NeuralNet):
+    """skorch as it comes, but for the model's and objective's arguments."""
+
+    def infer(self, x: torch.Tensor, **fit_params: Any) -> Any:
+        """Run the model."""
+        return self.module_(x, self.noise)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Run the objective."""
+        losses: Losses = self.criterion_(self.module_, y_pred, self.noise)
+        return losses.target
+
+
+def plain_skorch(job: Job) -> float:
+    """Time plain skorch around the same modules."""
+    model, objective, x = parts(job)
+    net = _Plain(
+        lambda: model,
+        criterion=lambda: objective,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        lr=1e-3,
+        max_epochs=job.epochs,
+        batch_size=job.batch,
+        iterator_train__shuffle=True,
+        train_split=None,
+        verbose=0,
+    )
+    net.noise = torch.Generator().manual_seed(0)
+    start = time.perf_counter()
+    net.fit(x, np.zeros(len(x), dtype=np.float32))
+    return time.perf_counter() - start
+
+
+def skvim_fit(job: Job) -> float:
+    """Time ``fit`` as users call it, validation and all."""
+    estimator, X = job.estimator, job.data
+    start = time.perf_counter()
+    estimator.fit(X)
+    return time.perf_counter() - start
+
+
+class Pythae:
+    """pythae in an environment of its own, kept running between jobs."""
+
+    def __init__(self, python: Path) -> None:
+        worker = Path(__file__).with_name("pythae_worker.py")
+        self.process = subprocess.Popen(
+            [str(python), str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __call__(self, job: Job) -> float:
+        """Return the seconds of one training."""
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("the worker has no pipes")
+        print(json.dumps(asdict(job)), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError("pythae stopped; run benchmarks/pythae_worker.py by hand to see why")
+        return float(json.loads(answer))
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait()

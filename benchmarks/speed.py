@@ -1,0 +1,113 @@
+"""Time training: skvim against a bare torch loop, plain skorch and pythae, side by side.
+
+Contenders take turns within one run, on the same rows, network, batch size, threads and epochs. The
+table has medians, their spread, and the ratio to the bare loop. pythae runs in an environment of
+its own, when one is named. Run it with ``make speed`` or::
+
+    python benchmarks/speed.py [--pythae VENV/bin/python]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from contenders import Job, Pythae, bare_loop, plain_skorch, skvim_fit
+
+import skvim
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
+ROWS = 20_000
+# Passes, so that a run takes about a second.
+EPOCHS = {(20, 100): 3, (20, 1024): 10, (64, 100): 2, (64, 1024): 6, (784, 100): 1, (784, 1024): 2}
+
+Contender = Callable[[Job], float]
+
+
+def jobs(threads: int) -> list[Job]:
+    """Return every training that is timed."""
+    return [
+        Job(model, sizes, ROWS, batch, EPOCHS[sizes[0], batch], threads)
+        for sizes in SIZES
+        for batch in (100, 1024)
+        for model in ("vae", "mmd")
+    ]
+
+
+def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, list[float]]:
+    """Let the contenders take turns, after one turn each that does not count."""
+    torch.set_num_threads(job.threads)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(repeats + 1):
+        for name, contender in contenders.items():
+            taken = contender(job)
+            if turn:
+                seconds[name].append(taken)
+    return seconds
+
+
+def row(job: Job, seconds: dict[str, list[float]]) -> str:
+    """Return a line of the table: milliseconds a step, and how many times the bare loop's."""
+    steps = job.epochs * -(-job.rows // job.batch)
+    base = statistics.median(seconds["loop"])
+    cells = []
+    for taken in seconds.values():
+        middle = statistics.median(taken)
+        spread = (max(taken) - min(taken)) / middle
+        cells.append(f"{1e3 * middle / steps:.3f} ±{50 * spread:.0f} % ({middle / base:.2f}×)")
+    return f"| {job.name} | {' | '.join(cells)} |"
+
+
+def machine() -> dict[str, str | int]:
+    """Say what the figures were measured on."""
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": platform.machine(),
+        "processor": platform.processor() or "unknown",
+        "cores": os.cpu_count() or 0,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "skvim": skvim.__version__,
+    }
+
+
+def main() -> None:
+    """Time everything, print the table and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--pythae", type=Path, help="Python of an environment with pythae 0.1.2")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
+    parser.add_argument("--only", default="", help="jobs whose name contains this")
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json", help="file to write")
+    options = parser.parse_args()
+    contenders: dict[str, Contender] = {"loop": bare_loop, "skorch": plain_skorch}
+    pythae = Pythae(options.pythae) if options.pythae else None
+    if pythae is not None:
+        contenders["pythae"] = pythae
+    contenders["skvim"] = skvim_fit
+    print(
+        f"| milliseconds a step | {' | '.join(contenders)} |\n| --- |" + " --: |" * len(contenders)
+    )
+    measured = []
+    for job in jobs(options.threads):
+        if options.only not in job.name:
+            continue
+        seconds = race(job, contenders, options.repeats)
+        print(row(job, seconds), flush=True)
+        measured.append({"job": job.name, "threads": job.threads, "seconds": seconds})
+    if pythae is not None:
+        pythae.close()
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(
+        json.dumps({"measured on": machine(), "runs": measured}, indent=1) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
