@@ -53,7 +53,8 @@ class DeadDimensionsWarning(SkvimWarning):
 
     Given at the end of ``fit``, after at least 10 epochs and 150 batches. Unused are dimensions
     whose codes vary by less than 1 % of the prior's variance and, with a stochastic encoder, carry
-    below 0.1 nats; without a prior the widest dimension takes its place.
+    below 0.1 nats. Without a prior the nats alone count, or 0.01 % of the widest dimension's
+    variance for a deterministic encoder.
     """
 
 

@@ -105,11 +105,12 @@ def log_likelihood(
         "importance": draws of a row, None for 1,000. "parzen": samples of the model, None for
         10,000.
     n_temperatures : int in [1, inf) or None, default=None
-        "ais": steps from the prior to p(z|x), None for 1,000.
+        "ais": steps from the prior to p(z|x), None for 2,000. At a given cost more of them do
+        better than more chains or longer transitions, until ``effective_draws`` nears their number.
     n_chains : int in [1, inf) or None, default=None
         "ais": chains of a row, None for 8.
     n_leapfrog : int in [1, inf) or None, default=None
-        "ais": leapfrog steps of a transition, None for 5.
+        "ais": leapfrog steps of a transition, None for 2.
     bandwidth : float in (0, inf) or None, default=None
         "parzen": standard deviation of the kernel, in units of X. None chooses it: X is split at
         random into halves, and each is evaluated with the bandwidth that is best for the other, of

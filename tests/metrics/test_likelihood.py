@@ -123,11 +123,11 @@ def test_annealing_is_close_to_exact_in_sixteen_dimensions(prior):
     np.testing.assert_allclose(found.acceptance, 0.65, atol=0.05)
 
 
-@pytest.mark.parametrize("n_temperatures", [1, 2, 30])
+@pytest.mark.parametrize("n_temperatures", [1, 2, 10])
 def test_annealed_weights_are_unbiased_whatever_their_temperatures(plane, n_temperatures):
     model, *parts = plane
     rows = normal_rows(500, 2, 1)[:3]
-    options = {"n_temperatures": n_temperatures, "n_chains": 4000, "n_leapfrog": 3}
+    options = {"n_temperatures": n_temperatures, "n_chains": 4000, "n_leapfrog": 20}
     found = log_likelihood(model, rows, method="ais", random_state=0, **options)
     assert (abs(found.values - exact(*parts).logpdf(rows)) < 4 * found.errors).all()
     assert found.errors.max() < 0.1
@@ -159,7 +159,7 @@ def test_estimates_agree_with_quadrature_whatever_the_prior(name, method, option
 
 def test_importance_sampling_and_annealing_agree_on_digits(written):
     drawn = log_likelihood(written, DIGITS[1000:1020], n_draws=3000)
-    annealed = log_likelihood(written, DIGITS[1000:1020], method="ais", n_temperatures=200)
+    annealed = log_likelihood(written, DIGITS[1000:1020], method="ais", n_temperatures=500)
     errors = np.hypot(drawn.errors, annealed.errors)
     assert (abs(drawn.values - annealed.values) < 4 * errors).all()
     assert abs(drawn.mean - annealed.mean) < 0.2
