@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs bench check clean
+.PHONY: help demo test oldest lint fmt types imports doctest docs bench speed check clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,10 +45,14 @@ doctest: $(VENV)/installed-dev  ## the examples in docstrings and in the guide
 
 docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 	rm -rf docs/_build docs/generated
+	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: $(VENV)/installed-plot  ## the measurements behind the defaults
+bench: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py
+
+speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
 
 check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 
@@ -80,4 +84,10 @@ $(VENV)-oldest/installed: $(VENV)/created pyproject.toml constraints-oldest.txt
 	@echo "Installing the oldest supported versions into $(VENV)-oldest (minutes the first time)"
 	$(VENV)-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
 		--editable '.[test]'
+	@touch $@
+
+$(VENV)-pythae/installed: $(VENV)/created
+	$(bin)/python -m venv $(VENV)-pythae
+	@echo "Installing pythae into $(VENV)-pythae (minutes the first time)"
+	$(VENV)-pythae/bin/python -m pip install --quiet 'torch==2.13.0' 'pythae==0.1.2'
 	@touch $@

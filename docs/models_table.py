@@ -53,7 +53,7 @@ def terms(model: Any) -> str:
 
 def equation(cls: type) -> str:
     """Return the number of the paper's equation that the docstring names."""
-    found = re.search(r"[Ee]quation (\(\d+\)) of the (?:VIMAE )?paper", section(cls, "Notes"))
+    found = re.search(r"(?i:equation) (\(\d+\)) of the (?:VIMAE )?paper", section(cls, "Notes"))
     return found.group(1) if found else "–"
 
 

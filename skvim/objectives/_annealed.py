@@ -96,7 +96,8 @@ def annealed_log_weights(
     log_weights : Tensor of shape (n, n_chains)
         Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), z_0 ~ p(z) and z_t one transition away from z_{t−1}.
     acceptance : Tensor of shape (n,)
-        Share of a row's transitions that were accepted; NaN for one temperature, which has none.
+        Mean probability with which a row's transitions were accepted; NaN for one temperature,
+        which has none.
 
     Notes
     -----

@@ -59,6 +59,14 @@ def log_mean(log_weights: Tensor) -> LogMean:
     -------
     LogMean
         In nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.objectives import log_mean
+    >>> found = log_mean(torch.tensor([[1.0, 3.0]]).log())
+    >>> found.value.exp(), found.error, found.effective
+    (tensor([2.]), tensor([0.5000]), tensor([1.6000]))
     """
     n_weights = log_weights.shape[-1]
     value = log_weights.logsumexp(-1) - math.log(n_weights)

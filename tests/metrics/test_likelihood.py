@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -16,6 +17,7 @@ from torch import distributions
 
 from skvim import AETransformer, UncertaintyAETransformer, VAETransformer, VIMAETransformer
 from skvim.metrics import LogLikelihood, log_likelihood
+from skvim.metrics._likelihood import _squared_distances
 from skvim.objectives import Normal, log_mean
 
 DIGITS = load_digits().data / 16
@@ -247,6 +249,13 @@ def test_errors_of_one_draw_or_row_are_unknown(curved, method):
 
 
 # Parzen windows.
+
+
+def test_distances_keep_their_digits_far_from_the_origin():
+    source = np.random.default_rng(0)
+    rows, samples = (torch.tensor(1e7 + source.normal(size=(n, 3))) for n in (20, 30))
+    ((_, distances),) = _squared_distances(rows, samples)
+    np.testing.assert_allclose(distances, cdist(rows, samples, "sqeuclidean"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
