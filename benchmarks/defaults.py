@@ -5,10 +5,14 @@ alone; both on digits / 16, standardised wine and, with ``--data-home``, the fir
 images of MNIST in [0, 1] (its gz files in DATA_HOME/mnist). Run it with ``make bench`` or::
 
     python benchmarks/defaults.py [--data-home DIR]
+
+Figures are kept in benchmarks/results as they come: a run that was stopped goes on where it was,
+and ``--fresh`` measures again.
 """
 
 import argparse
 import datetime
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -24,9 +28,10 @@ from measures import COLUMNS, measure, pca_error
 import skvim
 
 FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
+RESULTS = Path(__file__).parent / "results"
 HEADER = ("data", "model", "setting", *COLUMNS)
 # Passes over MNIST, whose epochs are long; elsewhere the models' own default.
-MNIST_EPOCHS = 30
+MNIST_EPOCHS = 15
 
 
 def jobs(
@@ -40,8 +45,8 @@ def jobs(
             yield data, label, model
 
 
-def row(data: DataSet, label: str, model: Any) -> str:
-    """Measure one model and return its row of the table."""
+def row(data: DataSet, label: str, model: Any) -> tuple[str, list[str]]:
+    """Measure one model and return its key and its row of the table."""
     name, X, y, n_components = data
     kind = type(model).__name__.removesuffix("Transformer")
     cells = [f"{name}, {n_components}", kind, f"`{label}`" if label else "–"]
@@ -49,10 +54,33 @@ def row(data: DataSet, label: str, model: Any) -> str:
         cells += measure(model, X, y, n_components)
     except Exception as error:
         raise RuntimeError(f"{name}, {kind}, {label}") from error
-    return f"| {' | '.join(cells)} |"
+    return key((data, label, model)), cells
 
 
-def table(rows: list[str], sets: list[DataSet]) -> str:
+def key(job: tuple[DataSet, str, Any]) -> str:
+    """Name a model on a data set."""
+    data, label, model = job
+    return f"{data[0]} / {type(model).__name__} / {label}"
+
+
+def measured(name: str, sets: list[DataSet], options: argparse.Namespace) -> dict[str, list[str]]:
+    """Measure what is not known yet, keep it, and return all rows in the order of the jobs."""
+    wanted = list(jobs(sets, {"family": family, "defaults": defaults}[name]))
+    kept = RESULTS / f"{name}.json"
+    known = json.loads(kept.read_text("utf-8")) if kept.exists() and not options.fresh else {}
+    missing = [job for job in wanted if key(job) not in known]
+    parallel = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
+    for found, cells in parallel(joblib.delayed(row)(*job) for job in missing):
+        known[found] = cells
+        kept.parent.mkdir(exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        partial.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        partial.replace(kept)
+        print(" | ".join(cells), flush=True)
+    return {key(job): known[key(job)] for job in wanted}
+
+
+def table(rows: list[list[str]], sets: list[DataSet]) -> str:
     """Return a whole table with what it is measured against, when and where."""
     rule = "| --- | --- | --- |" + " --: |" * len(COLUMNS)
     pca = ", ".join(f"{name} {pca_error(X, k):.3g}" for name, X, _, k in sets)
@@ -64,7 +92,8 @@ def table(rows: list[str], sets: list[DataSet]) -> str:
         f"scikit-learn {sklearn.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()}, {os.cpu_count()} cores, one thread a model."
     )
-    return "\n".join([f"| {' | '.join(HEADER)} |", rule, *rows, "", where, ""])
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join([f"| {' | '.join(HEADER)} |", rule, *lines, "", where, ""])
 
 
 def main() -> None:
@@ -74,18 +103,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
     parser.add_argument("--tables", nargs="+", default=["family", "defaults"], help="which ones")
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count(only_physical_cores=True))
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     options = parser.parse_args()
     sets = list(data_sets(options.data_home))
-    known = {"family": family, "defaults": defaults}
     for name in options.tables:
-        measured = joblib.Parallel(n_jobs=options.jobs, return_as="generator")(
-            joblib.delayed(row)(*job) for job in jobs(sets, known[name])
-        )
-        rows = []
-        for line in measured:
-            rows.append(line)
-            print(line, flush=True)
-        (options.out / f"{name}.md").write_text(table(rows, sets), encoding="utf-8")
+        rows = measured(name, sets, options)
+        (options.out / f"{name}.md").write_text(table(list(rows.values()), sets), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ from skvim.objectives import (
 
 __all__ = ["BaseAutoencoder"]
 
+# Rows below which an estimate of information, and still more its error, would mean nothing.
+_FEWEST = 10
 _NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,
@@ -179,13 +181,7 @@ class BaseAutoencoder(
         perceptrons = Perceptrons(
             self.hidden_layer_sizes, self.activation, self.normalization, self.dropout
         )
-        architecture = make_architecture(self.network, perceptrons, shape)
-        if self.batch_size < architecture.min_rows:
-            raise ValueError(
-                f"batch_size must be at least {architecture.min_rows} where networks normalise "
-                f"over the batch. Got {self.batch_size} instead."
-            )
-        return architecture
+        return make_architecture(self.network, perceptrons, shape)
 
     def _corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
         """Return what corrupts the encoder's input in training."""
@@ -295,9 +291,9 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        max_samples : int in [1, inf), default=5000
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            At least 10 rows or images.
+        max_samples : int in [10, inf), default=5000
             Rows to use, of which all pairs are compared: a subset seeded from ``random_state``
             where X has more.
 
@@ -310,11 +306,16 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            When max_samples is not a positive integer or X leaves the likelihood's support.
+            When X or max_samples has fewer than 10 rows, or X leaves the likelihood's support.
         """
         check_is_fitted(self)
-        n_rows = check_count("max_samples", max_samples)
+        n_rows = check_count("max_samples", max_samples, least=_FEWEST)
         rows, width = self._rows_to_score(X), self._width
+        if len(rows) < _FEWEST:
+            raise ValueError(
+                f"information compares rows with each other and needs at least {_FEWEST}. "
+                f"Got {len(rows)}."
+            )
         return measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
 
     def _rows_to_score(self, X: Any) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Autoencoders without a prior."""
 
+import warnings
 from typing import Any, final
 
 import numpy as np
@@ -11,10 +12,13 @@ from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows
+from skvim.exceptions import ChainLostWarning
 from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
 
 __all__ = ["BaseChainAutoencoder", "BasePlainAutoencoder"]
 
+# Root mean square of codes, beside 1 in training, above which a chain has left the data.
+_LOST = 10.0
 # Chains that run side by side: more cost memory, fewer cost time.
 _CHAINS = 100
 
@@ -93,13 +97,18 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             E[x|z] at the chain's codes, in the dtype and units of the training data.
 
         Raises
         ------
         ValueError
             When one of the numbers is out of range.
+
+        Warns
+        -----
+        ChainLostWarning
+            When the chain has left the data, so that its states are no samples.
         """
         check_is_fitted(self)
         n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
@@ -109,4 +118,13 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         steps = (burn_in, thin, -(-n_samples // _CHAINS))
         with torch.no_grad():
             codes = markov_chain(model, min(n_samples, _CHAINS), steps, generator)
+        spread = float(codes.square().mean().sqrt())
+        if spread > _LOST:
+            warnings.warn(
+                f"The Markov chain has left the data: its codes have a root mean square of "
+                f"{spread:.3g}, where those of training rows have 1. Fit with a larger scale, more "
+                "epochs or fewer n_components, or take fewer steps of burn_in and thin.",
+                ChainLostWarning,
+                stacklevel=2,
+            )
         return self.inverse_transform(codes[:n_samples].numpy().astype(self._dtype))

@@ -3,6 +3,7 @@
 from typing import final
 
 __all__ = [
+    "ChainLostWarning",
     "DeadDimensionsWarning",
     "MissingExtraError",
     "PosteriorCollapseWarning",
@@ -65,3 +66,8 @@ class PriorMismatchWarning(SkvimWarning):
     Given at the end of ``fit``, after at least 10 epochs and 150 batches: a divergence between
     q(z) and p(z) that training should bring down is not small and does not fall.
     """
+
+
+@final
+class ChainLostWarning(SkvimWarning):
+    """A Markov chain that draws rows has left the data that the model was fitted on."""

@@ -13,7 +13,9 @@ from skvim import (
     UncertaintyAETransformer,
     VIMAETransformer,
 )
+from skvim.exceptions import ChainLostWarning
 from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.objectives import MMD, Contraction
 
 EQUAL_PLAIN = {
     "contraction of weight 0 is the autoencoder": (
@@ -118,3 +120,57 @@ def test_models_without_a_prior_have_nothing_that_needs_one(cls):
             torch.tensor(X), module.decode(module.encode(torch.tensor(X)).loc)
         )
     assert model.score(X) == pytest.approx(float(expected.mean()))
+
+
+@pytest.mark.parametrize("max_epochs", [1, 5])
+def test_codes_of_the_uncertainty_autoencoder_are_standardised_however_short_training_is(
+    max_epochs,
+):
+    model = UncertaintyAETransformer(2, **{**SMALL, "max_epochs": max_epochs}).fit(X)
+    codes = model.transform(X)
+    np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(codes.std(axis=0), 1.0, rtol=1e-3)
+    assert model.information(X).mutual_information <= np.log(1 + 1 / 0.5**2)  # two dimensions
+
+
+def test_a_chain_that_leaves_the_data_says_so():
+    model = UncertaintyAETransformer(4, scale=0.01, hidden_layer_sizes=(32,), random_state=0)
+    model.set_params(max_epochs=60, lr=3e-3).fit(np.random.default_rng(0).normal(size=(60, 6)))
+    with pytest.warns(ChainLostWarning, match="The Markov chain has left the data"):
+        drawn = model.sample(20, burn_in=3000, random_state=0)
+    assert np.isfinite(drawn).all()
+
+
+def test_the_uncertainty_autoencoder_needs_two_rows_a_batch_and_no_default_dtype():
+    with pytest.raises(ValueError, match="batch_size must be at least 2"):
+        UncertaintyAETransformer(2, batch_size=1, **SMALL).fit(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        UncertaintyAETransformer(2, **SMALL).fit(X)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_contraction_sees_the_encoder_without_dropout_and_leaves_its_moments_alone():
+    settings = {**SMALL, "max_epochs": 1, "activation": "tanh", "normalization": "batch"}
+    model = ContractiveAETransformer(2, gamma=1.0, radius=1e-6, dropout=0.5, **settings).fit(X)
+    module, source = model.net_.module_, torch.Generator().manual_seed(0)
+    norms = [part for part in module.encoder.modules() if isinstance(part, torch.nn.BatchNorm1d)]
+    assert [int(norm.num_batches_tracked) for norm in norms] == [2]  # the batches of one epoch
+    x = torch.tensor(X, dtype=torch.float32)
+    module.train()
+    plain = Contraction()(module, x, source)
+    curved = Contraction(curvature=1.0, radius=1e-6)(module, x, source)
+    torch.testing.assert_close(plain, curved, rtol=1e-3, atol=0)
+    assert module.training
+    assert all(norm.training for norm in norms)
+
+
+def test_contraction_of_no_weight_costs_nothing():
+    model = ContractiveAETransformer(2, lam=0.0, **SMALL).fit(X)
+    assert "train_contraction" not in model.history_[-1]
+
+
+def test_the_adversarial_autoencoder_wants_a_critic():
+    with pytest.raises(ValueError, match=r"divergence must have a critic.*Got MMD"):
+        AAETransformer(2, divergence=MMD(), **SMALL).fit(X)

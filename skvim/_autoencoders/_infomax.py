@@ -142,7 +142,7 @@ class AAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
         doc="""
         What the critic estimates; pass :class:`~skvim.objectives.Adversarial` or
         :class:`~skvim.objectives.DensityRatioKL` for a critic of another size, learning rate or
-        penalty.
+        penalty, or a divergence of your own with a critic.
         """,
     )
 
@@ -150,7 +150,13 @@ class AAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
         return DiracPosterior()
 
     def _make_terms(self) -> list[tuple[float, Term]]:
-        return [(self.lam, self._make_divergence())]
+        divergence = self._make_divergence()
+        if not divergence.adversarial:
+            raise ValueError(
+                "divergence must have a critic; WAETransformer takes others. "
+                f"Got {divergence!r} instead."
+            )
+        return [(self.lam, divergence)]
 
 
 @final

@@ -143,10 +143,11 @@ class ContractiveAETransformer(BasePlainAutoencoder):
     )
 
     def _make_terms(self) -> list[tuple[float, Term]]:
-        ratio = self.gamma / self.lam if self.lam > 0 else 0.0
-        if self.gamma > 0 and self.lam == 0:
+        if self.lam == 0 and self.gamma == 0:
+            return []
+        if self.lam == 0:
             raise ValueError("lam must be positive where gamma is. Got lam=0.")
-        return [(self.lam, Contraction(curvature=ratio, radius=self.radius))]
+        return [(self.lam, Contraction(self.gamma / self.lam, self.radius))]
 
 
 @final
@@ -168,7 +169,8 @@ class UncertaintyAETransformer(BaseChainAutoencoder):
     I(x; z). The published model leaves the scale of e(x) to the norm of its weights. Without any
     bound larger codes buy off the noise, and the chain, which then hardly contracts, leaves the
     data: on handwritten digits by orders of magnitude within a thousand steps. With standardised
-    codes and σ = 0.5 it stays; with σ = 0.1 it drifts.
+    codes and σ = 0.5 it stays there; nothing makes sure that it does everywhere, and ``sample``
+    warns where it does not.
 
     References
     ----------

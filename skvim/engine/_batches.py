@@ -48,7 +48,8 @@ def rows_of(dataset: Any, device: torch.device) -> Tensor:
     if isinstance(dataset, Subset):
         return rows_of(dataset.dataset, device)[torch.as_tensor(dataset.indices, device=device)]
     rows = dataset.x if isinstance(dataset, Rows) else dataset.X
-    return torch.as_tensor(rows, dtype=torch.float32, device=device)
+    # Images are rows too.
+    return torch.as_tensor(rows, dtype=torch.float32, device=device).flatten(1)
 
 
 @final

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import Schedule, check_schedule, make_schedule
 from skvim.engine._streams import child_seed
-from skvim.networks import Architecture
+from skvim.networks import Architecture, Standardised
 from skvim.objectives import (
     Autoencoder,
     Likelihood,
@@ -52,6 +52,11 @@ class ModelSettings:
     corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None
     unit_codes: bool = False
 
+    @property
+    def min_rows(self) -> int:
+        """Rows that the networks need in training."""
+        return max(self.architecture.min_rows, 2 if self.unit_codes else 1)
+
 
 @final
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         or ``net_params`` names what a parameter of the estimator decides.
     """
     objective = partial(build_objective, model, training.seed)
-    names, needed = objective().names, objective().min_rows
-    _check_names(names)
+    _check_names(objective().names)
+    needed = max(objective().min_rows, model.min_rows)
     if training.batch_size < needed:
         raise ValueError(
-            f"batch_size must be at least {needed} for the divergence in use. "
-            f"Got {training.batch_size} instead."
+            f"batch_size must be at least {needed} for what is compared or normalised over the "
+            f"rows of a batch. Got {training.batch_size} instead."
         )
     _check_net_params(training.net_params)
     schedule = make_schedule(training.lr_schedule)
@@ -98,6 +103,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         partial(build_autoencoder, model, training.seed),
         criterion=objective,
         seed=training.seed,
+        min_rows=model.min_rows,
         schedule=schedule,
         pretraining=training.pretraining,
         max_epochs=training.max_epochs,
@@ -126,7 +132,8 @@ def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str,
 
 def _check_net_params(net_params: dict[str, Any]) -> None:
     """Raise when an argument for skorch is decided elsewhere; those of the optimizer are not."""
-    taken = [k for k in net_params if k == "optimizer" or str(k).split("__")[0] in _RESERVED]
+    own = {"optimizer", "optimizer__lr"}
+    taken = [k for k in net_params if k in own or str(k).split("__")[0] in _RESERVED]
     if taken:
         raise ValueError(
             f"net_params must not contain {taken}: parameters of the estimator or its engine "
@@ -137,10 +144,11 @@ def _check_net_params(net_params: dict[str, Any]) -> None:
 
 def _check_names(names: Sequence[str]) -> None:
     """Raise unless the terms of an objective can be told apart in the history."""
-    if len(set(names)) < len(names) or "batch_size" in names:
+    taken = {"batch_size", "batch_count", "loss_best"}
+    if len(set(names)) < len(names) or taken & set(names):
         raise ValueError(
             f"Every divergence needs a name of its own in the history. Got {list(names[2:])} "
-            "beside 'loss' and 'distortion'."
+            f"beside 'loss', 'distortion' and skorch's own {sorted(taken)}."
         )
 
 
@@ -150,7 +158,7 @@ def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     posterior, shape, n_components = settings.posterior, settings.shape, settings.n_components
     encoder = settings.architecture.encoder(shape, posterior.n_outputs(n_components), generator)
     if settings.unit_codes:
-        encoder = nn.Sequential(encoder, nn.BatchNorm1d(n_components, affine=False))
+        encoder = Standardised(encoder, n_components)
     return Autoencoder(
         encoder,
         settings.architecture.decoder(n_components, shape, generator),

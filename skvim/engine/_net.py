@@ -19,6 +19,7 @@ from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, set_rates
 from skvim.engine._streams import Streams, child_seed
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.networks import Standardised
 from skvim.objectives import (
     Autoencoder,
     DataStatistics,
@@ -61,6 +62,8 @@ class AutoencoderNet(NeuralNet):
         Returns a fresh Objective.
     seed : int
         Where shuffling and sampling start.
+    min_rows : int, default=1
+        Rows that the networks need in training.
     schedule : callable or None
         From the share of the training that is done to a factor of every learning rate.
     pretraining : int
@@ -75,12 +78,14 @@ class AutoencoderNet(NeuralNet):
         *,
         criterion: Any,
         seed: int = 0,
+        min_rows: int = 1,
         schedule: Schedule | None = None,
         pretraining: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(module, criterion=criterion, **options)
         self.seed = seed
+        self.min_rows = min_rows
         self.schedule = schedule
         self.pretraining = pretraining
         self.in_epoch_ = False
@@ -163,6 +168,7 @@ class AutoencoderNet(NeuralNet):
         rows = rows_of(dataset, self.streams_.noise.device)
         # Only what computes the objective needs its number of rows.
         min_rows = self.objective.min_rows if self.in_epoch_ else 1
+        min_rows = max(min_rows, self.min_rows if training else 1)
         return TensorBatches(rows, self.batch_size, min_rows, generator)
 
     def evaluation_step(self, batch: tuple[Tensor, Tensor], training: bool = False) -> Tensor:
@@ -270,11 +276,14 @@ class AutoencoderNet(NeuralNet):
         A few thousand rows say the mean error to a per cent, in a fraction of an epoch's time.
         """
         model = self.autoencoder
-        if not model.likelihood.learns:
+        standardised = isinstance(model.encoder, Standardised)
+        if not (model.likelihood.learns or standardised):
             return None
         if len(x) > _SETTLING_ROWS:
             order = torch.randperm(len(x), generator=self.streams_.shuffle, device=x.device)
             x = x[order[:_SETTLING_ROWS]]
+        if standardised:
+            self._calibrate(x)
         codes, errors = [], []
         with torch.no_grad():
             for rows in _chunks(x):
@@ -283,6 +292,14 @@ class AutoencoderNet(NeuralNet):
                 errors.append(model.likelihood.error(rows, model.decode(z)))
             model.likelihood.settle(torch.cat(errors), x.shape[1])
         return joined(codes)
+
+    def _calibrate(self, x: Tensor) -> None:
+        """Standardise codes by rows as they are now, in place of a memory of batches."""
+        model = self.autoencoder
+        encoder = cast("Standardised", model.encoder)
+        with torch.no_grad():
+            parts = [encoder.encoder(model.standardise(rows)) for rows in _chunks(x)]
+        encoder.calibrate(torch.cat(parts))
 
     def _diagnose(self, x: Tensor, q: Moments | None) -> list[SkvimWarning]:
         """Look at posteriors that are known already, or at those of some rows, and the history."""

@@ -47,15 +47,18 @@ def pretrain_encoder(
     -------
     list of float
         The distance at every step: squared differences of mean and covariance in units of the
-        prior's variance, summed and divided by the latent dimensions. The step below 0.1 is the
-        last.
+        prior's standard deviations, summed and divided by the latent dimensions. The step below
+        0.1 is the last. Empty for an encoder without weights to train.
 
     Notes
     -----
     The reference code of the Wasserstein autoencoder averages over all entries of the covariance
     instead, and so hardly sees a wrong variance where there are many dimensions.
     """
-    optimizer = optim.Adam(model.encoder.parameters(), lr=_LR)
+    weights = [weight for weight in model.encoder.parameters() if weight.requires_grad]
+    if not weights:
+        return []
+    optimizer = optim.Adam(weights, lr=_LR)
     rows = _rows(x, generator)
     target: _Spread | None = None
     distances: list[float] = []
@@ -94,7 +97,7 @@ def _spread(z: Tensor) -> _Spread:
 
 def _distance(found: _Spread, target: _Spread) -> Tensor:
     """Return the distance between two samples, a scalar without a unit."""
-    unit = target.covariance.diagonal().mean()
-    shift = (found.mean - target.mean).square().sum() / unit
-    stretch = ((found.covariance - target.covariance) / unit).square().sum()
+    unit = target.covariance.diagonal().sqrt()  # (k,)
+    shift = ((found.mean - target.mean) / unit).square().sum()
+    stretch = ((found.covariance - target.covariance) / unit.outer(unit)).square().sum()
     return (shift + stretch) / len(target.mean)

@@ -17,7 +17,7 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
         A fitted model of skvim; its method ``information`` does the same.
     X : array-like of shape (n_samples, n_features)
         Rows.
-    max_samples : int in [1, inf), default=5000
+    max_samples : int in [10, inf), default=5000
         Rows to use, of which all pairs are compared: a subset seeded from the estimator's
         ``random_state`` where X has more.
 
@@ -33,7 +33,7 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
     TypeError
         If it is no autoencoder of skvim.
     ValueError
-        If max_samples is not a positive integer or X leaves the likelihood's support.
+        If X or max_samples has fewer than 10 rows, or X leaves the likelihood's support.
 
     See Also
     --------

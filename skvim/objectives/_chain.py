@@ -7,6 +7,9 @@ from skvim.objectives._model import Autoencoder
 
 __all__ = ["markov_chain"]
 
+# Scales of the data beyond which no row of a chain goes.
+_FAR = 1e6
+
 
 def markov_chain(
     model: Autoencoder, n_chains: int, steps: tuple[int, int, int], generator: torch.Generator
@@ -41,6 +44,8 @@ def markov_chain(
     for step in range(burn_in + thin * (n_kept - 1) + 1):
         z = model.posterior.draw(model.encode(x), generator)
         x = model.likelihood.draw(model.decode(z), generator)
+        # A chain that is lost keeps to numbers; the caller sees from its codes that it is.
+        x = mean + (x - mean).clamp(-_FAR * model.scale, _FAR * model.scale)
         if step >= burn_in and (step - burn_in) % thin == 0:
             kept.append(z)
     return torch.cat(kept)

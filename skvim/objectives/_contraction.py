@@ -1,10 +1,12 @@
 """How fast codes move when rows do: the penalty of contractive autoencoders."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvim.objectives._model import Autoencoder
 from skvim.objectives._numbers import is_real
@@ -13,6 +15,18 @@ from skvim.objectives._priors import Prior
 from skvim.objectives._terms import Penalty
 
 __all__ = ["Contraction", "encoder_jacobian"]
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch a module and its parts to evaluation mode, and back."""
+    before = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
 
 
 def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
@@ -28,10 +42,10 @@ def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (n_components, n_samples, n_features)
-        Differentiable in the encoder's weights. Exact where rows do not act on each other, which
-        batch normalisation makes them do.
+        Differentiable in the encoder's weights. It is that of the encoder in evaluation mode:
+        without dropout, and with the running moments of a batch normalisation.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), _evaluating(model.encoder):
         x = x.detach().requires_grad_()
         codes = model.encode(x).loc  # (n, k)
         columns = [

@@ -206,6 +206,11 @@ class MMD(Divergence):
         """Return the squared discrepancy to as many draws of the prior."""
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
         unit = 2 * z.shape[1] * prior.variance
+        if isinstance(prior.variances, Tensor) and prior.variances.dim():
+            # A dimension counts by its own spread, however small beside the others'.
+            unit = 2 * z.shape[1]
+            spread = prior.variances.sqrt().to(z)
+            z, draws = z / spread, draws / spread
         widths = z.new_tensor([float(width) for width in self.widths]) * unit
         kernel = _KERNELS[self.kernel]
         return unbiased_mmd(z, draws, lambda distances: kernel(distances, widths))

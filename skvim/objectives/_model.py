@@ -110,7 +110,11 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Moments:
         """Return q(z|x) for rows of shape (n_samples, n_features)."""
-        return self.posterior.moments(self.encoder((x - self.mean) / self.scale))
+        return self.posterior.moments(self.encoder(self.standardise(x)))
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Return rows as the encoder takes them, near unit size."""
+        return (x - self.mean) / self.scale
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's parameters for codes of shape (n_samples, n_components)."""
@@ -178,6 +182,11 @@ class Objective(nn.Module):
         for weight, term in zip(self.weights, self._terms(), strict=True):
             term.progress = self.progress
             value = term.value(model, outputs, self.prior, noise)
+            if value.dim():
+                raise ValueError(
+                    f"The term {term.name!r} must be a scalar for a batch, its mean over rows. "
+                    f"Got a tensor of shape {tuple(value.shape)}."
+                )
             loss = loss + weight * _ramp(self.progress, term.weight_warmup) * value
             values.append(value)
         critics = self._adversaries(outputs.z.detach(), noise)

@@ -437,3 +437,43 @@ def test_a_model_trained_on_a_gpu_agrees_with_the_cpu():
     on_gpu.net_.casts_.clear()
     np.testing.assert_allclose(on_gpu.posterior_moments(rows())[0], mean, atol=1e-5)
     assert std.shape == mean.shape
+
+
+class Rowwise(Divergence):
+    """One that forgets to average over rows."""
+
+    def check(self, posterior, prior): ...
+
+    def forward(self, q, z, prior, generator):
+        return z.square().sum(-1)
+
+
+class Counting(Rowwise):
+    """One whose name skorch uses itself."""
+
+    name = "batch_count"
+
+
+@pytest.mark.parametrize(
+    ("divergence", "message"),
+    [
+        (Rowwise(), r"The term 'rowwise' must be a scalar .* Got a tensor of shape \(50,\)"),
+        (Counting(), "needs a name of its own in the history"),
+    ],
+    ids=["rows", "name"],
+)
+def test_a_divergence_that_does_not_suit_is_named(divergence, message):
+    with pytest.raises(ValueError, match=message):
+        VIMAETransformer(2, divergence=divergence, **SMALL).fit(rows())
+
+
+def test_the_learning_rate_has_one_place():
+    with pytest.raises(ValueError, match=r"net_params must not contain \['optimizer__lr'\]"):
+        AETransformer(2, net_params={"optimizer__lr": 1e-3}, **SMALL).fit(rows())
+
+
+def test_validation_images_that_the_user_brings_are_taken():
+    images = rows(40, 64).reshape(40, 8, 8)
+    split = {"train_split": predefined_split(Dataset(images))}
+    model = AETransformer(2, net_params=split, **SMALL).fit(images)
+    assert model.history_[-1]["valid_loss"] < model.history_[0]["valid_loss"]
