@@ -112,7 +112,7 @@ class AAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
 
     See Also
     --------
-    WAETransformer : The same with a divergence in closed form.
+    WAETransformer : The same with any divergence, by default without a critic.
 
     Notes
     -----

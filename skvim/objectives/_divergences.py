@@ -157,7 +157,8 @@ class MMD(Divergence):
         Inverse multiquadratic w/(w + d²), or gaussian exp(−d²/w).
     widths : tuple of float, default=(0.1, 0.2, 0.5, 1, 2, 5, 10)
         Kernel widths w in units of 2 k σ_p², the mean squared distance of two prior draws in k
-        dimensions: they follow the prior's variance. Kernels are summed, not averaged.
+        dimensions: they follow the prior's variance, that of
+        each dimension where they differ. Kernels are summed, not averaged.
 
     Notes
     -----

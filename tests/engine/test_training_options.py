@@ -21,6 +21,7 @@ from skvim import (
     WAETransformer,
 )
 from skvim.engine import SCHEDULES
+from skvim.engine._pretraining import _distance, _spread
 from skvim.engine._schedules import set_rates
 from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import KL, Logistic, Moments, Normal, Objective, Outputs
@@ -346,3 +347,20 @@ def test_transform_never_corrupts():
     with torch.no_grad():
         clean = noisy.net_.autoencoder.encode(torch.tensor(rows())).loc.numpy()
     np.testing.assert_array_equal(noisy.transform(rows()), clean)
+
+
+def test_pretraining_sees_a_dimension_of_small_variance_beside_a_large_one():
+    scales = torch.tensor([0.01, 1.0])
+    draws = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))
+    target = _spread(scales * draws)
+    assert _distance(_spread(scales * draws.flip(0)), target) < 1e-6
+    wide = _distance(_spread(scales * torch.tensor([20.0, 1.0]) * draws), target)
+    # A variance 400 times the prior's, in one dimension of two.
+    assert float(wide) == pytest.approx((400 - 1) ** 2 / 2, rel=0.05)
+
+
+def test_an_encoder_without_weights_needs_no_pretraining():
+    network = (torch.nn.Identity(), torch.nn.Linear(4, 4))
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    model = WAETransformer(4, network=network, pretraining=5, max_epochs=1, random_state=0)
+    assert model.fit(rows).net_.pretraining_curve_ == []

@@ -259,3 +259,28 @@ def test_kl_has_the_right_gradient_at_any_spread(prior, scale):
         return KL()(Moments(loc, spread), loc, prior, generator())
 
     assert torch.autograd.gradcheck(value, (loc, spread), eps=1e-6 * scale)
+
+
+def test_mmd_sees_a_dimension_of_small_variance_beside_a_large_one():
+    scales = torch.tensor([0.01, 1.0], dtype=torch.float64)
+    prior = make_prior(torch.distributions.Normal(torch.zeros(2, dtype=torch.float64), scales), 2)
+    source = generator(3)
+
+    def estimates(stretch):
+        unit = scales * torch.tensor([stretch, 1.0], dtype=torch.float64)
+        found = []
+        for _ in range(30):
+            z = unit * torch.randn(200, 2, generator=source, dtype=torch.float64)
+            found.append(MMD()(Moments(z, None), z, prior, source))
+        return torch.stack(found)
+
+    same, wide = estimates(1.0), estimates(2.0)
+    assert same.mean().abs() < 3 * same.std() / math.sqrt(30)
+    assert wide.mean() > 5 * wide.std() / math.sqrt(30)
+    # As much as it would be were the first dimension as wide as the second.
+    unit = make_prior("normal", 2)
+    z = [torch.randn(200, 2, generator=source, dtype=torch.float64) for _ in range(30)]
+    stretched = [rows * torch.tensor([2.0, 1.0], dtype=torch.float64) for rows in z]
+    even = torch.stack([MMD()(Moments(rows, None), rows, unit, source) for rows in stretched])
+    error = math.hypot(float(wide.std()), float(even.std())) / math.sqrt(30)
+    assert abs(float(wide.mean() - even.mean())) < 4 * error
