@@ -32,6 +32,7 @@ from skvim.engine import (
     map_rows,
     resolve_device,
     to_tensor,
+    working_dtype,
 )
 from skvim.networks import (
     Architecture,
@@ -143,13 +144,15 @@ class BaseAutoencoder(
         model = self._model_settings(self._layout.shape)
         net = build_net(model, self._training_settings(device))
         net.prepare(data_statistics(to_tensor(X, device=torch.device("cpu")), device), device)
-        net.train(to_tensor(X, device=device, dtype=torch.float32))
+        # Bytes take a quarter of the memory, and each batch becomes numbers when its turn comes.
+        kept = torch.uint8 if X.dtype == np.uint8 else torch.float32
+        net.train(to_tensor(X, device=device, dtype=kept))
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.n_iter_ = len(self.loss_curve_)
-        self._dtype = X.dtype
+        self._dtype = working_dtype(X)
         self._n_features_out = self.n_components
         # Values that one row needs at once when the model is used.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder

@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
+# Bytes are pixels, and stay bytes until they are used.
+ROWS = [*FLOATS, np.uint8]
 
 
 def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
@@ -56,7 +58,7 @@ def check_parameters(estimator: BaseEstimator) -> None:
 
 
 def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any) -> NDArray[Any]:
-    """Validate ``X`` as finite float rows; float32 stays, everything else becomes float64.
+    """Validate ``X`` as finite rows; float32 and uint8 stay, everything else becomes float64.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
     ndarray of shape (n_samples, n_features)
         ``X`` itself where nothing had to change.
     """
-    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=FLOATS, **options)
+    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=ROWS, **options)
     return checked
 
 

@@ -9,7 +9,7 @@ from skvim.engine._build import (
     build_objective,
     resolve_device,
 )
-from skvim.engine._inference import map_rows, to_tensor
+from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
@@ -28,4 +28,5 @@ __all__ = [
     "map_rows",
     "resolve_device",
     "to_tensor",
+    "working_dtype",
 ]

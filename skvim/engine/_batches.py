@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["Rows", "TensorBatches", "batch_bounds", "rows_of"]
+__all__ = ["Rows", "TensorBatches", "as_kept", "batch_bounds", "rows_of"]
 
 
 @final
@@ -31,7 +31,7 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
 
 
 def rows_of(dataset: Any, device: torch.device) -> Tensor:
-    """Return the rows behind a data set as one float32 tensor.
+    """Return the rows behind a data set as one tensor, of float32 or of bytes.
 
     Parameters
     ----------
@@ -49,7 +49,13 @@ def rows_of(dataset: Any, device: torch.device) -> Tensor:
         return rows_of(dataset.dataset, device)[torch.as_tensor(dataset.indices, device=device)]
     rows = dataset.x if isinstance(dataset, Rows) else dataset.X
     # Images are rows too.
-    return torch.as_tensor(rows, dtype=torch.float32, device=device).flatten(1)
+    return as_kept(rows, device).flatten(1)
+
+
+def as_kept(rows: Any, device: torch.device) -> Tensor:
+    """Return rows as training keeps them on a device: bytes as they are, all else in float32."""
+    kept = torch.as_tensor(rows)
+    return kept.to(device=device, dtype=kept.dtype if kept.dtype == torch.uint8 else torch.float32)
 
 
 @final
@@ -59,7 +65,7 @@ class TensorBatches:
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_features)
-        Rows.
+        Rows, of float32 or of bytes; batches are of float32.
     batch_size : int
         Rows in a batch.
     min_rows : int
@@ -84,6 +90,7 @@ class TensorBatches:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
         for start, stop in self.bounds:
             rows = self.x[start:stop] if order is None else self.x[order[start:stop]]
+            rows = rows.to(torch.float32)
             yield rows, rows
 
 

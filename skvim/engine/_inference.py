@@ -11,7 +11,7 @@ from torch import Tensor
 from skvim.engine._net import AutoencoderNet
 from skvim.objectives import Autoencoder
 
-__all__ = ["map_rows", "to_tensor"]
+__all__ = ["map_rows", "to_tensor", "working_dtype"]
 
 _TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Rows of a chunk: the activations of one chunk stay in the tens of megabytes.
@@ -34,27 +34,58 @@ def map_rows(
     function : callable
         Returns tensors with one row for each row given.
     X : ndarray of shape (n_samples, n_columns)
-        float32 or float64: the precision that the model runs in.
+        float32 or float64, the precision that the model runs in; or bytes, which run in float64.
     values_per_row : int
-        Size of the largest intermediate result for one row, which sets the chunks' length.
+        Size of the largest intermediate result for one row, which sets the chunks' length. Where
+        memory does not suffice for a chunk, half as many rows are tried, down to one.
 
     Returns
     -------
     list of ndarray
-        One for each tensor that the function returns, in the dtype of ``X``.
+        One for each tensor that the function returns, in that precision.
     """
-    model = net.in_precision(_TORCH_DTYPES[X.dtype.name])
-    device = model.mean.device
+    dtype = working_dtype(X)
+    model = net.in_precision(_TORCH_DTYPES[dtype.name])
     chunk = max(1, _CHUNK_VALUES // max(values_per_row, X.shape[1]))
     joined: list[NDArray[Any]] = []
-    for start in range(0, len(X), chunk):
-        with torch.no_grad():
-            parts = function(model, to_tensor(X[start : start + chunk], device=device))
+    start = 0
+    while start < len(X):
+        rows = X[start : start + chunk].astype(dtype, copy=False)
+        try:
+            parts = _run(model, function, rows)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error) or len(rows) == 1:
+                raise
+            chunk = len(rows) // 2
+            continue
         if not joined:
-            joined = [np.empty((len(X), *part.shape[1:]), dtype=X.dtype) for part in parts]
+            joined = [np.empty((len(X), *part.shape[1:]), dtype=dtype) for part in parts]
         for whole, part in zip(joined, parts, strict=True):
-            whole[start : start + len(part)] = part.cpu().numpy()
+            whole[start : start + len(part)] = part
+        start += len(rows)
     return joined
+
+
+def _run(
+    model: Autoencoder,
+    function: Callable[[Autoencoder, Tensor], Sequence[Tensor]],
+    rows: NDArray[Any],
+) -> list[NDArray[Any]]:
+    """Apply the function to one chunk, in main memory again when it returns."""
+    with torch.no_grad():
+        found = function(model, to_tensor(rows, device=model.mean.device))
+    return [part.cpu().numpy() for part in found]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell the want of memory, of which torch has no type of its own on a CPU."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
+
+
+def working_dtype(X: NDArray[Any]) -> np.dtype[Any]:
+    """Return the precision in which rows are worked on: float64 for bytes."""
+    return np.dtype(np.float64) if X.dtype == np.uint8 else X.dtype
 
 
 def to_tensor(X: NDArray[Any], *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

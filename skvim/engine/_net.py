@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any, cast, final
@@ -13,7 +13,7 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim.engine._batches import Rows, TensorBatches, rows_of
+from skvim.engine._batches import Rows, TensorBatches, as_kept, rows_of
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, set_rates
@@ -160,7 +160,7 @@ class AutoencoderNet(NeuralNet):
         """Wrap an array or tensor of rows; a data set stays as it is."""
         if is_dataset(X):
             return X
-        return Rows(torch.as_tensor(X, dtype=torch.float32, device=self.device))
+        return Rows(as_kept(X, torch.device(self.device)))
 
     def get_iterator(self, dataset: Any, training: bool = False) -> TensorBatches:
         """Cut batches from the tensor; training ones in random order."""
@@ -354,7 +354,7 @@ def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
     """
     low, high = (float(value) for value in torch.aminmax(x))
     # No copy of the rows: a variance that over- or underflows here is out of bounds anyway.
-    variance, mean = torch.var_mean(x, dim=0, correction=0)
+    variance, mean = _moments_of_bytes(x) if x.dtype == torch.uint8 else _moments(x)
     spread = math.sqrt(float(variance.mean()))
     resolved = spread > _RESOLUTION * max(abs(low), abs(high))
     constant = spread < _SMALLEST and bool((x == x[0]).all())
@@ -368,9 +368,27 @@ def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
     return DataStatistics(centre, 1.0 if constant else spread, low, high, len(x))
 
 
-def _chunks(x: Tensor) -> tuple[Tensor, ...]:
-    """Cut rows into as many as the model may see at once."""
-    return torch.split(x, max(1, _CHUNK_VALUES // x.shape[1]))
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variance and mean of every feature."""
+    return torch.var_mean(x, dim=0, correction=0)
+
+
+def _moments_of_bytes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same for bytes: sums of integers are exact, and take a chunk of rows at a time."""
+    total = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
+    squares = torch.zeros_like(total)
+    for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
+        total += rows.sum(0, dtype=torch.int64)
+        squares += rows.to(torch.int64).square().sum(0)
+    # n Σ x² − (Σ x)² without rounding, up to 2^31 rows of bytes.
+    spread = len(x) * squares - total.square()
+    return spread.to(torch.float64) / len(x) ** 2, total.to(torch.float64) / len(x)
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    """Cut rows into as many as the model may see at once, in float32."""
+    for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
+        yield rows.to(torch.float32)
 
 
 def rows_device(batches: Iterable[Any]) -> torch.device:
