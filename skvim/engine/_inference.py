@@ -79,7 +79,7 @@ def _run(
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Tell the want of memory, of which torch has no type of its own on a CPU."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
     return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
 
 
