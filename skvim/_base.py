@@ -177,6 +177,7 @@ class BaseAutoencoder(
             terms=terms,
             corruption=self._corruption(),
             unit_codes=self._unit_codes,
+            precision=self.precision,
         )
 
     def _architecture(self, shape: tuple[int, ...]) -> Architecture:
@@ -208,6 +209,7 @@ class BaseAutoencoder(
             verbose=int(self.verbose),
             lr_schedule=self.lr_schedule,
             pretraining=self._pretraining_steps(),
+            acceleration=self.acceleration,
         )
 
     @final

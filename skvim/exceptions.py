@@ -3,6 +3,7 @@
 from typing import final
 
 __all__ = [
+    "AccelerationWarning",
     "ChainLostWarning",
     "DeadDimensionsWarning",
     "MissingExtraError",
@@ -36,6 +37,15 @@ class MissingExtraError(SkvimError, ImportError):
     """A feature was used whose optional dependency is not installed.
 
     The message names the extra to install, for example ``pip install "skvim[plot]"``.
+    """
+
+
+@final
+class AccelerationWarning(SkvimWarning):
+    """Training takes a slower way than was asked for; the message says why.
+
+    ``acceleration="capture"`` or ``"compile"`` was set, and what the model computes cannot be
+    captured or compiled here. Results are those of the plain way.
     """
 
 

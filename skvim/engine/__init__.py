@@ -1,7 +1,9 @@
 """Training and inference: the only package that knows skorch."""
 
+from skvim.engine._accelerate import ACCELERATIONS
 from skvim.engine._build import (
     OPTIMIZERS,
+    PRECISIONS,
     ModelSettings,
     TrainingSettings,
     build_autoencoder,
@@ -15,7 +17,9 @@ from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
 
 __all__ = [
+    "ACCELERATIONS",
     "OPTIMIZERS",
+    "PRECISIONS",
     "SCHEDULES",
     "AutoencoderNet",
     "ModelSettings",

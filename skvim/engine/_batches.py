@@ -1,5 +1,6 @@
 """Batches cut from one tensor, without a DataLoader's cost per row."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -83,6 +84,11 @@ class TensorBatches:
 
     def __len__(self) -> int:
         return len(self.bounds)
+
+    @property
+    def sizes(self) -> Counter[int]:
+        """How many batches have how many rows."""
+        return Counter(stop - start for start, stop in self.bounds)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = None

@@ -22,7 +22,14 @@ from skvim.objectives import (
     Term,
 )
 
-__all__ = ["OPTIMIZERS", "ModelSettings", "TrainingSettings", "build_net", "resolve_device"]
+__all__ = [
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "ModelSettings",
+    "TrainingSettings",
+    "build_net",
+    "resolve_device",
+]
 
 #: Optimizers by name.
 OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
@@ -31,10 +38,13 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     "sgd": optim.SGD,
 }
 
+#: What the products of networks may be computed in while they train.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 # What the engine itself decides; everything else of skorch's is open to ``net_params``.
 _RESERVED = {"module", "criterion", "lr", "max_epochs", "batch_size", "callbacks"}
 _RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose", "seed"}
-_RESERVED |= {"schedule", "pretraining"}
+_RESERVED |= {"schedule", "pretraining", "acceleration"}
 
 
 @final
@@ -51,6 +61,7 @@ class ModelSettings:
     terms: Sequence[tuple[float, Term]]
     corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None
     unit_codes: bool = False
+    precision: str = "float32"
 
     @property
     def min_rows(self) -> int:
@@ -74,6 +85,7 @@ class TrainingSettings:
     verbose: int
     lr_schedule: str | Schedule | None = None
     pretraining: int = 0
+    acceleration: str | None = None
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:
@@ -106,6 +118,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         min_rows=model.min_rows,
         schedule=schedule,
         pretraining=training.pretraining,
+        acceleration=training.acceleration,
         max_epochs=training.max_epochs,
         batch_size=training.batch_size,
         lr=training.lr,
@@ -165,6 +178,7 @@ def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
         posterior,
         deepcopy(settings.likelihood),
         settings.corruption,
+        PRECISIONS[settings.precision],
     )
 
 

@@ -13,7 +13,9 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
+from skvim.engine._accelerate import Accelerator
 from skvim.engine._batches import Rows, TensorBatches, as_kept, rows_of
+from skvim.engine._capture import TrainingStep
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, set_rates
@@ -68,6 +70,8 @@ class AutoencoderNet(NeuralNet):
         From the share of the training that is done to a factor of every learning rate.
     pretraining : int
         Most steps that bring the codes to the prior's mean and covariance before the first epoch.
+    acceleration : {"auto", "capture", "compile"} or None
+        How steps are run, unless a callback listens to batches.
     **options : object
         Any other argument of ``skorch.NeuralNet``.
     """
@@ -81,6 +85,7 @@ class AutoencoderNet(NeuralNet):
         min_rows: int = 1,
         schedule: Schedule | None = None,
         pretraining: int = 0,
+        acceleration: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(module, criterion=criterion, **options)
@@ -88,6 +93,7 @@ class AutoencoderNet(NeuralNet):
         self.min_rows = min_rows
         self.schedule = schedule
         self.pretraining = pretraining
+        self.acceleration = acceleration
         self.in_epoch_ = False
 
     # What the estimator calls.
@@ -99,6 +105,10 @@ class AutoencoderNet(NeuralNet):
         self.streams_ = Streams(self.seed, device)
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
+        # Callbacks of batches see what an eager step computes.
+        step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
+        mode = None if self.listened_ else self.acceleration
+        self.accelerator_ = Accelerator(mode, step, self.optimizer_)
 
     def train(self, x: Tensor) -> None:
         """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
@@ -209,21 +219,20 @@ class AutoencoderNet(NeuralNet):
             self._pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
         self.noise_ = self.streams_.noise if training else self._validation_noise()
-        names = self.objective.names
-        total = torch.zeros(len(names), dtype=torch.float32, device=rows_device(iterator))
+        total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
         n_rows = 0
+        epoch, n_batches = len(self.history) - 1, len(iterator)
+        self.accelerator_.begin_epoch(iterator.sizes, self.max_epochs - epoch)
         for i, batch in enumerate(iterator):
             if training:
-                self._advance(len(self.history) - 1 + i / len(iterator))
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
+                self._advance(epoch + i / n_batches)
+            captured = self.accelerator_.captured(batch[0]) if training else None
+            terms = (
+                captured(batch[0]) if captured else self._one_batch(batch, step_fn, **fit_params)
+            )
             size = len(batch[0])
-            total += step["terms"] * size
+            total += terms * size
             n_rows += size
-            if self.listened_:
-                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", size)
-            self.notify("on_batch_end", batch=batch, training=training, **step)
         means = (total / n_rows).tolist()
         if not self.listened_:
             # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
@@ -244,7 +253,7 @@ class AutoencoderNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "casts_": {}, "noise_": None}
+        return {**state, "casts_": {}, "noise_": None, "accelerator_": None}
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **options: Any) -> Any:
         """Run skorch's loop, in which iterators have to suit the objective."""
@@ -256,6 +265,19 @@ class AutoencoderNet(NeuralNet):
 
     # Parts of the above.
 
+    def _one_batch(self, batch: tuple[Tensor, Tensor], step_fn: Any, **fit_params: Any) -> Tensor:
+        """Take a step in skorch's way and return loss and terms."""
+        training = step_fn == self.train_step
+        self.notify("on_batch_begin", batch=batch, training=training)
+        step = step_fn(batch, **fit_params)
+        if self.listened_:
+            prefix = "train" if training else "valid"
+            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+        self.notify("on_batch_end", batch=batch, training=training, **step)
+        terms: Tensor = step["terms"]
+        return terms
+
     def _pretrain(self, x: Tensor) -> None:
         """Bring the codes of training rows to the prior's mean and covariance."""
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "pretraining"))
@@ -266,9 +288,10 @@ class AutoencoderNet(NeuralNet):
 
     def _advance(self, epochs_done: float) -> None:
         """Let what changes in the course of training take its value for the next batch."""
-        self.objective.progress = epochs_done / self.max_epochs
+        share = epochs_done / self.max_epochs
+        self.objective.progress.fill_(share)
         if self.schedule is not None:
-            set_rates(self.optimizer_, self.schedule, self.objective.progress)
+            set_rates(self.optimizer_, self.schedule, share)
 
     def _settle(self, x: Tensor) -> Moments | None:
         """Give the likelihood rows' errors, for what it holds at an optimum; return their codes.

@@ -75,7 +75,8 @@ class Factorised(Prior):
     def __init__(self, distribution: Distribution) -> None:
         self.distribution = distribution
 
-    @property
+    @cached_property
+    @_apart
     def variance(self) -> float:
         """Variance of one dimension; their mean where dimensions differ."""
         return float(self.variances.mean())

@@ -2,22 +2,23 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
 from skvim.objectives._kl import normal_kl, quadrature_kl
-from skvim.objectives._mmd import imq_kernel, rbf_kernel, unbiased_mmd
+from skvim.objectives._mmd import KernelValues, imq_kernel, rbf_kernel, unbiased_mmd
 from skvim.objectives._numbers import check_share, is_real
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Normal, Prior
 from skvim.objectives._support import is_unbounded
-from skvim.objectives._terms import Divergence
+from skvim.objectives._terms import Divergence, ramp
 
 __all__ = ["KL", "MMD", "Capacity", "rates"]
 
-_KERNELS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"imq": imq_kernel, "rbf": rbf_kernel}
+_KERNELS: dict[str, Callable[..., KernelValues]] = {"imq": imq_kernel, "rbf": rbf_kernel}
 
 
 @final
@@ -138,9 +139,8 @@ class Capacity(Divergence):
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the distance from what the capacity is by now."""
-        share = min(1.0, self.progress / self.warmup) if self.warmup > 0 else 1.0
         rate: Tensor = self.rate(q, z, prior, generator)
-        return (rate - share * float(self.capacity)).abs()
+        return (rate - ramp(self.progress, self.warmup) * float(self.capacity)).abs()
 
     def extra_repr(self) -> str:
         """Show the settings (torch's hook)."""
@@ -206,15 +206,14 @@ class MMD(Divergence):
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the squared discrepancy to as many draws of the prior."""
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
-        unit = 2 * z.shape[1] * prior.variance
+        unit = float(2 * z.shape[1] * prior.variance)
         if isinstance(prior.variances, Tensor) and prior.variances.dim():
             # A dimension counts by its own spread, however small beside the others'.
-            unit = 2 * z.shape[1]
+            unit = float(2 * z.shape[1])
             spread = prior.variances.sqrt().to(z)
             z, draws = z / spread, draws / spread
-        widths = z.new_tensor([float(width) for width in self.widths]) * unit
-        kernel = _KERNELS[self.kernel]
-        return unbiased_mmd(z, draws, lambda distances: kernel(distances, widths))
+        widths = [unit * float(width) for width in self.widths]
+        return unbiased_mmd(z, draws, partial(_KERNELS[self.kernel], widths=widths))
 
     def extra_repr(self) -> str:
         """Show the settings (torch's hook)."""

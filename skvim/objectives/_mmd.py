@@ -1,11 +1,39 @@
 """Maximum mean discrepancy between two samples, as functions on tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-__all__ = ["imq_kernel", "rbf_kernel", "squared_distances", "unbiased_mmd"]
+__all__ = [
+    "Kernel",
+    "KernelValues",
+    "imq_kernel",
+    "rbf_kernel",
+    "squared_distances",
+    "unbiased_mmd",
+]
+
+
+class KernelValues(NamedTuple):
+    """A kernel at some squared distances.
+
+    Attributes
+    ----------
+    value : Tensor
+        Of the shape of the distances.
+    slope : Tensor or None
+        Its derivative by the squared distance, where it was asked for.
+    """
+
+    value: Tensor
+    slope: Tensor | None
+
+
+#: A kernel of squared distances, entry by entry, with or without its slope.
+Kernel = Callable[[Tensor, bool], KernelValues]
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -15,27 +43,40 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.addmm(norms, a, b.T, alpha=-2).clamp_min(0)
 
 
-def imq_kernel(distances: Tensor, widths: Tensor) -> Tensor:
-    """Return Σ_w w/(w + d²), the inverse multiquadratic kernel, in the shape of ``distances``."""
-    return (1 + distances / widths.view(-1, 1, 1)).reciprocal().sum(0)
+def imq_kernel(distances: Tensor, slope: bool, widths: Sequence[float]) -> KernelValues:
+    """Return Σ_w w/(w + d²), the inverse multiquadratic kernel."""
+    value, steepness = torch.zeros_like(distances), torch.zeros_like(distances) if slope else None
+    # One width after another: all at once would take as many times the memory, and longer.
+    for width in widths:
+        ratio = (distances + width).reciprocal_()
+        value.add_(ratio, alpha=width)
+        if steepness is not None:
+            steepness.addcmul_(ratio, ratio, value=-width)
+    return KernelValues(value, steepness)
 
 
-def rbf_kernel(distances: Tensor, widths: Tensor) -> Tensor:
-    """Return Σ_w exp(−d²/w), in the shape of ``distances``."""
-    return (-distances / widths.view(-1, 1, 1)).exp().sum(0)
+def rbf_kernel(distances: Tensor, slope: bool, widths: Sequence[float]) -> KernelValues:
+    """Return Σ_w exp(−d²/w), the gaussian kernel."""
+    value, steepness = torch.zeros_like(distances), torch.zeros_like(distances) if slope else None
+    for width in widths:
+        term = (distances * (-1 / width)).exp_()
+        value.add_(term)
+        if steepness is not None:
+            steepness.add_(term, alpha=-1 / width)
+    return KernelValues(value, steepness)
 
 
-def unbiased_mmd(a: Tensor, b: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+def unbiased_mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
     """Return the unbiased estimate of the squared MMD, which may be negative.
 
     Parameters
     ----------
     a : Tensor of shape (n, k)
-        Sample that gradients flow to; n at least 2.
+        Sample that gradients flow to, once; n at least 2.
     b : Tensor of shape (m, k)
         Sample to compare with, a constant; m at least 2.
     kernel : callable
-        Kernel as a function of squared distances, entry by entry.
+        From squared distances, and whether its slope is wanted, to :class:`KernelValues`.
 
     Returns
     -------
@@ -46,10 +87,48 @@ def unbiased_mmd(a: Tensor, b: Tensor, kernel: Callable[[Tensor], Tensor]) -> Te
     ----------
     A. Gretton et al., *A kernel two-sample test*, JMLR 2012, lemma 6.
     """
+    estimate: Tensor = _UnbiasedMMD.apply(a, b, kernel)  # type: ignore[no-untyped-call]
+    return estimate
+
+
+@final
+class _UnbiasedMMD(torch.autograd.Function):
+    """The estimate together with its gradient, which needs no matrix to be kept."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
+        """Return the estimate (torch's hook)."""
+        n = len(a)
+        wanted = bool(ctx.needs_input_grad[0])
+        distances = torch.cat([squared_distances(a, a), squared_distances(a, b)], dim=1)
+        value, slope = kernel(distances, wanted)  # (n, n + m)
+        within, between = value[:, :n], value[:, n:]
+        within_b = kernel(squared_distances(b, b), False).value
+        if slope is not None:
+            ctx.save_for_backward(_gradient(a, b, slope))
+        return _mean_of_pairs(within) + _mean_of_pairs(within_b) - 2 * between.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of ``a`` (torch's hook)."""
+        (of_a,) = ctx.saved_tensors
+        return gradient * of_a, None, None
+
+
+def _mean_of_pairs(kernel: Tensor) -> Tensor:
+    """Return the mean of a kernel's matrix (n, n) over pairs of different rows."""
+    n = len(kernel)
+    return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
+
+
+def _gradient(a: Tensor, b: Tensor, slope: Tensor) -> Tensor:
+    """Return the estimate's gradient by ``a``, from slopes (n, n + m) towards ``a`` and ``b``.
+
+    A pair adds k′(d²)·2(a_i − a_j)·2/(n(n−1)), as it is counted from both of its ends, and
+    −2 k′(d²)·2(a_i − b_j)/(nm).
+    """
     n, m = len(a), len(b)
-    within_a = kernel(squared_distances(a, a))
-    within_b = kernel(squared_distances(b, b))
-    between = kernel(squared_distances(a, b))
-    mean_a = (within_a.sum() - within_a.diagonal().sum()) / (n * (n - 1))
-    mean_b = (within_b.sum() - within_b.diagonal().sum()) / (m * (m - 1))
-    return mean_a + mean_b - 2 * between.mean()
+    slope[:, :n] *= 4 / (n * (n - 1))
+    slope[:, n:] *= -4 / (n * m)
+    return slope.sum(1, keepdim=True) * a - slope @ torch.cat([a, b])

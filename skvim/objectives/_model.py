@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skvim.objectives._likelihoods import DataStatistics, Likelihood
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Prior
-from skvim.objectives._terms import Term
+from skvim.objectives._terms import Term, ramp
 
 __all__ = ["Autoencoder", "Losses", "Objective", "Outputs"]
 
@@ -72,6 +72,10 @@ class Autoencoder(nn.Module):
     corruption : callable or None, default=None
         Takes a batch and a generator, and returns what the encoder sees of it in training; the
         target stays clean.
+    precision : torch.dtype, default=torch.float32
+        What the networks' products are computed in while the model trains, on weights, codes and
+        outputs in float32: torch.bfloat16 by torch's autocast. Draws, likelihood and divergences,
+        and all of evaluation, stay in the precision of the rows.
     """
 
     mean: Tensor
@@ -86,9 +90,11 @@ class Autoencoder(nn.Module):
         posterior: Posterior,
         likelihood: Likelihood,
         corruption: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.corruption = corruption
+        self.precision = precision
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
@@ -110,7 +116,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Moments:
         """Return q(z|x) for rows of shape (n_samples, n_features)."""
-        return self.posterior.moments(self.encoder(self.standardise(x)))
+        return self.posterior.moments(self._run(self.encoder, self.standardise(x)))
 
     def standardise(self, x: Tensor) -> Tensor:
         """Return rows as the encoder takes them, near unit size."""
@@ -118,7 +124,16 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's parameters for codes of shape (n_samples, n_components)."""
-        return torch.addcmul(self.output_offset, self.decoder(z), self.output_scale)
+        return torch.addcmul(self.output_offset, self._run(self.decoder, z), self.output_scale)
+
+    def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Apply a network in its precision, to what has the precision of ``x``."""
+        if not self.training or self.precision == torch.float32:
+            result: Tensor = network(x)
+            return result
+        with torch.autocast(x.device.type, self.precision):
+            result = network(x)
+        return result.to(x.dtype)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return E[x|z] at the posterior mean of every row."""
@@ -147,14 +162,17 @@ class Objective(nn.Module):
 
     Attributes
     ----------
-    progress : float
-        Share of the training that is done, between 0 and 1, for what changes with it.
+    progress : Tensor of shape ()
+        Share of the training that is done, between 0 and 1, for what changes with it. A tensor
+        that is filled in place, since a captured step reads it where it is.
     """
+
+    progress: Tensor
 
     def __init__(self, prior: Prior | None, terms: Sequence[tuple[float, Term]] = ()) -> None:
         super().__init__()
         self.prior = prior
-        self.progress = 1.0
+        self.register_buffer("progress", torch.ones(()), persistent=False)
         self.weights = tuple(float(weight) for weight, _ in terms)
         self.terms = nn.ModuleList([term for _, term in terms])
 
@@ -187,7 +205,7 @@ class Objective(nn.Module):
                     f"The term {term.name!r} must be a scalar for a batch, its mean over rows. "
                     f"Got a tensor of shape {tuple(value.shape)}."
                 )
-            loss = loss + weight * _ramp(self.progress, term.weight_warmup) * value
+            loss = loss + weight * ramp(self.progress, term.weight_warmup) * value
             values.append(value)
         critics = self._adversaries(outputs.z.detach(), noise)
         target = loss if not critics else loss + torch.stack(critics).sum()
@@ -203,8 +221,3 @@ class Objective(nn.Module):
     def _terms(self) -> list[Term]:
         """Return the terms as what they are."""
         return cast("list[Term]", list(self.terms))
-
-
-def _ramp(progress: float, warmup: float) -> float:
-    """Return the share of its weight that a term has by now."""
-    return min(1.0, progress / warmup) if warmup > 0 else 1.0

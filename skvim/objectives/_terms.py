@@ -12,7 +12,20 @@ from skvim.objectives._priors import Prior
 if TYPE_CHECKING:
     from skvim.objectives._model import Autoencoder, Outputs
 
-__all__ = ["Divergence", "Penalty", "Term"]
+__all__ = ["Divergence", "Penalty", "Term", "ramp"]
+
+
+def ramp(progress: Tensor | float, warmup: float) -> Tensor | float:
+    """Return min(1, progress/warmup), the share that a linear warm-up has reached; 1 without one.
+
+    Parameters
+    ----------
+    progress : Tensor of shape () or float, in [0, 1]
+        Share of the training that is done.
+    warmup : float in [0, 1]
+        Share of the training that the warm-up takes.
+    """
+    return (torch.as_tensor(progress) / warmup).clamp(max=1) if warmup > 0 else 1.0
 
 
 class Term(nn.Module, ABC):
@@ -30,8 +43,9 @@ class Term(nn.Module, ABC):
     lr: float | None = None
     #: Whether training with it should bring it down: a rate may rise, a mismatch should not.
     falls: ClassVar[bool] = False
-    #: Share of the training that is done; the objective keeps it up to date.
-    progress: float = 1.0
+    #: Share of the training that is done, in training a tensor of shape () that the objective
+    #: keeps up to date: what follows from it has to be computed by torch.
+    progress: Tensor | float = 1.0
     #: Share of the training in which its weight rises linearly from 0.
     weight_warmup: float = 0.0
 

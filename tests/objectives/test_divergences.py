@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,7 +25,13 @@ from skvim.objectives import (
     make_prior,
 )
 from skvim.objectives._kl import gauss_legendre, normal_kl, quadrature_kl
-from skvim.objectives._mmd import squared_distances, unbiased_mmd
+from skvim.objectives._mmd import (
+    KernelValues,
+    imq_kernel,
+    rbf_kernel,
+    squared_distances,
+    unbiased_mmd,
+)
 
 PRIORS = [Normal(), Normal(0.5), Logistic(), Logistic.unit_variance()]
 POSTERIORS = [GaussianPosterior(), LogisticPosterior()]
@@ -160,12 +167,32 @@ def test_squared_distances_match_scipy():
     torch.testing.assert_close(squared_distances(a, b), torch.cdist(a, b).square())
 
 
+@pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+def test_slopes_and_gradients_of_kernels_are_derivatives(kernel):
+    source = generator()
+    a = torch.randn(6, 3, generator=source, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(5, 3, generator=source, dtype=torch.float64)
+    kernel = partial(kernel, widths=[0.3, 2.0])
+    distances = squared_distances(a.detach(), b).requires_grad_()
+    (slope,) = torch.autograd.grad(_at(kernel, distances).sum(), distances)
+    torch.testing.assert_close(kernel(distances.detach(), True).slope, slope)
+    assert torch.autograd.gradcheck(lambda x: unbiased_mmd(x, b, kernel), (a,))
+
+
+def _at(kernel, distances):
+    """A kernel one distance at a time, out of operations that autograd knows."""
+    widths = torch.tensor(kernel.keywords["widths"], dtype=torch.float64).view(-1, 1, 1)
+    if kernel.func is rbf_kernel:
+        return (-distances / widths).exp().sum(0)
+    return (widths / (widths + distances)).sum(0)
+
+
 def test_mmd_matches_its_definition_by_loops():
     a = torch.randn(4, 2, generator=generator(), dtype=torch.float64)
     b = torch.randn(3, 2, generator=generator(1), dtype=torch.float64)
 
-    def kernel(d):
-        return torch.exp(-d)
+    def kernel(d, slope):
+        return KernelValues(torch.exp(-d), -torch.exp(-d) if slope else None)
 
     def k(x, y):
         return math.exp(-float((x - y).square().sum()))

@@ -1,0 +1,173 @@
+"""Training steps that are worked out once and then only repeated."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn, optim
+
+from skvim.engine._simplify import Program, simplify
+from skvim.engine._trace import Draw, NotTraceableError, trace
+from skvim.engine._update import Update, make_update
+from skvim.objectives import Autoencoder, Losses, Objective
+
+__all__ = ["CapturedStep", "TrainingStep", "capture"]
+
+# Sums in another order differ by this share of a tensor's largest entry, in float32 or coarser.
+_TOLERANCE = 1e-3
+
+
+@final
+class TrainingStep(nn.Module):
+    """From a batch to its losses: a model under its objective.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        In training mode.
+    objective : Objective
+        What it is trained by.
+    noise : Generator
+        Source of what both draw.
+    """
+
+    def __init__(self, model: Autoencoder, objective: Objective, noise: torch.Generator) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Losses:
+        """Return the losses of a batch of shape (n_samples, n_features)."""
+        losses: Losses = self.objective(self.model, self.model(x, self.noise), self.noise)
+        return losses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return parameters and buffers by name."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    def signature(self) -> tuple[Any, ...]:
+        """Return what a captured step takes for granted: memory, modes and settings."""
+        memory = [(id(t), t.data_ptr(), t.requires_grad) for t in self.tensors().values()]
+        settings = [_settings(module) for module in self.modules()]
+        parts = (self.model.posterior, self.objective.prior, self.model.corruption)
+        return (*memory, *settings, *(id(part) for part in parts))
+
+    def is_own(self) -> bool:
+        """Whether all that it computes is torch's or skvim's own code."""
+        parts: list[Any] = [*self.modules(), self.model.posterior, self.objective.prior]
+        corruption = self.model.corruption
+        if corruption is not None:
+            parts.append(getattr(corruption, "__self__", corruption))
+        return all(_is_own(part) for part in parts)
+
+
+@final
+class CapturedStep:
+    """A training step without Python's and autograd's share of the work.
+
+    Parameters
+    ----------
+    function : callable
+        From a batch and draws to loss and terms, stacked, and gradients.
+    draws : sequence of Draw
+        Makes the random numbers of one step.
+    update : callable
+        Takes the gradients and moves the parameters.
+    """
+
+    def __init__(self, function: Callable[..., Any], draws: Iterable[Draw], update: Update) -> None:
+        self.function = function
+        self.draws = tuple(draws)
+        self.update = update
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Train on a batch and return its loss and terms, of shape (n_terms,)."""
+        with torch.no_grad():
+            terms, gradients = self.compute(x)
+            self.update(gradients)
+        return terms
+
+    def compute(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return loss and terms of a batch, and the gradients; to be called without autograd."""
+        terms, *gradients = self.function(x, *[draw() for draw in self.draws])
+        return terms, gradients
+
+
+def capture(
+    step: TrainingStep, x: Tensor, optimizer: optim.Optimizer, *, compiled: bool = False
+) -> CapturedStep:
+    """Return a step that does as an eager one, for batches of one shape and type.
+
+    Parameters
+    ----------
+    step : TrainingStep
+        Its parameters and buffers are read and written where they are, now and later.
+    x : Tensor of shape (n_samples, n_features)
+        A batch to work it out with; nothing is trained on it.
+    optimizer : Optimizer
+        Which has taken a step before.
+    compiled : bool, default=False
+        Whether torch's compiler makes kernels of the operations.
+
+    Raises
+    ------
+    NotTraceableError
+        When the step is no fixed sequence of torch's operations, torch's compiler fails, or what
+        was worked out does not give the eager step's losses, gradients and buffers.
+    """
+    traced = trace(step, x)
+    live = step.tensors()
+    examples = [tensor.clone() for tensor in traced.inputs]
+    parameters = dict(step.named_parameters())
+    trained = [parameters[name] for name in traced.trained]
+    program = simplify(traced.graph, list(live.values()), examples, [None, *trained])
+    function = _compiled(program) if compiled else program.function
+    try:
+        with torch.no_grad():
+            outputs = function(x, *traced.inputs[len(live) + 1 :])
+        _compare("outputs", outputs, traced.outputs)
+        _compare("state", live.values(), traced.state)
+    finally:
+        with torch.no_grad():
+            for name, tensor in step.named_buffers():
+                tensor.copy_(traced.inputs[traced.names.index(name)])
+    return CapturedStep(function, traced.draws, make_update(optimizer, trained))
+
+
+def _compiled(program: Program) -> Callable[..., Any]:
+    """Return a program as torch's compiler makes it, whose first call may take a minute."""
+    function = partial(torch.compile(program.graph, dynamic=False), *program.known)
+
+    def call(*inputs: Tensor) -> Any:
+        try:
+            return function(*inputs)
+        except Exception as error:  # compilers and their drivers fail in ways of their own
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+
+    return call
+
+
+def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:
+    """Raise unless tensors agree to the rounding of sums."""
+    for one, other in zip(found, wanted, strict=True):
+        size = float(other.abs().max()) if other.numel() else 0.0
+        atol = _TOLERANCE * size if size < float("inf") else 0.0
+        if one.shape != other.shape or not torch.allclose(one, other, 0.0, atol, equal_nan=True):
+            raise NotTraceableError(f"its {what} differ from those of an eager step.")
+
+
+def _settings(module: nn.Module) -> tuple[Any, ...]:
+    """Return the plain values among a module's attributes, ``training`` included."""
+    plain = (int, float, str, tuple)
+    found = vars(module).items()
+    return tuple((name, repr(value)) for name, value in found if isinstance(value, plain))
+
+
+def _is_own(part: Any) -> bool:
+    """Whether an object's class, or a function, is torch's or skvim's."""
+    module = part.__module__ if callable(part) and not isinstance(part, nn.Module) else None
+    module = type(part).__module__ if module is None else module
+    return part is None or module.split(".")[0] in {"skvim", "torch"}

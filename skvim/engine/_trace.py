@@ -1,0 +1,238 @@
+"""One training step as a graph of torch's operations: losses and gradients without autograd."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from skvim.objectives import Losses
+
+__all__ = ["Draw", "NotTraceableError", "Traced", "trace"]
+
+# While it traces, torch.fx changes nn.Module for all threads; changes have to be undone in turn.
+_TRACING = threading.Lock()
+
+
+@final
+class NotTraceableError(Exception):
+    """A training step does not reduce to a fixed sequence of torch's operations; it says why."""
+
+
+@final
+@dataclass(frozen=True)
+class Draw:
+    """A call that draws random numbers from a generator, to be made again for every batch.
+
+    Attributes
+    ----------
+    function : callable
+        Of torch, or a method that fills a tensor.
+    args, options : tuple, dict
+        Its arguments, none a tensor; the generator is among the options.
+    blank : Tensor or None
+        For a method, a tensor of the shape, type and layout to fill.
+    """
+
+    function: Callable[..., Tensor]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    blank: Tensor | None
+
+    def __call__(self) -> Tensor:
+        """Return fresh numbers."""
+        if self.blank is None:
+            return self.function(*self.args, **self.options)
+        return self.function(torch.empty_like(self.blank), *self.args, **self.options)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Where the numbers come from."""
+        generator: torch.Generator = self.options["generator"]
+        return generator
+
+
+@final
+@dataclass(frozen=True)
+class Traced:
+    """A training step as a graph, beside what one eager step gave.
+
+    Attributes
+    ----------
+    graph : GraphModule
+        Inputs are the tensors of ``names``, the batch and one tensor a draw; outputs are the loss
+        and its terms, stacked, and the gradients of the parameters in ``trained``.
+    names, trained : tuple of str
+        Parameters and buffers, and those parameters that the loss depends on.
+    draws : tuple of Draw
+        In the order in which the step makes them.
+    inputs : list of Tensor
+        State, batch and draws of the eager step, as they were before it.
+    outputs, state : list of Tensor
+        What the eager step returned, and the tensors of ``names`` after it.
+    """
+
+    graph: fx.GraphModule
+    names: tuple[str, ...]
+    trained: tuple[str, ...]
+    draws: tuple[Draw, ...]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    state: list[Tensor]
+
+
+@final
+class _Recorded(TorchFunctionMode):
+    """While it is entered, calls that draw are written down; generators can be taken back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[Draw] = []
+        self.values: list[Tensor] = []
+        self.before: dict[torch.Generator, Tensor] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch (torch's hook)."""
+        options = kwargs or {}
+        generator = options.get("generator")
+        if generator is None:
+            return func(*args, **options)
+        self.before.setdefault(generator, generator.get_state())
+        draw = _draw(func, args, options)
+        values = draw()
+        self.draws.append(draw)
+        self.values.append(values.clone())
+        return values if draw.blank is None else args[0].copy_(values)
+
+    def rewind(self) -> None:
+        """Set generators back to where they were."""
+        for generator, state in self.before.items():
+            generator.set_state(state)
+
+
+@final
+class _Replayed(TorchFunctionMode):
+    """While it is entered, calls that draw get given numbers."""
+
+    def __init__(self, values: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.values = iter(values)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch (torch's hook)."""
+        options = kwargs or {}
+        if options.get("generator") is None:
+            return func(*args, **options)
+        values = next(self.values)
+        return args[0].copy_(values) if _fills(func, args) else values
+
+
+def trace(step: nn.Module, x: Tensor) -> Traced:
+    """Return one step as a graph; parameters, buffers and generators stay as they are.
+
+    Parameters
+    ----------
+    step : Module
+        From a batch to :class:`~skvim.objectives.Losses`.
+    x : Tensor of shape (n_samples, n_features)
+        A batch; the graph is for batches of its shape and type.
+
+    Raises
+    ------
+    NotTraceableError
+        When what the step does depends on values, or what it draws depends on data.
+    """
+    live = {**dict(step.named_parameters()), **dict(step.named_buffers())}
+    before = {name: _copy(tensor) for name, tensor in live.items()}
+    recorded = _Recorded()
+    try:
+        outputs, trained, state = _run_eagerly(step, before, x, recorded)
+    finally:
+        recorded.rewind()
+
+    def flat(*inputs: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(live, inputs, strict=False))
+        with _Replayed(inputs[len(live) + 1 :]):
+            losses = functional_call(step, named, (inputs[len(live)],))
+        return _outputs(losses, [named[name] for name in trained])
+
+    inputs = [_copy(tensor) for tensor in live.values()]
+    graph = _make_graph(flat, [*inputs, x, *(v.clone() for v in recorded.values)])
+    kept = [*(_copy(tensor).detach() for tensor in live.values()), x, *recorded.values]
+    return Traced(graph, tuple(live), trained, tuple(recorded.draws), kept, outputs, state)
+
+
+def _run_eagerly(
+    step: nn.Module, tensors: dict[str, Tensor], x: Tensor, recorded: _Recorded
+) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
+    """Return outputs, the names of parameters that the loss depends on, and the state after."""
+    with torch.enable_grad(), recorded:
+        losses = functional_call(step, tensors, (x,))
+    parameters = [name for name, tensor in tensors.items() if tensor.requires_grad]
+    gradients = torch.autograd.grad(
+        losses.target, [tensors[name] for name in parameters], allow_unused=True
+    )
+    found = {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None}
+    outputs = [_terms(losses), *found.values()]
+    return outputs, tuple(found), [tensor.detach() for tensor in tensors.values()]
+
+
+def _make_graph(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:
+    """Run a function once and return the operations that it came to."""
+    # Slow to import, and of use to long trainings only.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    try:
+        with _TRACING, torch.enable_grad():
+            return make_fx(function)(*inputs)
+    except NotTraceableError:
+        raise
+    except Exception as error:  # a step may do anything, and torch has no one type for refusals
+        raise NotTraceableError(f"torch cannot trace it: {str(error).strip()[:300]}") from error
+
+
+def _outputs(losses: Losses, parameters: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return the terms of a loss, stacked, and the gradients of parameters."""
+    return (_terms(losses), *torch.autograd.grad(losses.target, parameters))
+
+
+def _terms(losses: Losses) -> Tensor:
+    """Return the values that the history holds, of shape (n_terms,)."""
+    return torch.stack([value.detach() for value in losses.values])
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Return a leaf with the values, the layout and the role of a tensor."""
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def _fills(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a call that draws fills a tensor that exists."""
+    in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
+    return in_place and bool(args) and isinstance(args[0], Tensor)
+
+
+def _draw(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Draw:
+    """Write down a call that draws."""
+    blank = None
+    if _fills(function, args):
+        blank, args = torch.empty_like(args[0]), args[1:]
+    if any(isinstance(value, Tensor) for value in (*args, *options.values())):
+        raise NotTraceableError(f"{function.__name__} draws with tensors for parameters.")
+    return Draw(function, args, options, blank)
