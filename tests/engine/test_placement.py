@@ -153,7 +153,7 @@ def test_parts_of_held_rows_are_parts_of_their_rows(away):
         (held[2:][order[:9] % 18], x[2:][order[:9] % 18]),
         (held[order][order], x[order][order]),
     ]:
-        assert found.shape == tuple(expected.shape)
+        assert (found.shape, found.away) == (tuple(expected.shape), away)
         chunks = list(found.split(4))
         assert {len(chunk) for chunk in chunks[:-1]} <= {4}
         assert torch.equal(torch.cat(chunks), expected)
