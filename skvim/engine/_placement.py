@@ -88,7 +88,8 @@ class HeldRows:
                 # What receives a batch may write to it, and the rows are the user's own.
                 yield self.kept[start:stop].to(torch.float32, copy=True)
             else:
-                yield self.kept[index[start:stop]].to(torch.float32)
+                # On a CPU up to four times as fast as indexing with brackets.
+                yield self.kept.index_select(0, index[start:stop]).to(torch.float32)
 
     def _numbers(self, index: Tensor) -> Tensor:
         """Return which of the kept rows an index into these rows means, beside them."""
