@@ -27,11 +27,12 @@ from skvim._validation import (
 from skvim.engine import (
     ModelSettings,
     TrainingSettings,
+    as_rows,
     build_net,
     data_statistics,
     map_rows,
+    place,
     resolve_device,
-    to_tensor,
     working_dtype,
 )
 from skvim.networks import (
@@ -143,10 +144,9 @@ class BaseAutoencoder(
         device = resolve_device(self.device)
         model = self._model_settings(self._layout.shape)
         net = build_net(model, self._training_settings(device))
-        net.prepare(data_statistics(to_tensor(X, device=torch.device("cpu")), device), device)
-        # Bytes take a quarter of the memory, and each batch becomes numbers when its turn comes.
-        kept = torch.uint8 if X.dtype == np.uint8 else torch.float32
-        net.train(to_tensor(X, device=device, dtype=kept))
+        net.prepare(data_statistics(as_rows(X), device), device)
+        # The model has its memory by now: rows see what is left.
+        net.train(place(X, device))
         self.net_ = net
         self.device_ = device
         self.history_ = net.history

@@ -153,7 +153,10 @@ class CommonParameters:
         default="auto",
         kind="str",
         allowed=[str],
-        doc='torch device to train on; "auto" takes a GPU where torch finds one.',
+        doc="""
+        torch device to train on; "auto" takes a GPU where torch finds one. Rows that need at most
+        half of a GPU's free memory are kept there, others are brought from main memory batchwise.
+        """,
     )
     precision: str = parameter(
         default="float32",

@@ -13,6 +13,7 @@ from skvim.engine._build import (
 )
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet, data_statistics
+from skvim.engine._placement import as_rows, place
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
 
@@ -24,12 +25,14 @@ __all__ = [
     "AutoencoderNet",
     "ModelSettings",
     "TrainingSettings",
+    "as_rows",
     "build_autoencoder",
     "build_net",
     "build_objective",
     "child_seed",
     "data_statistics",
     "map_rows",
+    "place",
     "resolve_device",
     "to_tensor",
     "working_dtype",

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["Rows", "TensorBatches", "as_kept", "batch_bounds", "rows_of"]
+from skvim.engine._placement import HeldRows, TrainingRows, place
+
+__all__ = ["Rows", "TensorBatches", "batch_bounds", "rows_of"]
 
 
 @final
@@ -17,22 +19,24 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
 
     Parameters
     ----------
-    x : Tensor of shape (n_samples, n_features)
-        The rows, on the device where they will be used.
+    x : Tensor of shape (n_samples, n_features), or HeldRows
+        The rows, on the device where they will be used or held for it.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: TrainingRows) -> None:
         self.x = x
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.x[index], self.x[index]
+        # Nothing of the engine asks for single rows.
+        (row,) = next(iter(self.x[index : index + 1].split(1)))
+        return row, row
 
 
-def rows_of(dataset: Any, device: torch.device) -> Tensor:
-    """Return the rows behind a data set as one tensor, of float32 or of bytes.
+def rows_of(dataset: Any, device: torch.device) -> TrainingRows:
+    """Return the rows behind a data set, of float32 or of bytes.
 
     Parameters
     ----------
@@ -43,20 +47,14 @@ def rows_of(dataset: Any, device: torch.device) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (n_samples, n_features)
-        Without a copy where none is needed.
+    Tensor of shape (n_samples, n_features), or HeldRows
+        Placed as :func:`place` does; a part of the rows is no copy of them.
     """
     if isinstance(dataset, Subset):
-        return rows_of(dataset.dataset, device)[torch.as_tensor(dataset.indices, device=device)]
-    rows = dataset.x if isinstance(dataset, Rows) else dataset.X
-    # Images are rows too.
-    return as_kept(rows, device).flatten(1)
-
-
-def as_kept(rows: Any, device: torch.device) -> Tensor:
-    """Return rows as training keeps them on a device: bytes as they are, all else in float32."""
-    kept = torch.as_tensor(rows)
-    return kept.to(device=device, dtype=kept.dtype if kept.dtype == torch.uint8 else torch.float32)
+        rows = rows_of(dataset.dataset, device)
+        held = rows if isinstance(rows, HeldRows) else HeldRows(rows, device)
+        return held[torch.as_tensor(dataset.indices)]
+    return place(dataset.x if isinstance(dataset, Rows) else dataset.X, device)
 
 
 @final
@@ -65,18 +63,19 @@ class TensorBatches:
 
     Parameters
     ----------
-    x : Tensor of shape (n_samples, n_features)
-        Rows, of float32 or of bytes; batches are of float32.
+    x : Tensor of shape (n_samples, n_features), or HeldRows
+        Rows, of float32 or of bytes; batches are of float32, on ``x.device``.
     batch_size : int
         Rows in a batch.
     min_rows : int
         Rows that every batch needs.
     generator : torch.Generator or None
-        Shuffles, on the device of ``x``; None keeps the order.
+        Shuffles, on the device of ``x``, so that the order does not depend on where rows are held;
+        None keeps the order.
     """
 
     def __init__(
-        self, x: Tensor, batch_size: int, min_rows: int, generator: torch.Generator | None
+        self, x: TrainingRows, batch_size: int, min_rows: int, generator: torch.Generator | None
     ) -> None:
         self.x = x
         self.generator = generator
@@ -94,9 +93,8 @@ class TensorBatches:
         order = None
         if self.generator is not None:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
-        for start, stop in self.bounds:
-            rows = self.x[start:stop] if order is None else self.x[order[start:stop]]
-            rows = rows.to(torch.float32)
+        held = self.x if isinstance(self.x, HeldRows) else HeldRows(self.x, self.x.device)
+        for rows in held.batches(order, self.bounds):
             yield rows, rows
 
 

@@ -91,8 +91,9 @@ def working_dtype(X: NDArray[Any]) -> np.dtype[Any]:
 def to_tensor(X: NDArray[Any], *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Return an array as a tensor, copied only where it has to be.
 
-    torch warns of arrays that must not be written to, such as joblib's memory maps, and takes none
-    that runs backwards.
+    torch takes no array that runs backwards, and warns of one that must not be written to, such as
+    a memory map. That is copied: a module of the user's may write to its input, and only chunks of
+    rows come here. Rows as a whole, which are only read, go through ``as_rows``.
     """
     if min(X.strides, default=0) < 0:
         X = np.ascontiguousarray(X)

@@ -14,9 +14,10 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from skvim.engine._accelerate import Accelerator
-from skvim.engine._batches import Rows, TensorBatches, as_kept, rows_of
+from skvim.engine._batches import Rows, TensorBatches, rows_of
 from skvim.engine._capture import TrainingStep
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
+from skvim.engine._placement import TrainingRows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, set_rates
 from skvim.engine._streams import Streams, child_seed
@@ -110,7 +111,7 @@ class AutoencoderNet(NeuralNet):
         mode = None if self.listened_ else self.acceleration
         self.accelerator_ = Accelerator(mode, step, self.optimizer_)
 
-    def train(self, x: Tensor) -> None:
+    def train(self, x: TrainingRows) -> None:
         """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
 
         An interruption from the keyboard is passed on; a callback that stops training in
@@ -170,7 +171,7 @@ class AutoencoderNet(NeuralNet):
         """Wrap an array or tensor of rows; a data set stays as it is."""
         if is_dataset(X):
             return X
-        return Rows(as_kept(X, torch.device(self.device)))
+        return Rows(place(X, torch.device(self.device)))
 
     def get_iterator(self, dataset: Any, training: bool = False) -> TensorBatches:
         """Cut batches from the tensor; training ones in random order."""
@@ -278,7 +279,7 @@ class AutoencoderNet(NeuralNet):
         terms: Tensor = step["terms"]
         return terms
 
-    def _pretrain(self, x: Tensor) -> None:
+    def _pretrain(self, x: TrainingRows) -> None:
         """Bring the codes of training rows to the prior's mean and covariance."""
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "pretraining"))
         prior = cast("Prior", self.objective.prior)
@@ -293,7 +294,7 @@ class AutoencoderNet(NeuralNet):
         if self.schedule is not None:
             set_rates(self.optimizer_, self.schedule, share)
 
-    def _settle(self, x: Tensor) -> Moments | None:
+    def _settle(self, x: TrainingRows) -> Moments | None:
         """Give the likelihood rows' errors, for what it holds at an optimum; return their codes.
 
         A few thousand rows say the mean error to a per cent, in a fraction of an epoch's time.
@@ -316,7 +317,7 @@ class AutoencoderNet(NeuralNet):
             model.likelihood.settle(torch.cat(errors), x.shape[1])
         return joined(codes)
 
-    def _calibrate(self, x: Tensor) -> None:
+    def _calibrate(self, x: TrainingRows) -> None:
         """Standardise codes by rows as they are now, in place of a memory of batches."""
         model = self.autoencoder
         encoder = cast("Standardised", model.encoder)
@@ -324,7 +325,7 @@ class AutoencoderNet(NeuralNet):
             parts = [encoder.encoder(model.standardise(rows)) for rows in _chunks(x)]
         encoder.calibrate(torch.cat(parts))
 
-    def _diagnose(self, x: Tensor, q: Moments | None) -> list[SkvimWarning]:
+    def _diagnose(self, x: TrainingRows, q: Moments | None) -> list[SkvimWarning]:
         """Look at posteriors that are known already, or at those of some rows, and the history."""
         n_rows = rows_to_diagnose(self.history, len(x))
         if n_rows == 0:
@@ -408,14 +409,15 @@ def _moments_of_bytes(x: Tensor) -> tuple[Tensor, Tensor]:
     return spread.to(torch.float64) / len(x) ** 2, total.to(torch.float64) / len(x)
 
 
-def _chunks(x: Tensor) -> Iterator[Tensor]:
-    """Cut rows into as many as the model may see at once, in float32."""
-    for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
-        yield rows.to(torch.float32)
+def _chunks(x: TrainingRows) -> Iterator[Tensor]:
+    """Cut rows into as many as the model may see at once, in float32 on the model's device."""
+    for rows in x.split(max(1, _CHUNK_VALUES // x.shape[1])):
+        # A module of the user's may write to its input, and small data come as they are.
+        yield rows.to(torch.float32, copy=True)
 
 
 def rows_device(batches: Iterable[Any]) -> torch.device:
-    """Return where the rows of an iterator over batches lie."""
+    """Return where an iterator over batches leaves them."""
     return cast("TensorBatches", batches).x.device
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, optim
 
 from skvim.engine._batches import TensorBatches
+from skvim.engine._placement import TrainingRows
 from skvim.objectives import Autoencoder, Prior
 
 __all__ = ["pretrain_encoder"]
@@ -26,7 +27,7 @@ class _Spread(NamedTuple):
 
 
 def pretrain_encoder(
-    model: Autoencoder, prior: Prior, x: Tensor, *, steps: int, generator: torch.Generator
+    model: Autoencoder, prior: Prior, x: TrainingRows, *, steps: int, generator: torch.Generator
 ) -> list[float]:
     """Take Adam steps on the encoder alone towards codes with the prior's mean and covariance.
 
@@ -36,7 +37,7 @@ def pretrain_encoder(
         In training mode.
     prior : Prior
         Where codes should lie; draws of it say its mean and covariance.
-    x : Tensor of shape (n_samples, n_features)
+    x : Tensor of shape (n_samples, n_features), or HeldRows
         Rows, at least two.
     steps : int
         Most steps to take, each on 1000 rows or a few more, or on all where there are fewer.
@@ -74,7 +75,7 @@ def pretrain_encoder(
     return distances
 
 
-def _rows(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+def _rows(x: TrainingRows, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield batches of rows without end, in a fresh order at every pass."""
     batches = TensorBatches(x, _ROWS, min(_ROWS, len(x)), generator)
     while True:

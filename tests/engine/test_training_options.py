@@ -290,7 +290,7 @@ def test_pretraining_takes_two_rows_and_one_component():
 )
 def test_the_weight_of_the_rate_rises_linearly_from_nought(warmup, progress, share):
     objective = Objective(Normal(), [(3.0, KL(warmup))])
-    objective.progress = progress
+    objective.progress.fill_(progress)
     q = Moments(torch.ones(4, 2), torch.ones(4, 2))  # a rate of ½ nat per dimension
     batch = Outputs(torch.zeros(4, 5), q, q.loc, torch.full((4,), -7.0))
     target, (loss, distortion, rate) = objective(None, batch, torch.Generator())
