@@ -16,6 +16,15 @@ settings.load_profile("skvim")
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu") is not None:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     """Leave no figure open: pyplot warns of more than twenty."""

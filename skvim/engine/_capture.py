@@ -1,5 +1,6 @@
 """Training steps that are worked out once and then only repeated."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, final
@@ -123,10 +124,10 @@ def capture(
     parameters = dict(step.named_parameters())
     trained = [parameters[name] for name in traced.trained]
     program = simplify(traced.graph, list(live.values()), examples, [None, *trained])
-    function = _compiled(program) if compiled else program.function
+    inputs = (x, *traced.inputs[len(live) + 1 :])
     try:
         with torch.no_grad():
-            outputs = function(x, *traced.inputs[len(live) + 1 :])
+            function, outputs = _run_first(program, inputs, compiled=compiled)
         _compare("outputs", outputs, traced.outputs)
         _compare("state", live.values(), traced.state)
     finally:
@@ -136,18 +137,20 @@ def capture(
     return CapturedStep(function, traced.draws, make_update(optimizer, trained))
 
 
-def _compiled(program: Program) -> Callable[..., Any]:
-    """Return a program as torch's compiler makes it, whose first call may take a minute."""
-    function = partial(torch.compile(program.graph, dynamic=False), *program.known)
-
-    def call(*inputs: Tensor) -> Any:
-        try:
-            return function(*inputs)
-        except Exception as error:  # compilers and their drivers fail in ways of their own
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
-
-    return call
+def _run_first(
+    program: Program, inputs: tuple[Tensor, ...], *, compiled: bool
+) -> tuple[Callable[..., Any], Any]:
+    """Return a program, as torch's compiler makes it or as it is, and what it returns first."""
+    if not compiled:
+        return program.function, program.function(*inputs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch about torch
+            function = partial(torch.compile(program.graph, dynamic=False), *program.known)
+            return function, function(*inputs)
+    except Exception as error:  # compilers and their drivers fail in ways of their own
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
 
 
 def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:

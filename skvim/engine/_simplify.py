@@ -105,7 +105,6 @@ class _Builder:
         self.known.update(zip(placeholders, persistent, strict=False))
         for node in placeholders[len(persistent) :]:
             self.nodes[node] = self.graph.placeholder(node.name)
-        self.first = next(iter(self.graph.nodes))
 
     def add(self, node: Node) -> None:
         """Take over one node."""
@@ -142,9 +141,10 @@ class _Builder:
             results.append(result)
         self.graph.output(tuple(results))
         _drop_unused(self.graph)
-        for node, _ in [entry for entry in self.inputs.values() if not entry[0].users]:
+        found = {node: tensor for node, tensor in self.inputs.values() if node.users}
+        for node in [node for node, _ in self.inputs.values() if node not in found]:
             self.graph.erase_node(node)
-        known = tuple(tensor for node, tensor in self.inputs.values() if node.users)
+        known = tuple(found[node] for node in self.graph.nodes if node in found)
         graph = fx.GraphModule(nn.Module(), self.graph)
         return Program(partial(graph.forward, *known), graph, known)
 
@@ -242,7 +242,7 @@ class _Builder:
     def _input(self, tensor: Tensor) -> Node:
         """Return the input of the new graph for a tensor that is known."""
         if id(tensor) not in self.inputs:
-            with self.graph.inserting_before(self.first):
+            with self.graph.inserting_before():  # what there is
                 node = self.graph.placeholder(f"known_{len(self.inputs)}")
             self.inputs[id(tensor)] = (node, tensor)  # the tensor keeps its id from being reused
         return self.inputs[id(tensor)][0]

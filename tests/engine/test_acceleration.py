@@ -1,7 +1,10 @@
 """Captured training steps: the same training as plain ones."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -209,3 +212,83 @@ def test_a_model_trained_by_captured_steps_copies_and_pickles():
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.transform(X), model.transform(X))
         assert other.net_.accelerator_ is None
+
+
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+@pytest.mark.parametrize("model", [VAETransformer, VIMAETransformer], ids=lambda cls: cls.__name__)
+def test_bfloat16_trains_about_as_float32_does_and_leaves_the_model_in_float32(model, acceleration):
+    options = {"acceleration": acceleration, "max_epochs": 30, "lr": 1e-2}
+    exact = fitted(model(2), **options)
+    coarse = fitted(model(2), precision="bfloat16", **options)
+    assert coarse.loss_curve_ != exact.loss_curve_
+    assert coarse.loss_curve_ == pytest.approx(exact.loss_curve_, rel=0.02, abs=0.1)
+    assert {weight.dtype for weight in coarse.net_.module_.parameters()} == {torch.float32}
+    assert coarse.transform(X.astype(np.float32)).dtype == np.float32
+    assert coarse.score(X) == pytest.approx(exact.score(X), abs=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [VAETransformer, AAETransformer], ids=lambda cls: cls.__name__)
+def test_compiled_training_is_the_plain_one(model):
+    plain = fitted(model(2), acceleration=None)
+    compiled = fitted(model(2), acceleration="compile")
+    assert compiled.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-3, abs=1e-4)
+
+
+def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch, steps):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: refuse)
+    plain = fitted(VAETransformer(2), acceleration=None)
+    model = VAETransformer(2, **OPTIONS, acceleration="compile")
+    with pytest.warns(AccelerationWarning, match="captured, but not compiled: .*no compiler here"):
+        model.fit(X)
+    assert model.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-4)
+    assert steps[-1].steps
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", MODELS, ids=lambda cls: cls.__name__)
+def test_graphs_on_a_gpu_train_as_plain_steps_do(model, steps):
+    same_training(model(2), device="cuda")
+    assert {type(step).__name__ for step in steps[1].steps.values()} == {"GraphedStep"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", VARIANTS)
+def test_settings_are_in_graphs_on_a_gpu_too(name):
+    same_training(VARIANTS[name], device="cuda")
+
+
+@pytest.mark.gpu
+def test_bfloat16_on_a_gpu_trains_about_as_float32_does():
+    exact = fitted(VAETransformer(2), device="cuda")
+    coarse = fitted(VAETransformer(2), device="cuda", precision="bfloat16")
+    assert coarse.loss_curve_ == pytest.approx(exact.loss_curve_, rel=0.02, abs=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_a_gpu_and_a_cpu_give_models_of_the_same_quality(acceleration):
+    options = {"acceleration": acceleration, "max_epochs": 60}
+    scores = [fitted(VAETransformer(2), device=d, **options).score(X) for d in ("cpu", "cuda")]
+    assert scores[0] == pytest.approx(scores[1], abs=0.3)
+
+
+@pytest.mark.gpu
+def test_a_model_trained_by_graphs_opens_where_there_is_no_gpu(tmp_path):
+    model = fitted(VAETransformer(2), acceleration="capture", device="cuda")
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "X.npy", X)
+    script = (
+        "import pickle, numpy as np; "
+        "model = pickle.load(open('model.pickle', 'rb')); "
+        "np.save('Z.npy', model.transform(np.load('X.npy')))"
+    )
+    command = [sys.executable, "-c", script]
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, cwd=tmp_path, env=hidden, check=True)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "Z.npy"), model.transform(X), rtol=1e-4, atol=1e-5
+    )

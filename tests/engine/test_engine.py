@@ -428,7 +428,6 @@ def test_auto_device_is_a_gpu_where_there_is_one():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_model_trained_on_a_gpu_agrees_with_the_cpu():
     on_gpu = VAETransformer(2, device="cuda", **SMALL).fit(rows())
     assert on_gpu.device_.type == "cuda"

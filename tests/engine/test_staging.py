@@ -14,7 +14,6 @@ from skvim.engine._placement import HeldRows, free_memory, place
 from skvim.engine._staging import staged
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 DTYPES = pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 
 
@@ -166,7 +165,6 @@ EMPTY = torch.empty
 
 
 @pytest.mark.gpu
-@NO_GPU
 @DTYPES
 @pytest.mark.parametrize("refused", [False, True])
 @pytest.mark.parametrize("busy", [0, 100_000])  # cycles of the device between two batches
@@ -191,7 +189,6 @@ def test_many_batches_arrive_as_they_are(monkeypatch, dtype, refused, busy):
 
 
 @pytest.mark.gpu
-@NO_GPU
 @DTYPES
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_no_batch_makes_the_host_wait_for_the_device(dtype):
@@ -209,7 +206,6 @@ def test_no_batch_makes_the_host_wait_for_the_device(dtype):
 
 
 @pytest.mark.gpu
-@NO_GPU
 @DTYPES
 def test_a_loop_that_breaks_off_leaves_memory_in_order(dtype):
     x = numbered(40_000, dtype)
@@ -221,7 +217,6 @@ def test_a_loop_that_breaks_off_leaves_memory_in_order(dtype):
 
 
 @pytest.mark.gpu
-@NO_GPU
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("refused", [False, True])
 def test_rows_that_are_held_give_the_loss_curve_of_those_that_are_there(
@@ -239,7 +234,6 @@ def test_rows_that_are_held_give_the_loss_curve_of_those_that_are_there(
 
 
 @pytest.mark.gpu
-@NO_GPU
 def test_small_rows_go_to_the_gpu_and_memory_given_back_counts_as_free():
     free = free_memory(CUDA)
     placed = place(np.zeros((1000, 1000), dtype=np.float32), CUDA)

@@ -295,7 +295,6 @@ def test_factorised_takes_distributions_alone():
 
 @by_case
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_prior_serves_on_a_gpu_as_on_the_cpu(distribution, references):
     prior = make_prior(distribution, 2)
     draws = prior.draw((5000, 2), torch.Generator("cuda").manual_seed(0), torch.float64)
