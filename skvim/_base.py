@@ -27,10 +27,12 @@ from skvim._validation import (
 from skvim.engine import (
     ModelSettings,
     TrainingSettings,
+    bounded_threads,
     build_net,
     data_statistics,
     map_rows,
     resolve_device,
+    step_work,
     to_tensor,
     working_dtype,
 )
@@ -103,9 +105,9 @@ class BaseAutoencoder(
         """Return how many steps may match codes to the prior before training (hook)."""
         return 0
 
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
-        """Return what ``transform`` gives for posteriors with these moments (hook)."""
-        return mean
+    def _sampler(self) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None:
+        """Return what draws codes for ``transform`` from moments; None for their means (hook)."""
+        return None
 
     @final
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -146,7 +148,9 @@ class BaseAutoencoder(
         net.prepare(data_statistics(to_tensor(X, device=torch.device("cpu")), device), device)
         # Bytes take a quarter of the memory, and each batch becomes numbers when its turn comes.
         kept = torch.uint8 if X.dtype == np.uint8 else torch.float32
-        net.train(to_tensor(X, device=device, dtype=kept))
+        work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
+        with bounded_threads(work):
+            net.train(to_tensor(X, device=device, dtype=kept))
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
@@ -226,7 +230,12 @@ class BaseAutoencoder(
             Posterior means, float32 for float32 input and else float64; computed in the same
             precision.
         """
-        return self._codes(*self.posterior_moments(X))
+        check_is_fitted(self)
+        sampler = self._sampler()
+        if sampler is not None:
+            return sampler(*self.posterior_moments(X))
+        (mean,) = map_rows(self.net_, _locate, self._rows(X), values_per_row=self._width)
+        return mean
 
     @final
     def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -339,6 +348,11 @@ def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and standard deviation."""
     loc, scale, _ = model.encode(x)
     return loc, torch.zeros_like(loc) if scale is None else scale
+
+
+def _locate(model: Autoencoder, x: Tensor) -> tuple[Tensor]:
+    """Return the posterior mean alone."""
+    return (model.encode(x).loc,)
 
 
 def _decode(model: Autoencoder, z: Tensor) -> tuple[Tensor]:

@@ -13,6 +13,7 @@ from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
+from skvim.engine._threads import bounded_threads, step_work
 
 __all__ = [
     "OPTIMIZERS",
@@ -20,6 +21,7 @@ __all__ = [
     "AutoencoderNet",
     "ModelSettings",
     "TrainingSettings",
+    "bounded_threads",
     "build_autoencoder",
     "build_net",
     "build_objective",
@@ -27,6 +29,7 @@ __all__ = [
     "data_statistics",
     "map_rows",
     "resolve_device",
+    "step_work",
     "to_tensor",
     "working_dtype",
 ]
