@@ -11,10 +11,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs bench speed check clean
+.PHONY: help demo test oldest lint fmt types imports doctest docs bench speed bench-resources
+.PHONY: check clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into demo/
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
@@ -53,6 +54,9 @@ bench: $(VENV)/installed-plot  ## every model and the measurements behind the de
 
 speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
+
+bench-resources: $(VENV)/installed-plot  ## time and memory: searches, import, use, growth
+	$(bin)/python benchmarks/resources.py
 
 check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 

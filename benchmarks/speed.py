@@ -9,17 +9,13 @@ its own, when one is named. Run it with ``make speed`` or::
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from contenders import Job, Pythae, bare_loop, plain_skorch, skvim_fit
-
-import skvim
+from machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
@@ -62,19 +58,6 @@ def row(job: Job, seconds: dict[str, list[float]]) -> str:
         spread = (max(taken) - min(taken)) / middle
         cells.append(f"{1e3 * middle / steps:.3f} ±{50 * spread:.0f} % ({middle / base:.2f}×)")
     return f"| {job.name} | {' | '.join(cells)} |"
-
-
-def machine() -> dict[str, str | int]:
-    """Say what the figures were measured on."""
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": platform.machine(),
-        "processor": platform.processor() or "unknown",
-        "cores": os.cpu_count() or 0,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "skvim": skvim.__version__,
-    }
 
 
 def main() -> None:

@@ -28,11 +28,13 @@ from skvim.engine import (
     ModelSettings,
     TrainingSettings,
     as_rows,
+    bounded_threads,
     build_net,
     data_statistics,
     map_rows,
     place,
     resolve_device,
+    step_work,
     working_dtype,
 )
 from skvim.networks import (
@@ -104,9 +106,9 @@ class BaseAutoencoder(
         """Return how many steps may match codes to the prior before training (hook)."""
         return 0
 
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
-        """Return what ``transform`` gives for posteriors with these moments (hook)."""
-        return mean
+    def _sampler(self) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None:
+        """Return what draws codes for ``transform`` from moments; None for their means (hook)."""
+        return None
 
     @final
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -145,8 +147,10 @@ class BaseAutoencoder(
         model = self._model_settings(self._layout.shape)
         net = build_net(model, self._training_settings(device))
         net.prepare(data_statistics(as_rows(X), device), device)
-        # The model has its memory by now: rows see what is left.
-        net.train(place(X, device))
+        work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
+        with bounded_threads(work):
+            # The model has its memory by now: rows see what is left.
+            net.train(place(X, device))
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
@@ -228,7 +232,12 @@ class BaseAutoencoder(
             Posterior means, float32 for float32 input and else float64; computed in the same
             precision.
         """
-        return self._codes(*self.posterior_moments(X))
+        check_is_fitted(self)
+        sampler = self._sampler()
+        if sampler is not None:
+            return sampler(*self.posterior_moments(X))
+        (mean,) = map_rows(self.net_, _locate, self._rows(X), values_per_row=self._width)
+        return mean
 
     @final
     def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -341,6 +350,11 @@ def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and standard deviation."""
     loc, scale, _ = model.encode(x)
     return loc, torch.zeros_like(loc) if scale is None else scale
+
+
+def _locate(model: Autoencoder, x: Tensor) -> tuple[Tensor]:
+    """Return the posterior mean alone."""
+    return (model.encode(x).loc,)
 
 
 def _decode(model: Autoencoder, z: Tensor) -> tuple[Tensor]:

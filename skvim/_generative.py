@@ -205,11 +205,14 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
         return make_posterior(self.posterior)
 
     @final
-    def _codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
-        if self.output == "mean":
-            return mean
-        if self.output != "sample":
+    def _sampler(self) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None:
+        if self.output not in ("mean", "sample"):
             raise ValueError(f"output must be 'mean' or 'sample'. Got {self.output!r} instead.")
+        return self._draw_codes if self.output == "sample" else None
+
+    @final
+    def _draw_codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
+        """Draw one code from each posterior."""
         seed = child_seed(self.net_.seed, "transform")
         codes: NDArray[Any] = mean + std * _standardised(self._base(), seed, mean.shape, mean.dtype)
         return codes

@@ -16,6 +16,7 @@ from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._placement import as_rows, place
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
+from skvim.engine._threads import bounded_threads, step_work
 
 __all__ = [
     "ACCELERATIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "ModelSettings",
     "TrainingSettings",
     "as_rows",
+    "bounded_threads",
     "build_autoencoder",
     "build_net",
     "build_objective",
@@ -34,6 +36,7 @@ __all__ = [
     "map_rows",
     "place",
     "resolve_device",
+    "step_work",
     "to_tensor",
     "working_dtype",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim.engine._net import AutoencoderNet
+from skvim.engine._threads import bounded_threads, pass_work
 from skvim.objectives import Autoencoder
 
 __all__ = ["map_rows", "to_tensor", "working_dtype"]
@@ -16,6 +17,9 @@ __all__ = ["map_rows", "to_tensor", "working_dtype"]
 _TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Rows of a chunk: the activations of one chunk stay in the tens of megabytes.
 _CHUNK_VALUES = 2**21
+# A CPU's cache holds the activations of fewer, and beyond a thousand rows no product is faster.
+_CACHED_VALUES = 2**18
+_ENOUGH_ROWS = 1024
 
 
 def map_rows(
@@ -44,9 +48,25 @@ def map_rows(
     list of ndarray
         One for each tensor that the function returns, in that precision.
     """
+    model = net.in_precision(_TORCH_DTYPES[working_dtype(X).name])
+    width = max(values_per_row, X.shape[1])
+    chunk = max(1, _CHUNK_VALUES // width)
+    if model.mean.device.type == "cpu":
+        chunk = min(chunk, max(_ENOUGH_ROWS, _CACHED_VALUES // width))
+    # Draws pass as rows do, and count in the values of a row.
+    passes = min(chunk, len(X)) * max(1, values_per_row // model.mean.numel())
+    with bounded_threads(pass_work(model, passes)):
+        return _map_chunks(model, function, X, chunk)
+
+
+def _map_chunks(
+    model: Autoencoder,
+    function: Callable[[Autoencoder, Tensor], Sequence[Tensor]],
+    X: NDArray[Any],
+    chunk: int,
+) -> list[NDArray[Any]]:
+    """Apply the function to chunks of so many rows, or of fewer where memory does not suffice."""
     dtype = working_dtype(X)
-    model = net.in_precision(_TORCH_DTYPES[dtype.name])
-    chunk = max(1, _CHUNK_VALUES // max(values_per_row, X.shape[1]))
     joined: list[NDArray[Any]] = []
     start = 0
     while start < len(X):

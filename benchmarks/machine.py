@@ -1,0 +1,27 @@
+"""What figures were measured on."""
+
+import os
+import platform
+import time
+
+import sklearn
+import torch
+
+import skvim
+
+__all__ = ["machine"]
+
+
+def machine() -> dict[str, str | int]:
+    """Say what the figures were measured on."""
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": platform.machine(),
+        "processor": platform.processor() or "unknown",
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "sklearn": sklearn.__version__,
+        "skvim": skvim.__version__,
+    }

@@ -1,0 +1,223 @@
+"""Measure time and memory: parallel searches, import, use, and how cost grows.
+
+Contenders take turns, and figures are medians. Each part prints a table; all go to
+``results/resources.json``, and growth to ``results/resources.svg``. Run it on a quiet machine,
+with ``make bench-resources`` or::
+
+    python benchmarks/resources.py [--only PART]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+from contenders import Job, skvim_fit
+from machine import machine
+from sklearn.model_selection import GridSearchCV
+
+RESULTS = Path(__file__).parent / "results"
+SMALL, LARGE = (20, 64, 64, 8), (784, 256, 256, 16)
+ROWS = 20_000
+IMPORTS = {"baseline": "import torch, sklearn, skorch", "skvim": "import skvim"}
+# Rows of the smallest data set whose memory is measured, and how many times as many follow.
+MEMORY_ROWS, TIMES = 5_000, (1, 4, 16)
+# What changes, while all else stays as in the first training.
+BASE = {"n": 10_000, "d": 64, "batch": 100, "latent": 8}
+GROWTH = {
+    "n": (5_000, 10_000, 20_000, 40_000),
+    "d": (16, 64, 256, 1024),
+    "batch": (32, 100, 320, 1000),
+    "latent": (2, 8, 32, 128),
+}
+
+Seconds = dict[str, list[float]]
+
+
+def turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> Seconds:
+    """Time contenders that take turns, after one turn each that does not count."""
+    seconds: Seconds = {name: [] for name in contenders}
+    for turn in range(repeats + 1):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            contender()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def report(title: str, seconds: Seconds) -> dict[str, Any]:
+    """Print medians and their ratios to the first contender's, and return all of it."""
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    base = next(iter(medians.values()))
+    cells = [
+        f"{name} {1e3 * middle:.1f} ms ({middle / base:.2f}×)" for name, middle in medians.items()
+    ]
+    print(f"| {title} | {' | '.join(cells)} |", flush=True)
+    ratios = {name: middle / base for name, middle in medians.items()}
+    return {"what": title, "ratios": ratios, "seconds": seconds}
+
+
+def final_loss(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score a model by its training: a search then costs what its fits cost."""
+    return -float(estimator.loss_curve_[-1])
+
+
+def searches(repeats: int) -> list[dict[str, Any]]:
+    """Race searches with two workers against one without."""
+
+    def search(job: Job, n_jobs: int, backend: str) -> None:
+        grid = GridSearchCV(
+            job.estimator, {"lr": [1e-3, 3e-3]}, cv=5, n_jobs=n_jobs, scoring=final_loss
+        )
+        with joblib.parallel_config(backend):
+            grid.fit(job.data)
+
+    found = []
+    for sizes, epochs in ((SMALL, 3), (LARGE, 1)):
+        job = Job("vae", sizes, ROWS, 100, epochs)
+        contenders = {
+            "n_jobs=1": lambda job=job: search(job, 1, "loky"),
+            "2, loky": lambda job=job: search(job, 2, "loky"),
+            "2, threading": lambda job=job: search(job, 2, "threading"),
+        }
+        found.append(report(f"GridSearchCV, {job.name}", turns(contenders, repeats)))
+    return found
+
+
+def imports(repeats: int) -> list[dict[str, Any]]:
+    """Race fresh processes that import."""
+    contenders = {
+        name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
+        for name, code in IMPORTS.items()
+    }
+    return [report("import", turns(contenders, max(repeats, 9)))]
+
+
+def use(repeats: int) -> list[dict[str, Any]]:
+    """Race ``transform`` and ``sample`` against one bare pass through encoder and decoder."""
+    found = []
+    for sizes in (LARGE, SMALL):
+        job = Job("vae", sizes, ROWS, 100, 1)
+        X, model = job.data, job.estimator.fit(job.data[:2000])
+        x, z = torch.from_numpy(X), torch.randn(ROWS, sizes[-1])
+        nets = model.net_.autoencoder
+
+        def bare(network: torch.nn.Module, rows: torch.Tensor) -> None:
+            with torch.inference_mode():
+                network(rows)
+
+        pairs = {
+            "transform": (partial(bare, nets.encoder, x), partial(model.transform, X)),
+            "sample": (partial(bare, nets.decoder, z), partial(model.sample, ROWS)),
+        }
+        for name, (pass_, method) in pairs.items():
+            seconds = turns({"bare": pass_, "skvim": method}, 3 * repeats)
+            found.append(report(f"{name}, {'-'.join(map(str, sizes))}", seconds))
+    return found
+
+
+def peak() -> int:
+    """Return the most bytes that this process has held so far."""
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def memory_of(method: str, rows: int) -> int:
+    """Return the bytes that a method adds at its peak, beyond its input and its output."""
+    job = Job("vae", LARGE, rows, 100, 1)
+    X = job.data
+    model = job.estimator.fit(X[:200])
+    model.transform(X[:200])
+    before = peak()
+    returned = getattr(model, method)(X)
+    return peak() - before - (returned.nbytes if method == "transform" else 0)
+
+
+def memory(repeats: int) -> list[dict[str, Any]]:
+    """Measure memory in a process for each method and size."""
+    found = []
+    for method in ("fit", "transform"):
+        for times in TIMES:
+            arguments = ["--memory", method, "--rows", str(times * MEMORY_ROWS)]
+            command = [sys.executable, __file__, *arguments]
+            extra = int(subprocess.run(command, check=True, capture_output=True).stdout)
+            data = times * MEMORY_ROWS * LARGE[0] * 4
+            print(f"| {method} | X {data / 2**20:.0f} MiB | beyond {extra / 2**20:.1f} MiB |")
+            found.append({"method": method, "X bytes": data, "bytes beyond": extra})
+    return found
+
+
+def growth(repeats: int) -> list[dict[str, Any]]:
+    """Time a pass over the rows while one size of the training changes."""
+    found = []
+    for axis, values in GROWTH.items():
+        for value in values:
+            size = {**BASE, axis: value}
+            job = Job("vae", (size["d"], 64, 64, size["latent"]), size["n"], size["batch"], 1)
+            seconds = turns({"epoch": lambda job=job: skvim_fit(job)}, min(repeats, 3))
+            report(f"{axis} = {value}", seconds)
+            found.append({"axis": axis, "value": value, "seconds": seconds["epoch"]})
+    plot(found, RESULTS / "resources.svg")
+    return found
+
+
+def plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Draw medians against every axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    for axes, axis in zip(figure.subplots(1, len(GROWTH), sharey=True), GROWTH, strict=True):
+        points = [run for run in found if run["axis"] == axis]
+        middles = [statistics.median(run["seconds"]) for run in points]
+        axes.loglog([run["value"] for run in points], middles, "o-")
+        axes.set_xlabel(axis)
+    figure.supylabel("seconds an epoch")
+    figure.savefig(path)
+
+
+PARTS = {"searches": searches, "imports": imports, "use": use, "memory": memory, "growth": growth}
+
+
+def main() -> None:
+    """Measure everything, print the tables and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
+    parser.add_argument("--only", choices=PARTS, help="the one part to measure")
+    parser.add_argument("--out", type=Path, default=RESULTS / "resources.json", help="to write")
+    parser.add_argument("--memory", choices=["fit", "transform"], help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    # Trainings this short collapse, and say so.
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    if options.memory:
+        with redirect_stdout(StringIO()):
+            extra = memory_of(options.memory, options.rows)
+        print(extra)
+        return
+    options.out.parent.mkdir(exist_ok=True)
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for name, part in PARTS.items():
+        if options.only in (None, name):
+            results[name] = {"measured on": machine(), "runs": part(options.repeats)}
+            results[name]["load"] = os.getloadavg() if hasattr(os, "getloadavg") else None
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""How many threads training uses, and that nobody else notices."""
+
+import math
+import threading
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from family import SMALL
+
+from skvim import VAETransformer, VIMAETransformer
+from skvim.engine import bounded_threads, step_work
+from skvim.exceptions import TrainingDivergedError
+
+X = np.random.default_rng(0).standard_normal((90, 12)).astype(np.float32)
+ENOUGH = 2**26
+
+
+class Witness(torch.nn.Module):
+    """A layer that notes the number of threads at every pass."""
+
+    seen: list[int] = []  # noqa: RUF012
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.linear = torch.nn.Linear(n_in, n_out)
+
+    def forward(self, x):
+        Witness.seen.append(torch.get_num_threads())
+        return self.linear(x)
+
+
+@pytest.fixture(params=[3, 4])
+def threads(request, monkeypatch):
+    """Give this thread a number of its own, and the environment none."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    Witness.seen = []
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def number_of_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def fit(**options):
+    return VAETransformer(2, network=(Witness, Witness), **{**SMALL, **options}).fit(X)
+
+
+def in_worker():
+    with bounded_threads(math.inf):
+        return torch.get_num_threads()
+
+
+def test_a_small_network_trains_in_one_thread_and_the_caller_keeps_the_others(threads):
+    fit()
+    assert 1 in Witness.seen
+    assert torch.get_num_threads() == threads == number_of_a_new_thread()
+
+
+def test_a_failed_fit_gives_the_threads_back(threads):
+    with pytest.raises(TrainingDivergedError):
+        fit(lr=1e30, optimizer="sgd", max_epochs=20)
+    assert min(Witness.seen) == 1
+    assert torch.get_num_threads() == threads == number_of_a_new_thread()
+
+
+@pytest.mark.parametrize("share", [0.2, 1, 1.9, 2, 3.5, 100, math.inf])
+def test_every_thread_has_work_and_none_is_added(threads, share):
+    with bounded_threads(share * 2**24):
+        inside = torch.get_num_threads()
+        assert 1 <= inside <= threads
+        assert inside == 1 or inside * 2**24 <= share * 2**24
+        assert inside == threads or (inside + 1) > share
+    assert torch.get_num_threads() == threads
+
+
+def test_nothing_happens_where_the_environment_decides(threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with bounded_threads(0):
+        assert torch.get_num_threads() == threads
+    fit()
+    assert set(Witness.seen) == {threads}
+
+
+def test_threads_beside_and_born_within_do_not_see_the_bound(threads):
+    """Two overlap, the one that began first ends first; both are restored."""
+    begun, ended = threading.Event(), threading.Event()
+    found = []
+
+    def beside():
+        before = torch.get_num_threads()
+        with bounded_threads(0):
+            begun.set()
+            ended.wait(10)
+        found.extend([before, torch.get_num_threads()])
+
+    thread = threading.Thread(target=beside)
+    with bounded_threads(0):
+        thread.start()
+        begun.wait(10)
+    assert torch.get_num_threads() == threads
+    ended.set()
+    thread.join()
+    assert found == [threads, threads]
+    assert number_of_a_new_thread() == threads
+
+
+def test_the_first_operation_of_a_new_thread_does_not_undo_the_bound(threads):
+    found = []
+
+    def first():
+        with bounded_threads(0):
+            torch.ones(2**18).exp()
+            found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    thread.join()
+    assert found == [1]
+
+
+def test_products_obey_the_bound_though_mkl_was_told_otherwise(threads):
+    """MKL has a number of its own in each thread once torch's was set."""
+    torch_says = lambda: [
+        int(line.rpartition(":")[2])
+        for line in torch.__config__.parallel_info().splitlines()
+        if "mkl_get_max_threads" in line
+    ]
+    if not torch_says():
+        pytest.skip("torch without MKL")
+    with bounded_threads(0):
+        assert torch_says() == [1]
+    assert torch_says() == [threads]
+
+
+@pytest.mark.parametrize("backend", ["threading", "sequential", "alone"])
+def test_workers_that_are_threads_have_one_each_and_one_alone_has_all(threads, backend):
+    n_jobs, used = (1, "loky") if backend == "alone" else (2, backend)
+    with joblib.parallel_config(used):
+        found = joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(in_worker)() for _ in range(4))
+    assert set(found) == ({1} if backend == "threading" else {threads})
+
+
+@pytest.mark.slow
+def test_workers_that_are_processes_have_the_share_that_joblib_gives(threads):
+    with joblib.parallel_config("loky", inner_max_num_threads=2):
+        found = joblib.Parallel(n_jobs=2)(joblib.delayed(in_worker)() for _ in range(4))
+    assert set(found) == {2}
+
+
+def test_transform_in_a_worker_uses_one_thread(threads):
+    model = fit()
+    Witness.seen = []
+    with joblib.parallel_config("threading"):
+        joblib.Parallel(n_jobs=2)(joblib.delayed(model.transform)(X) for _ in range(2))
+    assert set(Witness.seen) == {1}
+
+
+def test_work_counts_weights_and_pairs_of_rows():
+    alone = VAETransformer(2, **SMALL).fit(X).net_
+    paired = VIMAETransformer(2, **SMALL, posterior="gaussian").fit(X).net_
+    weights = sum(weight.numel() for weight in alone.autoencoder.parameters())
+    assert step_work(alone.autoencoder, alone.objective, 50) == 50 * weights
+    more = step_work(paired.autoencoder, paired.objective, 50) - 50 * weights
+    assert more == 32 * 50**2
+
+
+def test_convolutions_are_left_alone():
+    images = np.random.default_rng(0).random((60, 8, 8), dtype=np.float32)
+    options = {**SMALL, "network": "convolutional"}
+    net = VAETransformer(2, **options).fit(images).net_
+    assert step_work(net.autoencoder, net.objective, 1) == math.inf

@@ -1,0 +1,63 @@
+"""What the package costs before and while it is used."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from skvim import VAETransformer, VIMAETransformer
+
+OPTIONAL = [
+    "PIL",
+    "filelock",
+    "matplotlib",
+    "pandas",
+    "pooch",
+    "sympy",
+    "torch._dynamo",
+    "torch.fx.experimental",
+    "torchmetrics",
+]
+CODE = """
+import json, sys
+import torch, sklearn, skorch
+before = set(sys.modules)
+import skvim
+print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
+"""
+
+
+def test_import_brings_nothing_that_its_libraries_do_not():
+    answer = subprocess.run(
+        [sys.executable, "-c", CODE], check=True, capture_output=True, text=True
+    ).stdout
+    _, added = json.loads(answer)
+    others = [name for name in added if name.partition(".")[0] != "skvim"]
+    assert not [name for name in others for heavy in OPTIONAL if f"{name}.".startswith(f"{heavy}.")]
+    # Nothing but what Python itself brings.
+    assert {name.partition(".")[0] for name in others} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 9000])
+def test_chunks_give_what_one_pass_gives(n):
+    X = np.random.default_rng(0).standard_normal((n, 300))
+    model = VAETransformer(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0)
+    model.fit(np.random.default_rng(1).standard_normal((50, 300)))
+    rows = [model.transform(X[i : i + 1])[0] for i in {0, n // 2, n - 1}]
+    found = model.transform(X)
+    np.testing.assert_allclose(found[sorted({0, n // 2, n - 1})][0], rows[0], rtol=1e-12)
+    assert found.shape == (n, 2)
+
+
+def test_means_alone_are_those_of_the_moments_and_samples_are_around_them():
+    X = np.random.default_rng(0).standard_normal((4000, 6))
+    model = VIMAETransformer(
+        2, posterior="gaussian", hidden_layer_sizes=(8,), max_epochs=1, random_state=0
+    ).fit(X)
+    mean, std = model.posterior_moments(X)
+    np.testing.assert_array_equal(model.transform(X), mean)
+    drawn = (model.set_params(output="sample").transform(X) - mean) / std
+    assert abs(drawn.mean()) < 4 / np.sqrt(drawn.size)
+    assert drawn.var() == pytest.approx(1, abs=4 * np.sqrt(2 / drawn.size))
