@@ -1,9 +1,11 @@
 """The only module that uses scikit-learn's validation helpers."""
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ __all__ = [
     "Interval",
     "StrOptions",
     "atomic",
+    "check_arguments",
     "check_codes",
     "check_count",
     "check_is_fitted",
@@ -36,6 +39,9 @@ __all__ = [
 FLOATS = [np.float64, np.float32]
 # Bytes are pixels, and stay bytes until they are used.
 ROWS = [*FLOATS, np.uint8]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
@@ -55,6 +61,24 @@ def check_parameters(estimator: BaseEstimator) -> None:
         estimator.get_params(deep=False),
         caller_name=type(estimator).__name__,
     )
+
+
+def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function raise scikit-learn's error for the first argument outside its range."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            validate_parameter_constraints(constraints, given.arguments, function.__name__)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any) -> NDArray[Any]:
