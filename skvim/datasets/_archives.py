@@ -19,6 +19,7 @@ _UNREADABLE = (
     OSError,
     EOFError,
     SyntaxError,
+    RuntimeError,  # a zip file that is encrypted, or packed in a way that Python lacks
     ValueError,
     tarfile.TarError,
     zipfile.BadZipFile,

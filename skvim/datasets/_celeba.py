@@ -55,7 +55,7 @@ class Archive:
 OFFICIAL = Archive(n_images=202_599, last_train=162_770, last_valid=182_637, n_wae_test=20_000)
 
 
-@check_arguments(**OPTIONS, split=SPLIT)
+@check_arguments(**OPTIONS, split=SPLIT, download_if_missing=["boolean"])
 def fetch_celeba(
     *,
     data_home: DataHome = None,
@@ -63,6 +63,7 @@ def fetch_celeba(
     split: str = "standard",
     return_X_y: bool = False,
     as_images: bool = False,
+    download_if_missing: bool = True,
 ) -> Bunch | tuple[NDArray[Any], NDArray[Any]]:
     """Load CelebA: 202,599 faces, cropped and resized to 64 × 64 pixels, with 40 attributes.
 
@@ -87,6 +88,8 @@ def fetch_celeba(
         Return ``(data, target)`` instead of a Bunch. Needs the attributes.
     as_images : bool, default=False
         Give ``data`` the shape of ``images``.
+    download_if_missing : bool, default=True
+        Taken so that all data sets can be loaded in one way. Nothing is downloaded in either case.
 
     Returns
     -------

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempprefix
 from typing import Any, final
 
 from skvim.datasets._extras import needs
@@ -13,6 +14,7 @@ from skvim.exceptions import DatasetError
 __all__ = ["Remote", "obtain"]
 
 _TRIES = 5  # per mirror, as long as each changes something
+_TIMEOUT = 30.0  # seconds without a byte, after which a mirror counts as broken
 _CHUNK = 1 << 14  # bytes; what has come of a chunk is lost when the connection breaks
 
 
@@ -58,6 +60,7 @@ def _download(folder: Path, remote: Remote) -> Path:
     work = folder / ".download"
     work.mkdir(exist_ok=True)
     part = work / f"{remote.name}.part"
+    _clean(work)
     failures = []
     for mirror in remote.mirrors:
         url = f"{mirror}/{remote.name}"
@@ -79,6 +82,12 @@ def _download(folder: Path, remote: Remote) -> Path:
         "and call again; a download that broke off is continued. Or get the file elsewhere "
         f"({remote.checksum}) and put it into {folder}."
     )
+
+
+def _clean(work: Path) -> None:
+    """Delete what a killed process left and no call can use: the lock is ours now."""
+    for path in work.glob(f"{gettempprefix()}*"):
+        path.unlink()
 
 
 def _size(path: Path) -> int:
@@ -103,6 +112,7 @@ def _resuming(pooch: Any, part: Path) -> Any:
             pooch.HTTPDownloader(
                 progressbar=find_spec("tqdm") is not None,
                 chunk_size=_CHUNK,
+                timeout=_TIMEOUT,
                 headers=headers,
                 hooks={"response": start_anew},
             )(url, file, None)

@@ -98,15 +98,15 @@ def _load(folder: Path, arrays: Sequence[Stored]) -> list[NDArray[Any]] | None:
             size = path.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError:  # no header, or fewer bytes than the header says
-            return None
         except OSError as error:
             raise DatasetError(
                 f"{path} cannot be read: {error.strerror}. Make it readable, or choose another "
                 "folder with data_home or the environment variable SKVIM_DATA."
             ) from error
-        expected = (array.shape, np.dtype(array.dtype), size - mapped.nbytes)
-        if (mapped.shape, mapped.dtype, mapped.offset) != expected:
+        except Exception:  # a damaged header makes NumPy's parser fail in many ways
+            return None
+        expected = (array.shape, np.dtype(array.dtype), size - mapped.nbytes, True)
+        if (mapped.shape, mapped.dtype, mapped.offset, mapped.flags.c_contiguous) != expected:
             return None
         # A plain view: reductions of a memmap return memmaps of no dimension.
         found.append(np.asarray(mapped))
@@ -168,11 +168,12 @@ def _storing(folder: Path) -> Iterator[None]:
         yield
     except DatasetError:
         raise
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
+        reason = getattr(error, "strerror", None) or error
         raise DatasetError(
-            f"Nothing could be stored in {folder}: {error.strerror or error}. Free space there or "
-            "make it a folder that can be written to, or choose another one with data_home or the "
-            "environment variable SKVIM_DATA."
+            f"Nothing could be stored in {folder}: {reason}. Free space there or make it a folder "
+            "that can be written to, or choose another one with data_home or the environment "
+            "variable SKVIM_DATA."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -162,6 +163,20 @@ def test_part_survives_a_failing_network(make, serve, use, tmp_path):
     mirror.breaks.clear()
     assert_fetched(data_set, tmp_path)
     assert (LARGEST, "bytes=5000-") in mirror.requests
+
+
+def test_mirror_that_falls_silent_is_left_for_the_next(make, serve, use, monkeypatch, tmp_path):
+    data_set = make("mnist")
+    silent, good = serve(data_set.files), serve(data_set.files)
+    silent.breaks[LARGEST] = [5000]
+    silent.stalls.clear()
+    monkeypatch.setattr("skvim.datasets._download._TIMEOUT", 0.2)
+    monkeypatch.setattr("skvim.datasets._download._TRIES", 1)
+    use(data_set, silent.url, good.url)
+    start = time.monotonic()
+    assert_fetched(data_set, tmp_path)
+    assert time.monotonic() - start < 10
+    assert good.requests == [(LARGEST, "bytes=5000-")]
 
 
 @pytest.mark.parametrize("package", ["pooch", "requests", "filelock"])

@@ -99,6 +99,18 @@ def test_return_x_y_and_as_images(data_set, as_images, tmp_path):
     assert bunch.images.ndim >= 3
 
 
+def test_same_options_suit_all_data_sets(data_set, tmp_path):
+    home = data_set.write(tmp_path)
+    X, _ = data_set.fetch(
+        data_home=home,
+        subset="test",
+        return_X_y=True,
+        as_images=True,
+        download_if_missing=False,
+    )
+    assert len(X) == len(data_set.fetch(data_home=home, subset="test").data)
+
+
 def test_bunch_survives_pickling(data_set, tmp_path):
     bunch = data_set.fetch(data_home=data_set.write(tmp_path))
     again = pickle.loads(pickle.dumps(bunch))
@@ -226,6 +238,26 @@ def test_truncated_archive_says_what_to_do_and_leaves_nothing(data_set, keep, tm
     assert path.exists()  # the user's file
     path.write_bytes(content)
     assert len(data_set.fetch(data_home=home, **ALL).data) == len(data_set.images)
+
+
+@pytest.mark.parametrize("name", ["omniglot", "celeba"])
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [(8, 1, "is encrypted"), (10, 99, "compression method is not supported"), (6, 99, "version")],
+)
+def test_zip_files_that_python_cannot_read_are_refused(
+    name, offset, value, message, make, tmp_path
+):
+    data_set = make(name)
+    home = data_set.write(tmp_path)
+    path = next((home / name).glob("*.zip"))
+    content = bytearray(path.read_bytes())
+    # The last entry of the directory.
+    content[content.rindex(b"PK\1\2") + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=f"{path.name} cannot be decoded: .*{message}"):
+        data_set.fetch(data_home=home)
+    assert data_set.stored(home) == []
 
 
 def test_other_content_is_refused(downloaded, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from skvim.datasets import _store, fetch_cifar10, fetch_mnist
-from skvim.exceptions import DatasetError
+from skvim.exceptions import DatasetError, SkvimWarning
 
 
 def finish(process):
@@ -145,6 +145,7 @@ def test_killed_while_downloading(make, serve, monkeypatch, tmp_path):
     monkeypatch.setattr(data_set.module, "OFFICIAL", archive)
     assert_sound(data_set, tmp_path)
     assert [asked for _, asked in mirror.requests] == [None, f"bytes={done}-"]
+    assert not list(part.parent.iterdir())
 
 
 # Full disks. A limit on the size of files makes the system itself break off a write in the middle.
@@ -242,6 +243,52 @@ def test_folder_without_write_permission(make, tmp_path):
     finally:
         (home / "mnist").chmod(0o700)
     assert_sound(data_set, home)
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys"), reason="there is no folder of the kernel's")
+def test_home_that_not_even_root_may_write_to(make):
+    make("mnist")
+    with pytest.raises(
+        DatasetError, match=r"Nothing could be stored in /sys/skvim/mnist: .*choose"
+    ):
+        fetch_mnist(data_home="/sys/skvim")
+
+
+def test_file_system_without_locks(make, monkeypatch, tmp_path):
+    data_set = make("mnist")
+    home = data_set.write(tmp_path)
+
+    def refuse(self):
+        raise NotImplementedError("no flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(DatasetError, match=r"stored in .*: no flock\. .*choose another one"):
+        fetch_mnist(data_home=home)
+
+
+DAMAGES = {
+    "bracket": (b"}", b"("),
+    "quote": (b"'shape'", b"'shape "),
+    "key": (b"'descr'", b"b'desc'"),
+    "order": (b"'fortran_order': False", b"'fortran_order': True "),
+    "shape": (b"(60, 32, 32, 3)", b"(60, 32, 3, 32)"),
+    "type": (b"|u1", b"|i1"),
+    "version": (b"NUMPY\x01", b"NUMPY\x07"),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_damaged_header_is_noticed(damage, make, tmp_path):
+    home = make("cifar10").write(tmp_path)
+    fetch_cifar10(data_home=home)
+    (path,) = (home / "cifar10").glob("images*.npy")
+    good = path.read_bytes()
+    header, content = good[:128], good[128:]
+    path.write_bytes(header.replace(*DAMAGES[damage]) + content)
+    assert path.read_bytes() != good
+    with pytest.warns(SkvimWarning, match="is damaged and is built again"):
+        fetch_cifar10(data_home=home)
+    assert path.read_bytes() == good
 
 
 def test_stored_array_that_cannot_be_read(make, tmp_path):
