@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 __all__ = [
+    "ROWS",
     "HasMethods",
     "Interval",
     "StrOptions",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
-# Bytes are pixels, and stay bytes until they are used.
+# Bytes are pixels, and models keep them as bytes until they are used.
 ROWS = [*FLOATS, np.uint8]
 
 P = ParamSpec("P")
@@ -81,8 +82,10 @@ def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Call
     return decorate
 
 
-def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any) -> NDArray[Any]:
-    """Validate ``X`` as finite rows; float32 and uint8 stay, everything else becomes float64.
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: list[Any] = FLOATS, **options: Any
+) -> NDArray[Any]:
+    """Validate ``X`` as finite rows; the given dtypes stay, everything else becomes float64.
 
     Parameters
     ----------
@@ -92,6 +95,8 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
         What the user gave.
     reset : bool
         True in ``fit``.
+    dtype : list, default=[float64, float32]
+        What is kept as it is.
     **options : object
         Passed on to scikit-learn's ``validate_data``.
 
@@ -100,7 +105,7 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
     ndarray of shape (n_samples, n_features)
         ``X`` itself where nothing had to change.
     """
-    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=ROWS, **options)
+    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=dtype, **options)
     return checked
 
 
