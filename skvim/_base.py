@@ -16,6 +16,7 @@ from skvim._information import Information, measure_information
 from skvim._layout import Layout, flatten
 from skvim._parameters import CommonParameters
 from skvim._validation import (
+    ROWS,
     atomic,
     check_codes,
     check_count,
@@ -136,7 +137,7 @@ class BaseAutoencoder(
         with atomic(self):
             check_parameters(self)
             flat, axes = flatten(X)
-            rows = check_rows(self, flat, reset=True, ensure_min_samples=2)
+            rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
             self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
             self._train(rows)
         return self
@@ -295,7 +296,7 @@ class BaseAutoencoder(
     def _rows(self, X: Any) -> NDArray[Any]:
         """Return new rows or images as flat rows, checked against those of ``fit``."""
         flat, axes = flatten(X)
-        rows = check_rows(self, flat, reset=False)
+        rows = check_rows(self, flat, reset=False, dtype=ROWS)
         self._layout.check(axes)
         return rows
 

@@ -1,9 +1,11 @@
 """The only module that uses scikit-learn's validation helpers."""
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,12 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 __all__ = [
+    "ROWS",
     "HasMethods",
     "Interval",
     "StrOptions",
     "atomic",
+    "check_arguments",
     "check_codes",
     "check_count",
     "check_is_fitted",
@@ -34,8 +38,11 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
-# Bytes are pixels, and stay bytes until they are used.
+# Bytes are pixels, and models keep them as bytes until they are used.
 ROWS = [*FLOATS, np.uint8]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
@@ -57,8 +64,28 @@ def check_parameters(estimator: BaseEstimator) -> None:
     )
 
 
-def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any) -> NDArray[Any]:
-    """Validate ``X`` as finite rows; float32 and uint8 stay, everything else becomes float64.
+def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function raise scikit-learn's error for the first argument outside its range."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            validate_parameter_constraints(constraints, given.arguments, function.__name__)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: list[Any] = FLOATS, **options: Any
+) -> NDArray[Any]:
+    """Validate ``X`` as finite rows; the given dtypes stay, everything else becomes float64.
 
     Parameters
     ----------
@@ -68,6 +95,8 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
         What the user gave.
     reset : bool
         True in ``fit``.
+    dtype : list, default=[float64, float32]
+        What is kept as it is.
     **options : object
         Passed on to scikit-learn's ``validate_data``.
 
@@ -76,7 +105,7 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool, **options: Any)
     ndarray of shape (n_samples, n_features)
         ``X`` itself where nothing had to change.
     """
-    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=ROWS, **options)
+    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=dtype, **options)
     return checked
 
 

@@ -5,6 +5,7 @@ from typing import final
 __all__ = [
     "AccelerationWarning",
     "ChainLostWarning",
+    "DatasetError",
     "DeadDimensionsWarning",
     "MissingExtraError",
     "PosteriorCollapseWarning",
@@ -29,6 +30,15 @@ class TrainingDivergedError(SkvimError, ArithmeticError):
 
     Raised by ``fit`` at the end of the epoch in which it happened; a model fitted before stays
     as it was.
+    """
+
+
+@final
+class DatasetError(SkvimError, OSError):
+    """A data set could not be found, downloaded, decoded or stored.
+
+    The message says which file or address is concerned and what to do. Nothing that was stored
+    before is lost, and no file of half a data set is left behind.
     """
 
 

@@ -76,6 +76,18 @@ def test_scores_are_those_of_the_corrupted_rows(model, data):
     assert len(set(curve["score"])) > 3
 
 
+def test_bytes_are_corrupted_as_the_numbers_they_stand_for():
+    X = np.random.default_rng(0).integers(256, size=(20, 3), dtype=np.uint8)
+    noises = [GaussianNoise(50.0), MaskingNoise(0.5)]
+    of_bytes, of_floats = (
+        seen(rows, np.ones(20), noises, n_repeats=2, random_state=0)
+        for rows in (X, X.astype(float))
+    )
+    assert of_bytes.keys() == of_floats.keys()
+    for key, rows in of_bytes.items():
+        np.testing.assert_array_equal(rows, of_floats[key])
+
+
 def test_accuracy_under_gaussian_noise_has_its_closed_form(model):
     # The mean of three values has noise N(0, scale²/3): its sign survives with probability
     # Φ(|mean| √3 / scale), and every row here has |mean| = 1.

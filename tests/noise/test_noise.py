@@ -232,7 +232,13 @@ def test_rate_one_hides_everything(rows):
 @pytest.mark.parametrize("when", ["transform", "fit"])
 @pytest.mark.parametrize(
     ("given", "returned"),
-    [("float32", "float32"), ("float64", "float64"), ("float16", "float64"), ("int64", "float64")],
+    [
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("float16", "float64"),
+        ("int64", "float64"),
+        ("uint8", "float64"),
+    ],
 )
 def test_dtype_and_input_are_kept(noise, when, given, returned):
     X = np.arange(20).reshape(10, 2).astype(given)

@@ -1,0 +1,9 @@
+"""Image data sets: downloaded once, checked, and kept as arrays that are mapped into memory."""
+
+from skvim.datasets._celeba import fetch_celeba
+from skvim.datasets._cifar10 import fetch_cifar10
+from skvim.datasets._home import get_data_home
+from skvim.datasets._mnist import fetch_mnist
+from skvim.datasets._omniglot import fetch_omniglot
+
+__all__ = ["fetch_celeba", "fetch_cifar10", "fetch_mnist", "fetch_omniglot", "get_data_home"]

@@ -1,0 +1,36 @@
+"""Where data sets are kept."""
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["DataHome", "get_data_home"]
+
+DataHome: TypeAlias = str | os.PathLike[str] | None
+
+
+def get_data_home(data_home: DataHome = None) -> str:
+    """Return the folder that the data sets are kept in.
+
+    The first of these that is given: ``data_home``, the environment variable ``SKVIM_DATA``, and
+    ``skvim_data`` in the user's home. The folder is not created before something is stored in it.
+
+    Parameters
+    ----------
+    data_home : str, path-like or None, default=None
+        A folder; ``~`` stands for the user's home.
+
+    Returns
+    -------
+    str
+        The absolute path.
+
+    Examples
+    --------
+    >>> import os
+    >>> from skvim.datasets import get_data_home
+    >>> get_data_home("~/pictures") == os.path.expanduser("~/pictures")
+    True
+    """
+    given = data_home or os.environ.get("SKVIM_DATA") or "~/skvim_data"
+    return str(Path(given).expanduser().absolute())

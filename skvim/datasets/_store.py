@@ -1,0 +1,197 @@
+"""Arrays kept as .npy files: written whole or not at all, read through memory maps."""
+
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvim.datasets._extras import needs
+from skvim.exceptions import DatasetError, SkvimWarning
+
+__all__ = ["Chunks", "Stored", "load_or_build", "move"]
+
+# Rows of every array that is stored, in the order of the arrays.
+Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
+
+_LOCK_SECONDS = 3600.0  # longer than any download that still makes sense
+_UNFINISHED = ".unfinished"
+
+
+@final
+@dataclass(frozen=True)
+class Stored:
+    """Name, shape and dtype of an array that is kept as a file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+
+    def path(self, folder: Path) -> Path:
+        """Return the file; its name changes with the layout, so that no old one is misread."""
+        return folder / f"{self.name}.v1.npy"
+
+
+def load_or_build(
+    folder: Path, arrays: Sequence[Stored], build: Callable[[], Chunks]
+) -> list[NDArray[Any]]:
+    """Return read-only arrays mapped from files, which are built first where one is missing.
+
+    Safe when several processes or threads call it at once: one builds, and the others wait.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are; made if missing.
+    arrays : sequence of Stored
+        What is expected of each file.
+    build : callable
+        Called under the lock of the folder. Yields rows of all arrays, chunk by chunk.
+
+    Returns
+    -------
+    list of ndarray
+        In the order of ``arrays``.
+
+    Raises
+    ------
+    DatasetError
+        If the files cannot be read or written; what was stored before is left as it was.
+    """
+    found = _load(folder, arrays)
+    if found is None:
+        with _storing(folder), _locked(folder):
+            found = _load(folder, arrays)  # another process may have built them meanwhile
+            if found is None:
+                _warn_of_damage(folder, arrays)
+                _write(folder, arrays, build())
+                found = _load(folder, arrays)
+    if found is None:
+        raise DatasetError(
+            f"The files just written to {folder} cannot be read back. Check the disk, or choose "
+            "another folder with data_home or the environment variable SKVIM_DATA."
+        )
+    return found
+
+
+def move(source: Path, target: Path) -> None:
+    """Replace one file by another that is complete, so that a crash leaves one of the two."""
+    with open(source, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(source, target)
+    _sync(target.parent)
+
+
+def _load(folder: Path, arrays: Sequence[Stored]) -> list[NDArray[Any]] | None:
+    """Map all files, or return None if one is missing or not as expected."""
+    found = []
+    for array in arrays:
+        path = array.path(folder)
+        try:
+            mapped = np.lib.format.open_memmap(path, mode="r")
+            size = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DatasetError(
+                f"{path} cannot be read: {error.strerror}. Make it readable, or choose another "
+                "folder with data_home or the environment variable SKVIM_DATA."
+            ) from error
+        except Exception:  # a damaged header makes NumPy's parser fail in many ways
+            return None
+        expected = (array.shape, np.dtype(array.dtype), size - mapped.nbytes, True)
+        if (mapped.shape, mapped.dtype, mapped.offset, mapped.flags.c_contiguous) != expected:
+            return None
+        # A plain view: reductions of a memmap return memmaps of no dimension.
+        found.append(np.asarray(mapped))
+    return found
+
+
+def _warn_of_damage(folder: Path, arrays: Sequence[Stored]) -> None:
+    for array in arrays:
+        path = array.path(folder)
+        if path.exists() and _load(folder, [array]) is None:
+            warnings.warn(
+                f"{path} is damaged and is built again. If this happens twice, check the disk.",
+                SkvimWarning,
+                stacklevel=5,
+            )
+
+
+def _write(folder: Path, arrays: Sequence[Stored], chunks: Chunks) -> None:
+    """Write all files under other names and rename them once they are complete and on disk."""
+    for leftover in folder.glob(f"*{_UNFINISHED}"):
+        leftover.unlink()  # of a process that was killed: the lock is ours now
+    unfinished = [folder / f"{array.name}-{uuid.uuid4().hex}{_UNFINISHED}" for array in arrays]
+    try:
+        with ExitStack() as stack:
+            # Through write and not through a writable map, which kills the process when the disk
+            # is full.
+            files = [stack.enter_context(open(path, "xb")) for path in unfinished]
+            for file, array in zip(files, arrays, strict=True):
+                header = {
+                    "descr": np.dtype(array.dtype).str,
+                    "fortran_order": False,
+                    "shape": array.shape,
+                }
+                np.lib.format.write_array_header_1_0(file, header)
+            for chunk in chunks:
+                for file, array, rows in zip(files, arrays, chunk, strict=True):
+                    file.write(np.ascontiguousarray(rows, dtype=array.dtype).data)
+        for path, array in zip(unfinished, arrays, strict=True):
+            move(path, array.path(folder))
+    finally:
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make a renaming last through a crash of the machine, where folders can be synchronised."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    """Say what to do when the folder cannot be written to or the disk is full."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(
+            f"Nothing could be stored in {folder}: {reason}. Free space there or make it a folder "
+            "that can be written to, or choose another one with data_home or the environment "
+            "variable SKVIM_DATA."
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; the system releases it when a process dies."""
+    with needs("filelock", "Storing a data set"):
+        from filelock import FileLock, Timeout
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DatasetError(
+            f"Another process has held {lock.lock_file} for {_LOCK_SECONDS / 60:.0f} minutes. "
+            "Wait until it has finished storing the data set, or end it, and call again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
