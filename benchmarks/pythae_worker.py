@@ -13,6 +13,7 @@ from pythae.models import VAE, WAE_MMD, VAEConfig, WAE_MMD_Config
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
+from rows import make_rows
 from torch import nn
 
 
@@ -58,7 +59,7 @@ def run(job):
     torch.set_num_threads(job["threads"])
     sizes = job["sizes"]
     torch.manual_seed(0)
-    x = torch.randn(job["rows"], sizes[0])
+    x = torch.from_numpy(make_rows(job["rows"], sizes[0]))
     if job["model"] == "vae":
         config = VAEConfig(input_dim=(sizes[0],), latent_dim=sizes[-1])
         model = VAE(config, encoder=Encoder(sizes, True), decoder=Decoder(sizes))

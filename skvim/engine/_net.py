@@ -21,6 +21,7 @@ from skvim.engine._placement import TrainingRows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, set_rates
 from skvim.engine._streams import Streams, child_seed
+from skvim.engine._update import drop_vanishing
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import Standardised
 from skvim.objectives import (
@@ -42,6 +43,7 @@ _CHUNK_VALUES = 2**22
 _SMALLEST, _LARGEST = 1e-15, 1e15
 # A hundred steps of float32.
 _RESOLUTION = 1e-5
+_STEPS_TO_SUBNORMAL = 100
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -105,6 +107,7 @@ class AutoencoderNet(NeuralNet):
         self.autoencoder.prepare(data)
         self.streams_ = Streams(self.seed, device)
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
+        self.n_steps_ = 0
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
         # Callbacks of batches see what an eager step computes.
         step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
@@ -289,6 +292,12 @@ class AutoencoderNet(NeuralNet):
 
     def _advance(self, epochs_done: float) -> None:
         """Let what changes in the course of training take its value for the next batch."""
+        self.n_steps_ += 1
+        if (
+            self.n_steps_ % _STEPS_TO_SUBNORMAL == 0
+            and self.objective.progress.device.type == "cpu"
+        ):
+            drop_vanishing(self.optimizer_)
         share = epochs_done / self.max_epochs
         self.objective.progress.fill_(share)
         if self.schedule is not None:
