@@ -27,8 +27,8 @@ import torch
 from contenders import Job, skvim_fit
 from machine import machine
 from sklearn.model_selection import GridSearchCV
+from tables import RESULTS, write_tables
 
-RESULTS = Path(__file__).parent / "results"
 SMALL, LARGE = (20, 64, 64, 8), (784, 256, 256, 16)
 ROWS = 20_000
 IMPORTS = {"baseline": "import torch, sklearn, skorch", "skvim": "import skvim"}
@@ -80,18 +80,18 @@ def searches(repeats: int) -> list[dict[str, Any]]:
 
     def search(job: Job, n_jobs: int, backend: str) -> None:
         grid = GridSearchCV(
-            job.estimator, {"lr": [1e-3, 3e-3]}, cv=5, n_jobs=n_jobs, scoring=final_loss
+            job.estimator, {"lr": [1e-3, 3e-3]}, cv=3, n_jobs=n_jobs, scoring=final_loss
         )
         with joblib.parallel_config(backend):
             grid.fit(job.data)
 
     found = []
-    for sizes, epochs in ((SMALL, 3), (LARGE, 1)):
+    for sizes, epochs in ((SMALL, 15), (LARGE, 3)):
         job = Job("vae", sizes, ROWS, 100, epochs)
         contenders = {
             "n_jobs=1": lambda job=job: search(job, 1, "loky"),
-            "2, loky": lambda job=job: search(job, 2, "loky"),
-            "2, threading": lambda job=job: search(job, 2, "threading"),
+            "n_jobs=2": lambda job=job: search(job, 2, "loky"),
+            "n_jobs=2, threads": lambda job=job: search(job, 2, "threading"),
         }
         found.append(report(f"GridSearchCV, {job.name}", turns(contenders, repeats)))
     return found
@@ -217,6 +217,7 @@ def main() -> None:
             results[name] = {"measured on": machine(), "runs": part(options.repeats)}
             results[name]["load"] = os.getloadavg() if hasattr(os, "getloadavg") else None
             options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_tables()
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ its own, when one is named. Run it with ``make speed`` or::
 
 import argparse
 import json
-import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from contenders import Job, Pythae, bare_loop, plain_skorch, skvim_fit, skvim_plain
 from machine import machine
+from tables import RESULTS, header, row, write_tables
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
 ROWS = 20_000
 # Passes over the rows: as few as still tell a training from its first and last second.
@@ -60,22 +59,6 @@ def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, 
     return seconds
 
 
-def row(job: Job, seconds: dict[str, list[float]], names: Iterable[str]) -> str:
-    """Return a line of the table: milliseconds a step, and how many times the bare loop's."""
-    steps = job.epochs * -(-job.rows // job.batch)
-    base = statistics.median(seconds["loop"])
-    cells = []
-    for name in names:
-        if name not in seconds:
-            cells.append("")
-            continue
-        taken = seconds[name]
-        middle = statistics.median(taken)
-        spread = (max(taken) - min(taken)) / middle
-        cells.append(f"{1e3 * middle / steps:.3f} ±{50 * spread:.0f} % ({middle / base:.2f}×)")
-    return f"| {job.name} | {' | '.join(cells)} |"
-
-
 def main() -> None:
     """Time everything, print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -91,22 +74,23 @@ def main() -> None:
         contenders["pythae"] = pythae
     contenders["skvim, plain steps"] = skvim_plain
     contenders["skvim"] = skvim_fit
-    print(
-        f"| milliseconds a step | {' | '.join(contenders)} |\n| --- |" + " --: |" * len(contenders)
-    )
+    print(header("milliseconds a step", contenders))
     measured = []
     for job in jobs(options.threads):
         if options.only not in job.name:
             continue
         seconds = race(job, contenders, options.repeats)
-        print(row(job, seconds, contenders), flush=True)
-        measured.append({"job": job.name, "threads": job.threads, "seconds": seconds})
+        steps = job.epochs * -(-job.rows // job.batch)
+        run = {"job": job.name, "threads": job.threads, "steps": steps, "seconds": seconds}
+        print(row(run, contenders), flush=True)
+        measured.append(run)
     if pythae is not None:
         pythae.close()
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(
         json.dumps({"measured on": machine(), "runs": measured}, indent=1) + "\n"
     )
+    write_tables()
 
 
 if __name__ == "__main__":

@@ -372,6 +372,8 @@ BAD_PARAMETERS = [
     ("callbacks", "all"),
     ("net_params", [1]),
     ("device", 0),
+    ("precision", "float16"),
+    ("acceleration", "jit"),
     ("random_state", "seed"),
     ("hidden_layer_sizes", 8),
     ("verbose", -1),

@@ -35,7 +35,9 @@ class GraphedStep:
         for generator in {draw.generator for draw in step.draws}:
             self.graph.register_generator_state(generator)
         self.inside = step.update.on_device
-        with torch.no_grad(), torch.cuda.graph(self.graph):
+        # Other threads may use the device meanwhile.
+        capturing = torch.cuda.graph(self.graph, capture_error_mode="thread_local")
+        with torch.no_grad(), capturing:
             self.terms, self.gradients = step.compute(self.x)
             if self.inside:
                 step.update(self.gradients)

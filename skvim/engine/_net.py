@@ -109,10 +109,7 @@ class AutoencoderNet(NeuralNet):
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
         self.n_steps_ = 0
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
-        # Callbacks of batches see what an eager step computes.
-        step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
-        mode = None if self.listened_ else self.acceleration
-        self.accelerator_ = Accelerator(mode, step, self.optimizer_)
+        self.accelerator_: Accelerator | None = None
 
     def train(self, x: TrainingRows) -> None:
         """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
@@ -127,6 +124,7 @@ class AutoencoderNet(NeuralNet):
             del self.history[-1]  # the epoch that a callback broke off
         with suppress(_StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
+        self.accelerator_ = None  # and the memory of its graphs
         self._set_training(False)
         for warning in self._diagnose(x, self._settle(x)):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
@@ -226,11 +224,12 @@ class AutoencoderNet(NeuralNet):
         total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
         n_rows = 0
         epoch, n_batches = len(self.history) - 1, len(iterator)
-        self.accelerator_.begin_epoch(iterator.sizes, self.max_epochs - epoch)
+        accelerator = self._accelerator()
+        accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
         for i, batch in enumerate(iterator):
             if training:
                 self._advance(epoch + i / n_batches)
-            captured = self.accelerator_.captured(batch[0]) if training else None
+            captured = accelerator.captured(batch[0]) if training else None
             terms = (
                 captured(batch[0]) if captured else self._one_batch(batch, step_fn, **fit_params)
             )
@@ -281,6 +280,15 @@ class AutoencoderNet(NeuralNet):
         self.notify("on_batch_end", batch=batch, training=training, **step)
         terms: Tensor = step["terms"]
         return terms
+
+    def _accelerator(self) -> Accelerator:
+        """Return what captures steps, made when training begins or goes on."""
+        if self.accelerator_ is None:
+            step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
+            # Callbacks of batches see what an eager step computes.
+            mode = None if self.listened_ else self.acceleration
+            self.accelerator_ = Accelerator(mode, step, self.optimizer_)
+        return self.accelerator_
 
     def _pretrain(self, x: TrainingRows) -> None:
         """Bring the codes of training rows to the prior's mean and covariance."""

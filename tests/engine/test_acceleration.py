@@ -211,7 +211,14 @@ def test_a_model_trained_by_captured_steps_copies_and_pickles():
     model = fitted(VAETransformer(2), acceleration="capture")
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.transform(X), model.transform(X))
-        assert other.net_.accelerator_ is None
+
+
+def test_a_net_trains_on_after_a_pickle(steps):
+    model = fitted(VAETransformer(2), acceleration="capture")
+    net = pickle.loads(pickle.dumps(model)).net_
+    net.partial_fit(X.astype(np.float32))
+    assert len(net.history) == 2 * OPTIONS["max_epochs"]
+    assert steps[-1].steps
 
 
 @pytest.mark.parametrize("acceleration", [None, "capture"])

@@ -1,0 +1,78 @@
+"""Write the tables of the documentation from the results of ``speed.py`` and ``resources.py``."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RESULTS", "header", "row", "write_tables"]
+
+RESULTS = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
+
+
+def header(first: str, names: Iterable[str]) -> str:
+    """Return the head of a table of contenders."""
+    names = list(names)
+    return f"| {first} | {' | '.join(names)} |\n| --- |" + " --: |" * len(names)
+
+
+def row(run: dict[str, Any], names: Iterable[str]) -> str:
+    """Return a line: milliseconds a step, half the range, and how many times the bare loop's."""
+    base = statistics.median(run["seconds"]["loop"])
+    cells = []
+    for name in names:
+        taken = run["seconds"].get(name)
+        if taken is None:
+            cells.append("")
+            continue
+        middle = statistics.median(taken)
+        spread = 50 * (max(taken) - min(taken)) / middle
+        cells.append(f"{1e3 * middle / run['steps']:.3f} ±{spread:.0f} % ({middle / base:.2f}×)")
+    return f"| {run['job']} | {' | '.join(cells)} |"
+
+
+def write_tables() -> None:
+    """Write what there are results for."""
+    speed, resources = RESULTS / "speed.json", RESULTS / "resources.json"
+    if speed.exists():
+        found = json.loads(speed.read_text())
+        names = max((run["seconds"] for run in found["runs"]), key=len)
+        lines = [header("milliseconds a step", names)]
+        lines += [row(run, names) for run in found["runs"]]
+        _write("speed.md", [*lines, "", _machine(found["measured on"])])
+    if resources.exists():
+        _write("resources.md", _resources(json.loads(resources.read_text())))
+
+
+def _resources(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of searches, imports, use and memory."""
+    lines = ["| what | time, in units of the first |", "| --- | --- |"]
+    races = [run for part in ("searches", "imports", "use") for run in found[part]["runs"]]
+    for run in races:
+        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in run["ratios"].items())
+        lines.append(f"| {run['what']} | {ratios} |")
+    lines += ["", "| memory at the peak | beyond X and the output, MiB |", "| --- | --- |"]
+    for run in found["memory"]["runs"]:
+        size, beyond = run["X bytes"] / 2**20, run["bytes beyond"] / 2**20
+        lines.append(f"| `{run['method']}`, X of {size:.0f} MiB | {beyond:.0f} |")
+    return [*lines, "", _machine(found["searches"]["measured on"])]
+
+
+def _machine(measured_on: dict[str, Any]) -> str:
+    """Say where and when."""
+    versions = ", ".join(f"{name} {measured_on[name]}" for name in ("skvim", "torch", "sklearn"))
+    return (
+        f"{measured_on['date']}, {versions}, Python {measured_on['python']}, "
+        f"{measured_on['machine']}, {measured_on['cores']} cores."
+    )
+
+
+def _write(name: str, lines: list[str]) -> None:
+    """Write a table."""
+    (FOLDER / name).write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_tables()
