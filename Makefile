@@ -54,6 +54,7 @@ bench: $(VENV)/installed-plot  ## every model and the measurements behind the de
 
 speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/limits.py
 
 bench-resources: $(VENV)/installed-plot  ## time and memory: searches, import, use, growth
 	$(bin)/python benchmarks/resources.py

@@ -1,6 +1,7 @@
 """Who trains: a bare torch loop, plain skorch, pythae and skvim, on one job each."""
 
 import json
+import math
 import subprocess
 import time
 import warnings
@@ -20,7 +21,7 @@ from skvim.exceptions import SkvimWarning
 from skvim.networks import Architecture, Convolutional, Perceptrons
 from skvim.objectives import Autoencoder, Losses, make_likelihood
 
-__all__ = ["Job", "Pythae", "bare_loop", "plain_skorch", "skvim_fit", "skvim_plain"]
+__all__ = ["Job", "Pythae", "bare_loop", "plain_skorch", "skvim_coarse", "skvim_fit", "skvim_plain"]
 
 # Of the reference's channels, the small convolutional net has an eighth.
 _WIDTH = 1 / 8
@@ -37,11 +38,14 @@ class Job:
     epochs: int
     threads: int = 1
     network: str = "mlp"
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
         """How tables name it."""
-        network = "-".join(map(str, self.sizes)) if self.network == "mlp" else "convolutional"
+        network = "-".join(map(str, self.sizes))
+        if self.network != "mlp":
+            network = f"{self.network} convolutions, {'×'.join(map(str, self.shape))}"
         return f"{self.model}, {network}, batch {self.batch}"
 
     @property
@@ -59,20 +63,25 @@ class Job:
             image_shape=self.shape if self.network != "mlp" else None,
             batch_size=self.batch,
             max_epochs=self.epochs,
-            device="cpu",
+            device=self.device,
             random_state=0,
         )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a row: that of an image for convolutions."""
-        side = round(self.sizes[0] ** 0.5)
-        return (self.sizes[0],) if self.network == "mlp" else (side, side, 1)
+        """Shape of a row: that of an image for convolutions, of three colours where it can be."""
+        if self.network == "mlp":
+            return (self.sizes[0],)
+        channels = 1 if math.isqrt(self.sizes[0]) ** 2 == self.sizes[0] else 3
+        side = math.isqrt(self.sizes[0] // channels)
+        return side, side, channels
 
     @property
     def architecture(self) -> Architecture:
         """Its networks."""
-        return Perceptrons(self.sizes[1:-1]) if self.network == "mlp" else Convolutional(_WIDTH)
+        if self.network == "mlp":
+            return Perceptrons(self.sizes[1:-1])
+        return Convolutional(1.0 if self.network == "full" else _WIDTH)
 
 
 def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
@@ -88,21 +97,21 @@ def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
         terms=estimator._make_terms(),
     )
     model, objective = build_autoencoder(settings, 0), build_objective(settings, 0)
-    x = torch.from_numpy(job.data)
+    x, device = torch.from_numpy(job.data), torch.device(job.device)
     model.prepare(data_statistics(x, torch.device("cpu")))
-    return model, objective, x
+    return model.to(device), objective.to(device), x.to(device)
 
 
 def bare_loop(job: Job) -> float:
     """Time the loop that a user would write around the same modules, with fused Adam."""
     model, objective, x = parts(job)
-    noise = torch.Generator().manual_seed(0)
+    noise = torch.Generator(job.device).manual_seed(0)
     start = time.perf_counter()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     model.train()
     for _ in range(job.epochs):
-        order = torch.randperm(len(x), generator=noise)
-        total = torch.zeros(())
+        order = torch.randperm(len(x), generator=noise, device=x.device)
+        total = torch.zeros((), device=x.device)
         for begin in range(0, len(x), job.batch):
             batch = x[order[begin : begin + job.batch]]
             optimizer.zero_grad()
@@ -141,16 +150,18 @@ def plain_skorch(job: Job) -> float:
         iterator_train__shuffle=True,
         train_split=None,
         verbose=0,
+        device=job.device,
     )
-    net.noise = torch.Generator().manual_seed(0)
+    net.noise = torch.Generator(job.device).manual_seed(0)
+    x = x.cpu()  # what a DataLoader takes
     start = time.perf_counter()
     net.fit(x, np.zeros(len(x), dtype=np.float32))
     return time.perf_counter() - start
 
 
-def skvim_fit(job: Job, acceleration: str | None = "auto") -> float:
+def skvim_fit(job: Job, **options: Any) -> float:
     """Time ``fit`` as users call it, validation and all."""
-    estimator, X = job.estimator.set_params(acceleration=acceleration), job.data
+    estimator, X = job.estimator.set_params(**options), job.data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkvimWarning)  # a few epochs make no good model
         start = time.perf_counter()
@@ -160,7 +171,12 @@ def skvim_fit(job: Job, acceleration: str | None = "auto") -> float:
 
 def skvim_plain(job: Job) -> float:
     """Time ``fit`` without captured steps."""
-    return skvim_fit(job, None)
+    return skvim_fit(job, acceleration=None)
+
+
+def skvim_coarse(job: Job) -> float:
+    """Time ``fit`` with captured steps whose products are in bfloat16."""
+    return skvim_fit(job, acceleration="capture", precision="bfloat16")
 
 
 class Pythae:

@@ -19,6 +19,7 @@ def machine() -> dict[str, str | int]:
         "machine": platform.machine(),
         "processor": platform.processor() or "unknown",
         "cores": os.cpu_count() or 0,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

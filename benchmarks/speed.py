@@ -5,16 +5,26 @@ table has medians, their spread, and the ratio to the bare loop. pythae runs in 
 its own, when one is named. Run it with ``make speed`` or::
 
     python benchmarks/speed.py [--pythae VENV/bin/python]
+    python benchmarks/speed.py --device cuda --out benchmarks/results/speed-cuda.json
 """
 
 import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from contenders import Job, Pythae, bare_loop, plain_skorch, skvim_fit, skvim_plain
+from contenders import (
+    Job,
+    Pythae,
+    bare_loop,
+    plain_skorch,
+    skvim_coarse,
+    skvim_fit,
+    skvim_plain,
+)
 from machine import machine
 from tables import RESULTS, header, row, write_tables
 
@@ -29,12 +39,18 @@ EPOCHS = {
     (784, 100): 10,
     (784, 1024): 1,
 }
-CONVOLUTIONAL = Job("vae", (784, 16), 2_000, 100, 3, network="convolutional")
+CONVOLUTIONAL = Job("vae", (784, 16), 2_000, 100, 3, network="small")
+# On a GPU also the reference's own networks, for MNIST and CIFAR-10.
+FULL = [
+    Job(model, (features, latent), ROWS, 100, 3, network="full")
+    for features, latent in ((784, 8), (3072, 64))
+    for model in ("vae", "mmd")
+]
 
 Contender = Callable[[Job], float]
 
 
-def jobs(threads: int) -> list[Job]:
+def jobs(threads: int, device: str) -> list[Job]:
     """Return every training that is timed."""
     perceptrons = [
         Job(model, sizes, ROWS, batch, EPOCHS[sizes[0], batch], threads)
@@ -42,7 +58,8 @@ def jobs(threads: int) -> list[Job]:
         for batch in (100, 1024)
         for model in ("vae", "mmd")
     ]
-    return [*perceptrons, replace(CONVOLUTIONAL, threads=threads)]
+    found = [*perceptrons, CONVOLUTIONAL, *(FULL if device != "cpu" else [])]
+    return [replace(job, threads=threads, device=device) for job in found]
 
 
 def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, list[float]]:
@@ -65,18 +82,22 @@ def main() -> None:
     parser.add_argument("--pythae", type=Path, help="Python of an environment with pythae 0.1.2")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
     parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
+    parser.add_argument("--device", default="cpu", help="where all but pythae train")
     parser.add_argument("--only", default="", help="jobs whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULTS / "speed.json", help="file to write")
     options = parser.parse_args()
     contenders: dict[str, Contender] = {"loop": bare_loop, "skorch": plain_skorch}
-    pythae = Pythae(options.pythae) if options.pythae else None
+    pythae = Pythae(options.pythae) if options.pythae and options.device == "cpu" else None
     if pythae is not None:
         contenders["pythae"] = pythae
     contenders["skvim, plain steps"] = skvim_plain
     contenders["skvim"] = skvim_fit
+    if options.device != "cpu":
+        contenders["skvim, graphs"] = partial(skvim_fit, acceleration="capture")
+        contenders["skvim, graphs, bfloat16"] = skvim_coarse
     print(header("milliseconds a step", contenders))
     measured = []
-    for job in jobs(options.threads):
+    for job in jobs(options.threads, options.device):
         if options.only not in job.name:
             continue
         seconds = race(job, contenders, options.repeats)

@@ -39,11 +39,22 @@ def write_tables() -> None:
     if speed.exists():
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
-        lines = [header("milliseconds a step", names)]
-        lines += [row(run, names) for run in found["runs"]]
+        limits = _limits()
+        lines = [header("milliseconds a step", [*names, "limit: products, memory"])]
+        lines += [f"{row(run, names)} {limits.get(run['job'], '')} |" for run in found["runs"]]
         _write("speed.md", [*lines, "", _machine(found["measured on"])])
     if resources.exists():
         _write("resources.md", _resources(json.loads(resources.read_text())))
+
+
+def _limits() -> dict[str, str]:
+    """Return by job the shares of skvim's time that products and memory traffic must take."""
+    path = RESULTS / "limits.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    return {
+        run["job"]: f"{run['shares']['arithmetic']:.0%}, {run['shares']['traffic']:.0%}"
+        for run in runs
+    }
 
 
 def _resources(found: dict[str, Any]) -> list[str]:
