@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs bench speed bench-resources
+.PHONY: help demo test oldest lint fmt types imports doctest docs bench bench-models bench-speed bench-resources
 .PHONY: check clean
 
 help:  ## print this list
@@ -49,10 +49,12 @@ docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
+bench: bench-models bench-speed bench-resources  ## everything that is measured; takes hours
+
+bench-models: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py
 
-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
+bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/limits.py
 

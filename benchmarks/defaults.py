@@ -2,7 +2,7 @@
 
 The first table has all models with all divergences and both priors, the second every default varied
 alone; both on digits / 16, standardised wine and, with ``--data-home``, the first 10,000 training
-images of MNIST in [0, 1] (its gz files in DATA_HOME/mnist). Run it with ``make bench`` or::
+images of MNIST in [0, 1] (its gz files in DATA_HOME/mnist). Run it with ``make bench-models`` or::
 
     python benchmarks/defaults.py [--data-home DIR]
 

@@ -80,13 +80,13 @@ def searches(repeats: int) -> list[dict[str, Any]]:
 
     def search(job: Job, n_jobs: int, backend: str) -> None:
         grid = GridSearchCV(
-            job.estimator, {"lr": [1e-3, 3e-3]}, cv=3, n_jobs=n_jobs, scoring=final_loss
+            job.estimator, {"lr": [1e-3, 2e-3, 4e-3, 8e-3]}, cv=3, n_jobs=n_jobs, scoring=final_loss
         )
         with joblib.parallel_config(backend):
             grid.fit(job.data)
 
     found = []
-    for sizes, epochs in ((SMALL, 15), (LARGE, 3)):
+    for sizes, epochs in ((SMALL, 15), (LARGE, 2)):
         job = Job("vae", sizes, ROWS, 100, epochs)
         contenders = {
             "n_jobs=1": lambda job=job: search(job, 1, "loky"),

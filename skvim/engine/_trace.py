@@ -1,6 +1,7 @@
 """One training step as a graph of torch's operations: losses and gradients without autograd."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -85,49 +86,14 @@ class Traced:
     state: list[Tensor]
 
 
-@final
-class _Recorded(TorchFunctionMode):
-    """While it is entered, calls that draw are written down; generators can be taken back."""
+class _Intercepted(TorchFunctionMode, ABC):
+    """While it is entered, a subclass sees to the calls that draw from a generator."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.draws: list[Draw] = []
-        self.values: list[Tensor] = []
-        self.before: dict[torch.Generator, Tensor] = {}
+    @abstractmethod
+    def numbers(self, func: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Tensor:
+        """Return what a call draws."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch (torch's hook)."""
-        options = kwargs or {}
-        generator = options.get("generator")
-        if generator is None:
-            return func(*args, **options)
-        self.before.setdefault(generator, generator.get_state())
-        draw = _draw(func, args, options)
-        values = draw()
-        self.draws.append(draw)
-        self.values.append(values.clone())
-        return values if draw.blank is None else args[0].copy_(values)
-
-    def rewind(self) -> None:
-        """Set generators back to where they were."""
-        for generator, state in self.before.items():
-            generator.set_state(state)
-
-
-@final
-class _Replayed(TorchFunctionMode):
-    """While it is entered, calls that draw get given numbers."""
-
-    def __init__(self, values: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.values = iter(values)
-
+    @final
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -139,8 +105,47 @@ class _Replayed(TorchFunctionMode):
         options = kwargs or {}
         if options.get("generator") is None:
             return func(*args, **options)
-        values = next(self.values)
+        values = self.numbers(func, args, options)
         return args[0].copy_(values) if _fills(func, args) else values
+
+
+@final
+class _Recorded(_Intercepted):
+    """Writes down what is drawn and how; generators can be taken back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[Draw] = []
+        self.values: list[Tensor] = []
+        self.before: dict[torch.Generator, Tensor] = {}
+
+    def numbers(self, func: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Tensor:
+        """Draw, and keep a copy."""
+        generator = options["generator"]
+        self.before.setdefault(generator, generator.get_state())
+        draw = _draw(func, args, options)
+        values = draw()
+        self.draws.append(draw)
+        self.values.append(values.clone())
+        return values
+
+    def rewind(self) -> None:
+        """Set generators back to where they were."""
+        for generator, state in self.before.items():
+            generator.set_state(state)
+
+
+@final
+class _Replayed(_Intercepted):
+    """Gives numbers that are there already."""
+
+    def __init__(self, values: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.values = iter(values)
+
+    def numbers(self, func: Callable[..., Any], args: tuple[Any, ...], options: Any) -> Tensor:
+        """Take the next."""
+        return next(self.values)
 
 
 def trace(step: nn.Module, x: Tensor) -> Traced:
