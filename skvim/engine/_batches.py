@@ -48,7 +48,7 @@ def rows_of(dataset: Any, device: torch.device) -> TrainingRows:
     Returns
     -------
     Tensor of shape (n_samples, n_features), or HeldRows
-        Placed as :func:`place` does; a part of the rows is no copy of them.
+        Placed as ``place`` does; a part of the rows is no copy of them.
     """
     if isinstance(dataset, Subset):
         rows = rows_of(dataset.dataset, device)

@@ -117,7 +117,7 @@ def fits(n_bytes: int, free: int | None) -> bool:
     Returns
     -------
     bool
-        True up to half of what is free, :data:`SHARE`: weights, gradients, the optimizer's state
+        True up to half of what is free, ``SHARE``: weights, gradients, the optimizer's state
         and what a batch needs in between have the rest.
 
     Examples
@@ -154,7 +154,7 @@ def place(rows: Any, device: torch.device) -> TrainingRows:
     Returns
     -------
     Tensor of shape (n_samples, n_features), or HeldRows
-        A tensor on the device if :func:`fits` says so, without a copy where type and device are
+        A tensor on the device if ``fits`` says so, without a copy where type and device are
         right already: a memory map of float32 or of bytes stays on the disk. Else rows held in
         main memory, which go to the device batchwise.
     """

@@ -60,7 +60,7 @@ def step_work(model: Autoencoder, objective: Objective, rows: int) -> float:
     Returns
     -------
     float
-        As :func:`pass_work` counts, and 32 · rows² more for terms that compare rows.
+        As ``pass_work`` counts, and 32 · rows² more for terms that compare rows.
     """
     pairs = rows**2 if objective.min_rows > 1 else 0
     return pass_work(model, rows) + pass_work(objective, rows) + _PER_PAIR * pairs
