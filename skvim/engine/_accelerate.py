@@ -82,8 +82,8 @@ class Accelerator:
         """Capture a step, or keep the reason why it is not possible."""
         try:
             step: Repeated = self._captured(x)
-        except NotTraceableError as error:
-            self.reason = str(error)
+        except Exception as error:  # what torch's tracer does changes from release to release
+            self.reason = f"{type(error).__name__}: {error}"
             self._report(f"Training runs without acceleration: {error}")
             return None
         self.signature = self._signature()
