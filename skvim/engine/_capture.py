@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
@@ -13,7 +14,7 @@ from skvim.engine._trace import Draw, NotTraceableError, trace
 from skvim.engine._update import Update, make_update
 from skvim.objectives import Autoencoder, Losses, Objective
 
-__all__ = ["CapturedStep", "TrainingStep", "capture"]
+__all__ = ["CapturedStep", "TrainingStep", "capture", "is_own"]
 
 # Sums in another order differ by this share of a tensor's largest entry, in float32 or coarser.
 _TOLERANCE = 1e-3
@@ -53,7 +54,15 @@ class TrainingStep(nn.Module):
         memory = [(id(t), t.data_ptr(), t.requires_grad) for t in self.tensors().values()]
         settings = [_settings(module) for module in self.modules()]
         parts = (self.model.posterior, self.objective.prior, self.model.corruption)
-        return (*memory, *settings, *(id(part) for part in parts))
+        return (*memory, *settings, *(id(part) for part in (*parts, *self.hooks())))
+
+    def hooks(self) -> list[Any]:
+        """Return what torch calls when modules run and when parameters get gradients."""
+        tensors = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        modules = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+        found = [getattr(parameter, name) for parameter in self.parameters() for name in tensors]
+        found += [getattr(module, name) for module in self.modules() for name in modules]
+        return [hook for hooks in found if hooks for hook in hooks.values()]
 
     def is_own(self) -> bool:
         """Whether all that it computes is torch's or skvim's own code."""
@@ -61,7 +70,7 @@ class TrainingStep(nn.Module):
         corruption = self.model.corruption
         if corruption is not None:
             parts.append(getattr(corruption, "__self__", corruption))
-        return all(_is_own(part) for part in parts)
+        return all(is_own(part) for part in parts)
 
 
 @final
@@ -118,6 +127,7 @@ def capture(
         When the step is no fixed sequence of torch's operations, torch's compiler fails, or what
         was worked out does not give the eager step's losses, gradients and buffers.
     """
+    _check_calls(step, optimizer)
     traced = trace(step, x)
     live = step.tensors()
     examples = [tensor.clone() for tensor in traced.inputs]
@@ -132,8 +142,8 @@ def capture(
         _compare("state", live.values(), traced.state)
     finally:
         with torch.no_grad():
-            for name, tensor in step.named_buffers():
-                tensor.copy_(traced.inputs[traced.names.index(name)])
+            for tensor, value in zip(live.values(), traced.inputs, strict=False):
+                tensor.copy_(value)
     return CapturedStep(function, traced.draws, make_update(optimizer, trained))
 
 
@@ -156,20 +166,33 @@ def _run_first(
 def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:
     """Raise unless tensors agree to the rounding of sums."""
     for one, other in zip(found, wanted, strict=True):
+        if not other.is_floating_point():
+            if not torch.equal(one, other):
+                raise NotTraceableError(f"its {what} differ from those of an eager step.")
+            continue
         size = float(other.abs().max()) if other.numel() else 0.0
         atol = _TOLERANCE * size if size < float("inf") else 0.0
         if one.shape != other.shape or not torch.allclose(one, other, 0.0, atol, equal_nan=True):
             raise NotTraceableError(f"its {what} differ from those of an eager step.")
 
 
+def _check_calls(step: TrainingStep, optimizer: optim.Optimizer) -> None:
+    """Raise if a step calls what is to be called at every step, and is no part of a graph."""
+    if not all(is_own(hook) for hook in step.hooks()):
+        raise NotTraceableError("hooks are registered with its modules or parameters.")
+    closure = signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is Parameter.empty:
+        raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
+
+
 def _settings(module: nn.Module) -> tuple[Any, ...]:
     """Return the plain values among a module's attributes, ``training`` included."""
-    plain = (int, float, str, tuple)
+    plain = (int, float, str, tuple, list, torch.dtype, type(None))
     found = vars(module).items()
     return tuple((name, repr(value)) for name, value in found if isinstance(value, plain))
 
 
-def _is_own(part: Any) -> bool:
+def is_own(part: Any) -> bool:
     """Whether an object's class, or a function, is torch's or skvim's."""
     module = part.__module__ if callable(part) and not isinstance(part, nn.Module) else None
     module = type(part).__module__ if module is None else module
