@@ -1,7 +1,7 @@
 """Training steps that are worked out once and then only repeated."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any, final
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from skvim.engine._simplify import Program, simplify
-from skvim.engine._trace import Draw, NotTraceableError, trace
+from skvim.engine._trace import Draw, NotTraceableError, Traced, run_eagerly, trace
 from skvim.engine._update import Update, make_update
 from skvim.objectives import Autoencoder, Losses, Objective
 
@@ -18,6 +18,8 @@ __all__ = ["CapturedStep", "TrainingStep", "capture", "is_own"]
 
 # Sums in another order differ by this share of a tensor's largest entry, in float32 or coarser.
 _TOLERANCE = 1e-3
+# Other weights and rows to try a program on, as multiples of those that there are.
+_SHRINK, _BLEND = 0.9, 0.75
 
 
 @final
@@ -134,16 +136,20 @@ def capture(
     parameters = dict(step.named_parameters())
     trained = [parameters[name] for name in traced.trained]
     program = simplify(traced.graph, list(live.values()), examples, [None, *trained])
-    inputs = (x, *traced.inputs[len(live) + 1 :])
+    inputs = tuple(value.clone() for value in traced.inputs[len(live) :])
     try:
         with torch.no_grad():
             function, outputs = _run_first(program, inputs, compiled=compiled)
-        _compare("outputs", outputs, traced.outputs)
-        _compare("state", live.values(), traced.state)
+            _compare("outputs", outputs, traced.outputs)
+            _compare("state", live.values(), traced.state)
+            _check_elsewhere(step, traced, function)
     finally:
         with torch.no_grad():
             for tensor, value in zip(live.values(), traced.inputs, strict=False):
                 tensor.copy_(value)
+        # A module's attributes hold what the traced step put there.
+        for term in step.objective.terms:
+            term.progress = step.objective.progress
     return CapturedStep(function, traced.draws, make_update(optimizer, trained))
 
 
@@ -161,6 +167,32 @@ def _run_first(
     except Exception as error:  # compilers and their drivers fail in ways of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+
+
+def _check_elsewhere(
+    step: TrainingStep, traced: Traced, function: Callable[..., Sequence[Tensor]]
+) -> None:
+    """Raise unless the program follows the step to other rows, weights, draws and progress.
+
+    Numbers that left torch on the way, through NumPy say, are constants of a program.
+    """
+    for name, tensor, value in zip(
+        traced.names, step.tensors().values(), traced.inputs, strict=False
+    ):
+        tensor.copy_(value * _SHRINK if name in traced.trained else value)
+    progress = step.objective.progress
+    progress.copy_((progress + 0.37) % 1)
+    x = traced.inputs[len(traced.names)]
+    x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
+    try:
+        eager = run_eagerly(step, x)
+    except Exception as error:  # rows between two rows, and users' code, may be anything
+        raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
+    sources = [draw.generator for draw in traced.draws]
+    if eager.trained != traced.trained or sources != [d.generator for d in eager.draws]:
+        raise NotTraceableError("it does not do the same every time.")
+    _compare("outputs for other rows", function(x.clone(), *eager.values), eager.outputs)
+    _compare("state", step.tensors().values(), eager.state)
 
 
 def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:

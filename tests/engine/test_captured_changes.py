@@ -10,9 +10,10 @@ from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from torch import nn, optim
 
-from skvim import VIMAETransformer
+from skvim import CapacityVAETransformer, VIMAETransformer
 from skvim.engine import _accelerate
 from skvim.exceptions import AccelerationWarning, SkvimWarning
+from skvim.objectives import Divergence
 
 OPTIONS = {**SMALL, "batch_size": 45, "max_epochs": 6}
 
@@ -191,3 +192,56 @@ def test_networks_of_users_train_the_same(network):
         return {"network": networks}
 
     assert not both_ways(make)
+
+
+class _Leaving(Divergence):
+    """A divergence that computes a number outside of torch."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def check(self, posterior, prior):
+        """Take anything."""
+
+    def forward(self, q, z, prior, generator):
+        """Weigh the codes' mean square by it."""
+        return self.weight(self, z.detach()) * z.square().mean()
+
+
+LEAVING = {
+    "rows": lambda term, z: float(z.numpy().std()),
+    "progress": lambda term, z: term.progress.tolist(),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_numbers_that_leave_torch_are_not_taken_for_constants(name):
+    found = both_ways(lambda: {"divergence": _Leaving(LEAVING[name]), "lam": 1.0})
+    assert "outputs for other rows differ" in found[0]
+
+
+class _Noise:
+    """Corruptions that are no fixed sequence of draws and operations on a batch."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def corrupt(self, batch, generator):
+        """Write to the batch, or draw the same numbers every time."""
+        if self.name == "writes":
+            return batch.mul_(0.5)
+        own = torch.Generator().manual_seed(0)
+        return batch + torch.randn(batch.shape, generator=own)
+
+
+@pytest.mark.parametrize("name", ["writes", "repeats"])
+def test_corruptions_of_users_train_the_same(name):
+    both_ways(lambda: {"noise": _Noise(name)})
+
+
+def test_terms_keep_the_progress_of_training():
+    model = CapacityVAETransformer(2, **OPTIONS, acceleration="capture").fit(X)
+    objective = model.net_.criterion_
+    assert objective.progress > 0.9
+    assert all(term.progress is objective.progress for term in objective.terms)
