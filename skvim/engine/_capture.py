@@ -68,7 +68,9 @@ class TrainingStep(nn.Module):
 
     def is_own(self) -> bool:
         """Whether all that it computes is torch's or skvim's own code."""
-        parts: list[Any] = [*self.modules(), self.model.posterior, self.objective.prior]
+        prior = self.objective.prior
+        parts: list[Any] = [*self.modules(), self.model.posterior, prior]
+        parts.append(getattr(prior, "distribution", None))
         corruption = self.model.corruption
         if corruption is not None:
             parts.append(getattr(corruption, "__self__", corruption))
@@ -137,19 +139,14 @@ def capture(
     trained = [parameters[name] for name in traced.trained]
     program = simplify(traced.graph, list(live.values()), examples, [None, *trained])
     inputs = tuple(value.clone() for value in traced.inputs[len(live) :])
-    try:
-        with torch.no_grad():
+    with torch.no_grad():
+        try:
             function, outputs = _run_first(program, inputs, compiled=compiled)
             _compare("outputs", outputs, traced.outputs)
             _compare("state", live.values(), traced.state)
             _check_elsewhere(step, traced, function)
-    finally:
-        with torch.no_grad():
-            for tensor, value in zip(live.values(), traced.inputs, strict=False):
-                tensor.copy_(value)
-        # A module's attributes hold what the traced step put there.
-        for term in step.objective.terms:
-            term.progress = step.objective.progress
+        finally:
+            _restore(step, traced)
     return CapturedStep(function, traced.draws, make_update(optimizer, trained))
 
 
@@ -167,6 +164,15 @@ def _run_first(
     except Exception as error:  # compilers and their drivers fail in ways of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+
+
+def _restore(step: TrainingStep, traced: Traced) -> None:
+    """Put parameters, buffers and terms back to where they were before a step was traced."""
+    for tensor, value in zip(step.tensors().values(), traced.inputs, strict=False):
+        tensor.copy_(value)
+    # A module's attributes hold what the traced step put there.
+    for term in step.objective.terms:
+        term.progress = step.objective.progress
 
 
 def _check_elsewhere(

@@ -8,7 +8,7 @@ import torch
 from family import SMALL, X
 from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
-from torch import nn, optim
+from torch import distributions, nn, optim
 
 from skvim import CapacityVAETransformer, VIMAETransformer
 from skvim.engine import _accelerate
@@ -245,3 +245,17 @@ def test_terms_keep_the_progress_of_training():
     objective = model.net_.criterion_
     assert objective.progress > 0.9
     assert all(term.progress is objective.progress for term in objective.terms)
+
+
+class _OwnLaplace(distributions.Laplace):
+    """A distribution whose code is a user's."""
+
+
+@pytest.mark.parametrize("family", [distributions.Laplace, _OwnLaplace])
+def test_priors_of_users_are_not_captured_unasked(family, monkeypatch):
+    made = []
+    monkeypatch.setattr(_accelerate, "_WORTHWHILE", 1)
+    capture = _accelerate.capture
+    monkeypatch.setattr(_accelerate, "capture", lambda *a, **k: made.append(1) or capture(*a, **k))
+    VIMAETransformer(2, **OPTIONS, prior=family(0.0, 1.0)).fit(X)
+    assert bool(made) is (family is distributions.Laplace)
