@@ -238,6 +238,9 @@ class AutoencoderNet(NeuralNet):
             total += terms * size
             n_rows += size
         means = (total / n_rows).tolist()
+        if training:
+            # Fused kernels and CUDA graphs change weights without a word to their versions.
+            self.casts_.clear()
         if not self.listened_:
             # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
             self.history.new_batch()

@@ -13,7 +13,7 @@ from torch import distributions, nn, optim
 from skvim import CapacityVAETransformer, VIMAETransformer
 from skvim.engine import _accelerate
 from skvim.exceptions import AccelerationWarning, SkvimWarning
-from skvim.objectives import Divergence
+from skvim.objectives import Divergence, Gaussian
 
 OPTIONS = {**SMALL, "batch_size": 45, "max_epochs": 6}
 
@@ -259,3 +259,13 @@ def test_priors_of_users_are_not_captured_unasked(family, monkeypatch):
     monkeypatch.setattr(_accelerate, "capture", lambda *a, **k: made.append(1) or capture(*a, **k))
     VIMAETransformer(2, **OPTIONS, prior=family(0.0, 1.0)).fit(X)
     assert bool(made) is (family is distributions.Laplace)
+
+
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_models_in_other_precisions_follow_further_training(acceleration):
+    options = {**OPTIONS, "acceleration": acceleration, "likelihood": Gaussian(variance=2.0)}
+    model = VIMAETransformer(2, **options).fit(X)
+    for _ in range(2):
+        model.net_.partial_fit(X)
+        codes = model.transform(X.astype("float64"))
+        assert codes == pytest.approx(model.transform(X.astype("float32")), abs=1e-4)
