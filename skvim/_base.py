@@ -33,6 +33,7 @@ from skvim.engine import (
     build_net,
     data_statistics,
     map_rows,
+    own_modes,
     place,
     resolve_device,
     step_work,
@@ -139,12 +140,13 @@ class BaseAutoencoder(
             flat, axes = flatten(X)
             rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
             self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
-            self._train(rows)
+            device = resolve_device(self.device)
+            with own_modes(device):
+                self._train(rows, device)
         return self
 
-    def _train(self, X: NDArray[Any]) -> None:
+    def _train(self, X: NDArray[Any], device: torch.device) -> None:
         """Build and train the net on validated rows."""
-        device = resolve_device(self.device)
         model = self._model_settings(self._layout.shape)
         net = build_net(model, self._training_settings(device))
         net.prepare(data_statistics(as_rows(X), device), device)

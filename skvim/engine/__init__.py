@@ -12,6 +12,7 @@ from skvim.engine._build import (
     resolve_device,
 )
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
+from skvim.engine._modes import own_modes
 from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._placement import as_rows, place
 from skvim.engine._schedules import SCHEDULES
@@ -34,6 +35,7 @@ __all__ = [
     "child_seed",
     "data_statistics",
     "map_rows",
+    "own_modes",
     "place",
     "resolve_device",
     "step_work",

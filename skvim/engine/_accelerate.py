@@ -6,10 +6,11 @@ from typing import final
 
 from torch import Tensor, optim
 
-from skvim.engine._capture import CapturedStep, TrainingStep, capture
+from skvim.engine._capture import CapturedStep, TrainingStep, capture, is_own
 from skvim.engine._graphs import GraphedStep
 from skvim.engine._trace import NotTraceableError
 from skvim.exceptions import AccelerationWarning
+from skvim.objectives import Autoencoder, Objective
 
 __all__ = ["ACCELERATIONS", "Accelerator"]
 
@@ -47,11 +48,16 @@ class Accelerator:
         self.optimizer = optimizer
         self.steps: dict[tuple[int, ...], Repeated] = {}
         self.reason = "" if mode else "acceleration is None"
-        if mode == "auto" and not step.is_own():
+        if mode == "auto" and not (step.is_own() and is_own(optimizer)):
             self.reason = "parts of the model are neither skvim's nor torch's"
         self.signature: tuple[object, ...] = ()
         self.chosen: set[int] = set()
         self.n_eager = 0
+
+    def is_for(self, model: Autoencoder, objective: Objective, own: optim.Optimizer) -> bool:
+        """Whether these are what it was made for."""
+        step = self.step
+        return step.model is model and step.objective is objective and self.optimizer is own
 
     def begin_epoch(self, sizes: Mapping[int, int], n_epochs: int) -> None:
         """Forget captured steps if what they took for granted has changed.
@@ -125,4 +131,7 @@ class Accelerator:
             for name, value in group.items()
             if name not in {"params", "lr"}
         ]
-        return (*self.step.signature(), *map(id, self.optimizer.state.values()), *settings)
+        own = self.optimizer
+        hooks = (*own._optimizer_step_pre_hooks.values(), *own._optimizer_step_post_hooks.values())
+        changed = (*map(id, hooks), id(vars(own).get("step")))
+        return (*self.step.signature(), *map(id, own.state.values()), *changed, *settings)

@@ -1,22 +1,25 @@
 """Training steps that are worked out once and then only repeated."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn, optim
 
 from skvim.engine._simplify import Program, simplify
-from skvim.engine._trace import Draw, NotTraceableError, trace
+from skvim.engine._trace import Draw, NotTraceableError, Traced, run_eagerly, trace
 from skvim.engine._update import Update, make_update
 from skvim.objectives import Autoencoder, Losses, Objective
 
-__all__ = ["CapturedStep", "TrainingStep", "capture"]
+__all__ = ["CapturedStep", "TrainingStep", "capture", "is_own"]
 
 # Sums in another order differ by this share of a tensor's largest entry, in float32 or coarser.
 _TOLERANCE = 1e-3
+# Other weights and rows to try a program on, as multiples of those that there are.
+_SHRINK, _BLEND = 0.9, 0.75
 
 
 @final
@@ -53,15 +56,25 @@ class TrainingStep(nn.Module):
         memory = [(id(t), t.data_ptr(), t.requires_grad) for t in self.tensors().values()]
         settings = [_settings(module) for module in self.modules()]
         parts = (self.model.posterior, self.objective.prior, self.model.corruption)
-        return (*memory, *settings, *(id(part) for part in parts))
+        return (*memory, *settings, *(id(part) for part in (*parts, *self.hooks())))
+
+    def hooks(self) -> list[Any]:
+        """Return what torch calls when modules run and when parameters get gradients."""
+        tensors = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        modules = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+        found = [getattr(parameter, name) for parameter in self.parameters() for name in tensors]
+        found += [getattr(module, name) for module in self.modules() for name in modules]
+        return [hook for hooks in found if hooks for hook in hooks.values()]
 
     def is_own(self) -> bool:
         """Whether all that it computes is torch's or skvim's own code."""
-        parts: list[Any] = [*self.modules(), self.model.posterior, self.objective.prior]
+        prior = self.objective.prior
+        parts: list[Any] = [*self.modules(), self.model.posterior, prior]
+        parts.append(getattr(prior, "distribution", None))
         corruption = self.model.corruption
         if corruption is not None:
             parts.append(getattr(corruption, "__self__", corruption))
-        return all(_is_own(part) for part in parts)
+        return all(is_own(part) for part in parts)
 
 
 @final
@@ -118,22 +131,22 @@ def capture(
         When the step is no fixed sequence of torch's operations, torch's compiler fails, or what
         was worked out does not give the eager step's losses, gradients and buffers.
     """
+    _check_calls(step, optimizer)
     traced = trace(step, x)
     live = step.tensors()
     examples = [tensor.clone() for tensor in traced.inputs]
     parameters = dict(step.named_parameters())
     trained = [parameters[name] for name in traced.trained]
     program = simplify(traced.graph, list(live.values()), examples, [None, *trained])
-    inputs = (x, *traced.inputs[len(live) + 1 :])
-    try:
-        with torch.no_grad():
+    inputs = tuple(value.clone() for value in traced.inputs[len(live) :])
+    with torch.no_grad():
+        try:
             function, outputs = _run_first(program, inputs, compiled=compiled)
-        _compare("outputs", outputs, traced.outputs)
-        _compare("state", live.values(), traced.state)
-    finally:
-        with torch.no_grad():
-            for name, tensor in step.named_buffers():
-                tensor.copy_(traced.inputs[traced.names.index(name)])
+            _compare("outputs", outputs, traced.outputs)
+            _compare("state", live.values(), traced.state)
+            _check_elsewhere(step, traced, function)
+        finally:
+            _restore(step, traced)
     return CapturedStep(function, traced.draws, make_update(optimizer, trained))
 
 
@@ -153,23 +166,71 @@ def _run_first(
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
 
 
+def _restore(step: TrainingStep, traced: Traced) -> None:
+    """Put parameters, buffers and terms back to where they were before a step was traced."""
+    for tensor, value in zip(step.tensors().values(), traced.inputs, strict=False):
+        tensor.copy_(value)
+    # A module's attributes hold what the traced step put there.
+    for term in step.objective.terms:
+        term.progress = step.objective.progress
+
+
+def _check_elsewhere(
+    step: TrainingStep, traced: Traced, function: Callable[..., Sequence[Tensor]]
+) -> None:
+    """Raise unless the program follows the step to other rows, weights, draws and progress.
+
+    Numbers that left torch on the way, through NumPy say, are constants of a program.
+    """
+    for name, tensor, value in zip(
+        traced.names, step.tensors().values(), traced.inputs, strict=False
+    ):
+        tensor.copy_(value * _SHRINK if name in traced.trained else value)
+    progress = step.objective.progress
+    progress.copy_((progress + 0.37) % 1)
+    x = traced.inputs[len(traced.names)]
+    x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
+    try:
+        eager = run_eagerly(step, x)
+    except Exception as error:  # rows between two rows, and users' code, may be anything
+        raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
+    sources = [draw.generator for draw in traced.draws]
+    if eager.trained != traced.trained or sources != [d.generator for d in eager.draws]:
+        raise NotTraceableError("it does not do the same every time.")
+    _compare("outputs for other rows", function(x.clone(), *eager.values), eager.outputs)
+    _compare("state", step.tensors().values(), eager.state)
+
+
 def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:
     """Raise unless tensors agree to the rounding of sums."""
     for one, other in zip(found, wanted, strict=True):
+        if not other.is_floating_point():
+            if not torch.equal(one, other):
+                raise NotTraceableError(f"its {what} differ from those of an eager step.")
+            continue
         size = float(other.abs().max()) if other.numel() else 0.0
         atol = _TOLERANCE * size if size < float("inf") else 0.0
         if one.shape != other.shape or not torch.allclose(one, other, 0.0, atol, equal_nan=True):
             raise NotTraceableError(f"its {what} differ from those of an eager step.")
 
 
+def _check_calls(step: TrainingStep, optimizer: optim.Optimizer) -> None:
+    """Raise if a step calls what is to be called at every step, and is no part of a graph."""
+    if not all(is_own(hook) for hook in step.hooks()):
+        raise NotTraceableError("hooks are registered with its modules or parameters.")
+    closure = signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is Parameter.empty:
+        raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
+
+
 def _settings(module: nn.Module) -> tuple[Any, ...]:
     """Return the plain values among a module's attributes, ``training`` included."""
-    plain = (int, float, str, tuple)
+    plain = (int, float, str, tuple, list, torch.dtype, type(None))
     found = vars(module).items()
     return tuple((name, repr(value)) for name, value in found if isinstance(value, plain))
 
 
-def _is_own(part: Any) -> bool:
+def is_own(part: Any) -> bool:
     """Whether an object's class, or a function, is torch's or skvim's."""
     module = part.__module__ if callable(part) and not isinstance(part, nn.Module) else None
     module = type(part).__module__ if module is None else module

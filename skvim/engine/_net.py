@@ -225,7 +225,8 @@ class AutoencoderNet(NeuralNet):
         n_rows = 0
         epoch, n_batches = len(self.history) - 1, len(iterator)
         accelerator = self._accelerator()
-        accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
+        if training:  # captured steps are of the model in training mode
+            accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
         for i, batch in enumerate(iterator):
             if training:
                 self._advance(epoch + i / n_batches)
@@ -237,6 +238,9 @@ class AutoencoderNet(NeuralNet):
             total += terms * size
             n_rows += size
         means = (total / n_rows).tolist()
+        if training:
+            # Fused kernels and CUDA graphs change weights without a word to their versions.
+            self.casts_.clear()
         if not self.listened_:
             # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
             self.history.new_batch()
@@ -283,12 +287,14 @@ class AutoencoderNet(NeuralNet):
 
     def _accelerator(self) -> Accelerator:
         """Return what captures steps, made when training begins or goes on."""
-        if self.accelerator_ is None:
+        known = self.accelerator_
+        # Callbacks may put another model or optimizer in place.
+        if known is None or not known.is_for(self.autoencoder, self.objective, self.optimizer_):
             step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
             # Callbacks of batches see what an eager step computes.
             mode = None if self.listened_ else self.acceleration
-            self.accelerator_ = Accelerator(mode, step, self.optimizer_)
-        return self.accelerator_
+            known = self.accelerator_ = Accelerator(mode, step, self.optimizer_)
+        return known
 
     def _pretrain(self, x: TrainingRows) -> None:
         """Bring the codes of training rows to the prior's mean and covariance."""

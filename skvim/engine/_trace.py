@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from skvim.objectives import Losses
 
-__all__ = ["Draw", "NotTraceableError", "Traced", "trace"]
+__all__ = ["Draw", "Eager", "NotTraceableError", "Traced", "run_eagerly", "trace"]
 
 # While it traces, torch.fx changes nn.Module for all threads; changes have to be undone in turn.
 _TRACING = threading.Lock()
@@ -82,6 +82,28 @@ class Traced:
     trained: tuple[str, ...]
     draws: tuple[Draw, ...]
     inputs: list[Tensor]
+    outputs: list[Tensor]
+    state: list[Tensor]
+
+
+class Eager(NamedTuple):
+    """What one eager step did, without a trace left in its parameters, buffers and generators.
+
+    Attributes
+    ----------
+    trained : tuple of str
+        Parameters that the loss depends on.
+    draws : list of Draw
+        What it drew, in order.
+    values : list of Tensor
+        The numbers that came.
+    outputs, state : list of Tensor
+        As :class:`Traced` has them.
+    """
+
+    trained: tuple[str, ...]
+    draws: list[Draw]
+    values: list[Tensor]
     outputs: list[Tensor]
     state: list[Tensor]
 
@@ -164,12 +186,9 @@ def trace(step: nn.Module, x: Tensor) -> Traced:
         When what the step does depends on values, or what it draws depends on data.
     """
     live = {**dict(step.named_parameters()), **dict(step.named_buffers())}
-    before = {name: _copy(tensor) for name, tensor in live.items()}
-    recorded = _Recorded()
-    try:
-        outputs, trained, state = _run_eagerly(step, before, x, recorded)
-    finally:
-        recorded.rewind()
+    x = x.clone()  # steps of users may write to it
+    eager = run_eagerly(step, x)
+    trained = eager.trained
 
     def flat(*inputs: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(live, inputs, strict=False))
@@ -178,24 +197,29 @@ def trace(step: nn.Module, x: Tensor) -> Traced:
         return _outputs(losses, [named[name] for name in trained])
 
     inputs = [_copy(tensor) for tensor in live.values()]
-    graph = _make_graph(flat, [*inputs, x, *(v.clone() for v in recorded.values)])
-    kept = [*(_copy(tensor).detach() for tensor in live.values()), x, *recorded.values]
-    return Traced(graph, tuple(live), trained, tuple(recorded.draws), kept, outputs, state)
+    graph = _make_graph(flat, [*inputs, x.clone(), *(v.clone() for v in eager.values)])
+    kept = [*(_copy(tensor).detach() for tensor in live.values()), x, *eager.values]
+    return Traced(graph, tuple(live), trained, tuple(eager.draws), kept, eager.outputs, eager.state)
 
 
-def _run_eagerly(
-    step: nn.Module, tensors: dict[str, Tensor], x: Tensor, recorded: _Recorded
-) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
-    """Return outputs, the names of parameters that the loss depends on, and the state after."""
-    with torch.enable_grad(), recorded:
-        losses = functional_call(step, tensors, (x,))
+def run_eagerly(step: nn.Module, x: Tensor) -> Eager:
+    """Take one eager step on copies of everything."""
+    live = {**dict(step.named_parameters()), **dict(step.named_buffers())}
+    tensors = {name: _copy(tensor) for name, tensor in live.items()}
+    recorded = _Recorded()
+    try:
+        with torch.enable_grad(), recorded:
+            losses = functional_call(step, tensors, (x.clone(),))
+    finally:
+        recorded.rewind()
     parameters = [name for name, tensor in tensors.items() if tensor.requires_grad]
     gradients = torch.autograd.grad(
         losses.target, [tensors[name] for name in parameters], allow_unused=True
     )
     found = {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None}
     outputs = [_terms(losses), *found.values()]
-    return outputs, tuple(found), [tensor.detach() for tensor in tensors.values()]
+    state = [tensor.detach() for tensor in tensors.values()]
+    return Eager(tuple(found), recorded.draws, recorded.values, outputs, state)
 
 
 def _make_graph(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:

@@ -84,6 +84,8 @@ class _OwnUpdate(Update):
     def __init__(self, optimizer: optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
         self.optimizer = optimizer
         self.parameters = list(parameters)
+        # Gradients of earlier steps would go on moving what has been frozen since.
+        optimizer.zero_grad()
 
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Hand gradients over and step."""
@@ -183,5 +185,15 @@ def _is_plain(optimizer: optim.Optimizer) -> bool:
         return False
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return False
-    groups = optimizer.param_groups
-    return all(g["fused"] and not g["amsgrad"] and not g["maximize"] for g in groups)
+    # torch's schedulers, among others, put a function of their own in the place of ``step``.
+    if "step" in vars(optimizer):
+        return False
+    # Since torch 2.7 Adam has AdamW's decay as a setting.
+    decoupled = type(optimizer) is optim.AdamW
+    return all(
+        group["fused"]
+        and not group["amsgrad"]
+        and not group["maximize"]
+        and group.get("decoupled_weight_decay", decoupled) == decoupled
+        for group in optimizer.param_groups
+    )

@@ -17,6 +17,10 @@ __all__ = [
 ]
 
 
+# Distances of which a few copies fit into a core's cache.
+_CACHED = 2**16
+
+
 class KernelValues(NamedTuple):
     """A kernel at some squared distances.
 
@@ -101,9 +105,9 @@ class _UnbiasedMMD(torch.autograd.Function):
         n = len(a)
         wanted = bool(ctx.needs_input_grad[0])
         distances = torch.cat([squared_distances(a, a), squared_distances(a, b)], dim=1)
-        value, slope = kernel(distances, wanted)  # (n, n + m)
+        value, slope = _blockwise(kernel, distances, wanted)  # (n, n + m)
         within, between = value[:, :n], value[:, n:]
-        within_b = kernel(squared_distances(b, b), False).value
+        within_b = _blockwise(kernel, squared_distances(b, b), False).value
         if slope is not None:
             ctx.save_for_backward(_gradient(a, b, slope))
         return _mean_of_pairs(within) + _mean_of_pairs(within_b) - 2 * between.mean()
@@ -114,6 +118,16 @@ class _UnbiasedMMD(torch.autograd.Function):
         """Return the gradient of ``a`` (torch's hook)."""
         (of_a,) = ctx.saved_tensors
         return gradient * of_a, None, None
+
+
+def _blockwise(kernel: Kernel, distances: Tensor, slope: bool) -> KernelValues:
+    """Evaluate a kernel, on a CPU by parts that stay in its cache over all widths."""
+    if distances.device.type != "cpu" or distances.numel() <= _CACHED:
+        return kernel(distances, slope)
+    parts = [kernel(part, slope) for part in torch.split(distances.flatten(), _CACHED)]
+    value = torch.cat([part.value for part in parts]).view_as(distances)
+    slopes = [part.slope for part in parts if part.slope is not None]
+    return KernelValues(value, torch.cat(slopes).view_as(distances) if slopes else None)
 
 
 def _mean_of_pairs(kernel: Tensor) -> Tensor:

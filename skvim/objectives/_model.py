@@ -131,7 +131,8 @@ class Autoencoder(nn.Module):
         if not self.training or self.precision == torch.float32:
             result: Tensor = network(x)
             return result
-        with torch.autocast(x.device.type, self.precision):
+        # Inside another autocast torch would keep the weights of the first step, cast, for good.
+        with torch.autocast(x.device.type, self.precision, cache_enabled=False):
             result = network(x)
         return result.to(x.dtype)
 

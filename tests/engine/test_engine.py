@@ -476,3 +476,25 @@ def test_validation_images_that_the_user_brings_are_taken():
     split = {"train_split": predefined_split(Dataset(images))}
     model = AETransformer(2, net_params=split, **SMALL).fit(images)
     assert model.history_[-1]["valid_loss"] < model.history_[0]["valid_loss"]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+    ],
+    ids=["no-grad", "inference", "autocast"],
+)
+def test_modes_of_the_caller_change_no_training_and_stay(mode):
+    plain = VAETransformer(2, **SMALL).fit(rows())
+    with mode():
+        inside = VAETransformer(2, **SMALL).fit(rows())
+        states = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        assert states == {torch.no_grad: (False, False), torch.inference_mode: (False, True)}.get(
+            mode, (True, False)
+        )
+        assert torch.is_autocast_enabled("cpu") is (states == (True, False))
+    assert inside.loss_curve_ == plain.loss_curve_
+    np.testing.assert_array_equal(inside.transform(rows()), plain.transform(rows()))

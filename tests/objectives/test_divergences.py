@@ -179,6 +179,20 @@ def test_slopes_and_gradients_of_kernels_are_derivatives(kernel):
     assert torch.autograd.gradcheck(lambda x: unbiased_mmd(x, b, kernel), (a,))
 
 
+@pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+def test_many_rows_are_compared_by_parts_to_the_same_end(kernel, monkeypatch):
+    a, b = torch.randn(2, 40, 3, generator=generator(), dtype=torch.float64)
+    kernel = partial(kernel, widths=[0.3, 2.0])
+    found = []
+    for cached in (10_000, 700):
+        monkeypatch.setattr("skvim.objectives._mmd._CACHED", cached)
+        z = a.clone().requires_grad_()
+        unbiased_mmd(z, b, kernel).backward()
+        found.append((unbiased_mmd(z, b, kernel).detach(), z.grad))
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-13, atol=0)
+
+
 def _at(kernel, distances):
     """A kernel one distance at a time, out of operations that autograd knows."""
     widths = torch.tensor(kernel.keywords["widths"], dtype=torch.float64).view(-1, 1, 1)
