@@ -40,8 +40,10 @@ def write_tables() -> None:
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
         limits = _limits()
-        lines = [header("milliseconds a step", [*names, "limit: products, memory"])]
-        lines += [f"{row(run, names)} {limits.get(run['job'], '')} |" for run in found["runs"]]
+        last = ["limit: products, memory"] if limits else []
+        lines = [header("milliseconds a step", [*names, *last])]
+        for run in found["runs"]:
+            lines.append(row(run, names) + (f" {limits.get(run['job'], '')} |" if limits else ""))
         _write("speed.md", [*lines, "", _machine(found["measured on"])])
     if resources.exists():
         _write("resources.md", _resources(json.loads(resources.read_text())))
