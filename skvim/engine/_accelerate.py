@@ -35,20 +35,24 @@ class Accelerator:
         What to capture.
     optimizer : Optimizer
         What moves its parameters.
+    reason : str, default=""
+        Why steps have to run eagerly, if they have to.
 
     Attributes
     ----------
     reason : str
-        Why steps run eagerly, or nothing.
+        Why steps cannot be captured, or nothing.
     """
 
-    def __init__(self, mode: str | None, step: TrainingStep, optimizer: optim.Optimizer) -> None:
+    def __init__(
+        self, mode: str | None, step: TrainingStep, optimizer: optim.Optimizer, reason: str = ""
+    ) -> None:
         self.mode = mode
         self.step = step
         self.optimizer = optimizer
         self.steps: dict[tuple[int, ...], Repeated] = {}
-        self.reason = "" if mode else "acceleration is None"
-        if mode == "auto" and not (step.is_own() and is_own(optimizer)):
+        self.reason = reason or ("" if mode else "acceleration is None")
+        if mode == "auto" and not (reason or (step.is_own() and is_own(optimizer))):
             self.reason = "parts of the model are neither skvim's nor torch's"
         self.signature: tuple[object, ...] = ()
         self.chosen: set[int] = set()
@@ -83,6 +87,14 @@ class Accelerator:
         # The optimizer makes its state in its first step.
         self.n_eager += 1
         return self._capture(x) if self.n_eager > 1 else None
+
+    def plain_because(self) -> str:
+        """Say why steps run eagerly; nothing if some are captured."""
+        if self.steps or self.reason:
+            return "" if self.steps else self.reason
+        if not self.chosen:
+            return f"fewer than {_WORTHWHILE} steps with batches of one size were to come"
+        return "the optimizer had yet to take its first step"
 
     def _capture(self, x: Tensor) -> Repeated | None:
         """Capture a step, or keep the reason why it is not possible."""

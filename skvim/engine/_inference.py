@@ -17,8 +17,10 @@ __all__ = ["map_rows", "to_tensor", "working_dtype"]
 _TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Rows of a chunk: the activations of one chunk stay in the tens of megabytes.
 _CHUNK_VALUES = 2**21
-# On a CPU no product is faster for more rows, and the activations of these stay in its cache.
+# On a CPU no product is faster for more rows, and their activations stay in its cache.
 _ENOUGH_ROWS = 1024
+# Where rows are short, a call for a chunk costs as much as its arithmetic unless it has so many.
+_ENOUGH_VALUES = 2**17
 
 
 def map_rows(
@@ -51,7 +53,7 @@ def map_rows(
     width = max(values_per_row, X.shape[1])
     chunk = max(1, _CHUNK_VALUES // width)
     if model.mean.device.type == "cpu":
-        chunk = min(chunk, _ENOUGH_ROWS)
+        chunk = min(chunk, max(_ENOUGH_ROWS, _ENOUGH_VALUES // width))
     # Draws pass as rows do, and count in the values of a row.
     passes = min(chunk, len(X)) * max(1, values_per_row // model.mean.numel())
     with bounded_threads(pass_work(model, passes)):

@@ -79,6 +79,11 @@ class AutoencoderNet(NeuralNet):
         How steps are run, unless a callback listens to batches.
     **options : object
         Any other argument of ``skorch.NeuralNet``.
+
+    Attributes
+    ----------
+    plain_because_ : str
+        Why the last epoch took every step eagerly, or nothing if some were captured.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class AutoencoderNet(NeuralNet):
         self.n_steps_ = 0
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
         self.accelerator_: Accelerator | None = None
+        self.plain_because_ = ""
 
     def train(self, x: TrainingRows) -> None:
         """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
@@ -223,24 +229,9 @@ class AutoencoderNet(NeuralNet):
             self._pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
         self.noise_ = self.streams_.noise if training else self._validation_noise()
-        total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
-        n_rows = 0
-        epoch, n_batches = len(self.history) - 1, len(iterator)
-        accelerator = self._accelerator()
-        if training:  # captured steps are of the model in training mode
-            accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
-        for i, batch in enumerate(iterator):
-            if training:
-                self._advance(epoch + i / n_batches)
-            captured = accelerator.captured(batch[0]) if training else None
-            terms = (
-                captured(batch[0]) if captured else self._one_batch(batch, step_fn, **fit_params)
-            )
-            size = len(batch[0])
-            total += terms * size
-            n_rows += size
-        means = (total / n_rows).tolist()
+        means, n_rows = self._run_batches(iterator, training, prefix, step_fn, **fit_params)
         if training:
+            self.plain_because_ = self._accelerator().plain_because()
             # Fused kernels and CUDA graphs change weights without a word to their versions.
             self.casts_.clear()
         if not self.listened_:
@@ -274,13 +265,41 @@ class AutoencoderNet(NeuralNet):
 
     # Parts of the above.
 
-    def _one_batch(self, batch: tuple[Tensor, Tensor], step_fn: Any, **fit_params: Any) -> Tensor:
+    def _run_batches(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> tuple[list[float], int]:
+        """Return the mean of loss and terms over the rows of all batches, and their number."""
+        total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
+        n_rows = 0
+        epoch, n_batches = len(self.history) - 1, len(iterator)
+        accelerator = self._accelerator()
+        if training:  # captured steps are of the model in training mode
+            accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
+        for i, batch in enumerate(iterator):
+            if training:
+                self._begin_step(epoch + i / n_batches)
+            captured = accelerator.captured(batch[0]) if training else None
+            if captured:
+                terms = captured(batch[0])
+            else:
+                terms = self._one_batch(batch, training, prefix, step_fn, **fit_params)
+            size = len(batch[0])
+            total += terms * size
+            n_rows += size
+        return (total / n_rows).tolist(), n_rows
+
+    def _one_batch(
+        self,
+        batch: tuple[Tensor, Tensor],
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        **fit_params: Any,
+    ) -> Tensor:
         """Take a step in skorch's way and return loss and terms."""
-        training = step_fn == self.train_step
         self.notify("on_batch_begin", batch=batch, training=training)
         step = step_fn(batch, **fit_params)
         if self.listened_:
-            prefix = "train" if training else "valid"
             self.history.record_batch(f"{prefix}_loss", step["loss"].item())
             self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
         self.notify("on_batch_end", batch=batch, training=training, **step)
@@ -294,8 +313,9 @@ class AutoencoderNet(NeuralNet):
         if known is None or not known.is_for(self.autoencoder, self.objective, self.optimizer_):
             step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
             # Callbacks of batches see what an eager step computes.
-            mode = None if self.listened_ else self.acceleration
-            known = self.accelerator_ = Accelerator(mode, step, self.optimizer_)
+            reason = "a callback listens to batches" if self.listened_ else ""
+            known = Accelerator(self.acceleration, step, self.optimizer_, reason)
+            self.accelerator_ = known
         return known
 
     def _pretrain(self, x: TrainingRows) -> None:
@@ -306,13 +326,14 @@ class AutoencoderNet(NeuralNet):
             self.autoencoder, prior, x, steps=self.pretraining, generator=generator
         )
 
-    def _advance(self, epochs_done: float) -> None:
-        """Let what changes in the course of training take its value for the next batch."""
+    def _begin_step(self, epochs_done: float) -> None:
+        """Let what changes in the course of training take its value for the next batch.
+
+        Once in a while, keep the optimizer's memory from slowing down a CPU.
+        """
         self.n_steps_ += 1
-        if (
-            self.n_steps_ % _STEPS_TO_SUBNORMAL == 0
-            and self.objective.progress.device.type == "cpu"
-        ):
+        on_cpu = self.objective.progress.device.type == "cpu"
+        if on_cpu and self.n_steps_ % _STEPS_TO_SUBNORMAL == 0:
             drop_vanishing(self.optimizer_)
         share = epochs_done / self.max_epochs
         self.objective.progress.fill_(share)

@@ -116,9 +116,10 @@ def test_long_trainings_are_captured_by_default_and_short_ones_are_not(steps):
     model = VAETransformer(2, hidden_layer_sizes=(8,), batch_size=30, random_state=0)
     model.set_params(max_epochs=30).fit(DIGITS[:120])
     assert not steps[-1].steps
-    assert not steps[-1].reason
+    assert model.net_.plain_because_.startswith("fewer than 2000 steps")
     model.set_params(max_epochs=500).fit(DIGITS[:120])
     assert list(steps[-1].steps) == [(30, 64)]
+    assert not model.net_.plain_because_
 
 
 class _Counting(Divergence):
@@ -148,8 +149,10 @@ class _Branching(_Counting):
 def test_what_belongs_to_users_is_not_captured_unasked(steps):
     # Batches of all rows, and one epoch of as many steps as are worth the capture.
     fitted(VIMAETransformer(2, divergence=_Counting()), batch_size=120, max_epochs=2000)
-    assert "neither skvim's nor torch's" in steps[0].reason
+    assert "neither skvim's nor torch's" in steps[0].plain_because()
     assert not steps[0].steps
+    fitted(VAETransformer(2), acceleration=None)
+    assert steps[1].plain_because() == "acceleration is None"
 
 
 def test_what_cannot_be_captured_says_so_and_trains_plainly(steps):
@@ -197,14 +200,18 @@ class _Reloading(Callback):
 
 
 @pytest.mark.parametrize("callback", [_Freezing, _Reloading])
-def test_changes_by_callbacks_between_epochs_are_seen(callback):
-    same_training(VAETransformer(2), callbacks=[callback()])
+def test_changes_by_callbacks_between_epochs_are_seen(callback, steps):
+    captured = same_training(VAETransformer(2), callbacks=[callback()])
+    assert steps[1].steps
+    unchanged = fitted(VAETransformer(2), acceleration=None).loss_curve_
+    assert captured.loss_curve_[:3] == pytest.approx(unchanged[:3], rel=1e-4)
+    assert captured.loss_curve_[-1] != pytest.approx(unchanged[-1], rel=1e-4)
 
 
 def test_callbacks_of_batches_see_eager_steps(steps):
     fitted(VAETransformer(2), acceleration="capture", callbacks=[GradientNormClipping(1.0)])
     assert not steps[0].steps
-    assert steps[0].reason
+    assert steps[0].plain_because() == "a callback listens to batches"
 
 
 def test_a_model_trained_by_captured_steps_copies_and_pickles():
@@ -264,8 +271,9 @@ def test_graphs_on_a_gpu_train_as_plain_steps_do(model, steps):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", VARIANTS)
-def test_settings_are_in_graphs_on_a_gpu_too(name):
+def test_settings_are_in_graphs_on_a_gpu_too(name, steps):
     same_training(VARIANTS[name], device="cuda")
+    assert {type(step).__name__ for step in steps[1].steps.values()} == {"GraphedStep"}
 
 
 @pytest.mark.gpu

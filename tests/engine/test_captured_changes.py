@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -18,13 +19,30 @@ from skvim.objectives import Divergence, Gaussian
 OPTIONS = {**SMALL, "batch_size": 45, "max_epochs": 6}
 
 
+class Trained(NamedTuple):
+    """A model trained by captured steps, beside one trained plainly that it agrees with."""
+
+    model: VIMAETransformer
+    #: What torch said, and skvim of acceleration.
+    warned: list[str]
+    #: How often a step was captured.
+    n_captured: int
+
+
 def both_ways(make, **options):
-    """Train plainly and by captured steps, from fresh parts each time; return what was warned."""
-    models = []
+    """Train plainly and by captured steps, from fresh parts each time, and compare."""
+    models, captured_steps = [], []
+    capture = _accelerate.capture
+
+    def counted(*args, **kwargs):
+        captured_steps.append(capture(*args, **kwargs))
+        return captured_steps[-1]
+
     for acceleration in (None, "capture"):
         parts = {**OPTIONS, "acceleration": acceleration, **options, **make()}
-        with warnings.catch_warnings(record=True) as found:
+        with warnings.catch_warnings(record=True) as found, pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("always")
+            patch.setattr(_accelerate, "capture", counted)
             models.append(VIMAETransformer(2, **parts).fit(X))
     plain, captured = models
     assert captured.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-5, abs=1e-5)
@@ -32,7 +50,11 @@ def both_ways(make, **options):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     noise = [m.net_.streams_.noise.get_state() for m in models]
     assert torch.equal(*noise)
-    return [str(w.message) for w in found if issubclass(w.category, AccelerationWarning)]
+    # What is said of the model itself, trained so shortly, is of no matter here.
+    other = [w for w in found if not issubclass(w.category, SkvimWarning)]
+    other += [w for w in found if issubclass(w.category, AccelerationWarning)]
+    warned = [str(warning.message) for warning in other]
+    return Trained(captured, warned, len(captured_steps))
 
 
 class _AtEpoch(Callback):
@@ -86,16 +108,30 @@ def hook_steps(net):
     net.optimizer_.register_step_post_hook(shrink)
 
 
-CHANGES = [freeze, renew_optimizer, renew_model, coarsen, hook_gradients, hook_steps]
+CHANGES = [freeze, renew_optimizer, renew_model, coarsen, hook_steps]
+# Batches of two sizes, captured before a change and again after it.
+BEFORE, BEFORE_AND_AFTER = 2, 4
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_what_callbacks_change_changes_captured_training(change):
-    both_ways(lambda: {"callbacks": [_AtEpoch(change)], "lr": 1e-2})
+    found = both_ways(lambda: {"callbacks": [_AtEpoch(change)], "lr": 1e-2})
+    assert found[1:] == ([], BEFORE_AND_AFTER)
+    unchanged = VIMAETransformer(2, **OPTIONS, lr=1e-2, acceleration=None).fit(X)
+    assert unchanged.loss_curve_[:3] == pytest.approx(found.model.loss_curve_[:3], rel=1e-5)
+    assert unchanged.loss_curve_[5] != pytest.approx(found.model.loss_curve_[5], rel=1e-5)
+
+
+def test_hooks_of_gradients_end_captured_training():
+    found = both_ways(lambda: {"callbacks": [_AtEpoch(hook_gradients)], "lr": 1e-2})
+    assert found.n_captured == BEFORE
+    assert "hooks are registered" in found.warned[0]
+    assert "hooks are registered" in found.model.net_.plain_because_
 
 
 def test_weights_frozen_in_between_stay_where_they_are_under_any_optimizer():
-    both_ways(lambda: {"callbacks": [_AtEpoch(freeze)], "optimizer": "sgd", "lr": 1e-3})
+    found = both_ways(lambda: {"callbacks": [_AtEpoch(freeze)], "optimizer": "sgd", "lr": 1e-3})
+    assert found[1:] == ([], BEFORE_AND_AFTER)
 
 
 def test_hooks_of_modules_are_called_at_every_step():
@@ -116,7 +152,7 @@ def test_hooks_of_modules_are_called_at_every_step():
     assert calls[1] >= calls[0] > 0
 
 
-def test_torch_schedulers_made_late_do_not_warn_of_steps_left_out():
+def test_torch_schedulers_made_late_change_rates_and_warn_of_nothing():
     class Scheduling(Callback):
         def on_epoch_end(self, net, **kwargs):
             if len(net.history) == 3:
@@ -124,34 +160,29 @@ def test_torch_schedulers_made_late_do_not_warn_of_steps_left_out():
             elif len(net.history) > 3:
                 self.schedule.step()
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Detected call of")
-        VIMAETransformer(2, **OPTIONS, acceleration="capture", callbacks=[Scheduling()]).fit(X)
+    found = both_ways(lambda: {"callbacks": [Scheduling()], "lr": 1e-2})
+    assert found[1:] == ([], BEFORE_AND_AFTER)
+    # Three epochs end with a tenth of the rate.
+    assert found.model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
 
 
 def test_decoupled_decay_of_adam_is_decoupled_in_captured_steps():
     if "decoupled_weight_decay" not in optim.Adam([nn.Parameter(torch.ones(1))]).defaults:
         pytest.skip("this torch has AdamW alone")
     names = {"optimizer__decoupled_weight_decay": True, "optimizer__weight_decay": 0.5}
-    both_ways(lambda: {"net_params": names, "lr": 1e-1})
+    found = both_ways(lambda: {"net_params": names, "lr": 1e-1})
+    assert found[1:] == ([], BEFORE)
 
 
 def test_optimizers_that_need_a_closure_train_plainly():
     found = both_ways(lambda: {"optimizer": optim.LBFGS, "lr": 1e-3})
-    assert "LBFGS computes losses more than once" in found[0]
+    assert found.n_captured == 0
+    assert "LBFGS computes losses more than once" in found.warned[0]
 
 
-def test_validation_does_not_have_steps_captured_anew(monkeypatch):
-    shapes = []
-    capture = _accelerate.capture
-
-    def counted(step, x, *args, **options):
-        shapes.append(tuple(x.shape))
-        return capture(step, x, *args, **options)
-
-    monkeypatch.setattr(_accelerate, "capture", counted)
-    both_ways(lambda: {"net_params": {"train_split": ValidSplit(3)}})
-    assert len(shapes) == len(set(shapes))
+def test_validation_does_not_have_steps_captured_anew():
+    found = both_ways(lambda: {"net_params": {"train_split": ValidSplit(3)}})
+    assert found[1:] == ([], BEFORE)
 
 
 class _Masked(nn.Module):
@@ -191,7 +222,8 @@ def test_networks_of_users_train_the_same(network):
         torch.set_rng_state(torch_state)
         return {"network": networks}
 
-    assert not both_ways(make)
+    found = both_ways(make)
+    assert found[1:] == ([], BEFORE)
 
 
 class _Leaving(Divergence):
@@ -218,7 +250,8 @@ LEAVING = {
 @pytest.mark.parametrize("name", LEAVING)
 def test_numbers_that_leave_torch_are_not_taken_for_constants(name):
     found = both_ways(lambda: {"divergence": _Leaving(LEAVING[name]), "lam": 1.0})
-    assert "outputs for other rows differ" in found[0]
+    assert found.n_captured == 0
+    assert "outputs for other rows differ" in found.warned[0]
 
 
 class _Noise:
@@ -235,9 +268,14 @@ class _Noise:
         return batch + torch.randn(batch.shape, generator=own)
 
 
-@pytest.mark.parametrize("name", ["writes", "repeats"])
-def test_corruptions_of_users_train_the_same(name):
-    both_ways(lambda: {"noise": _Noise(name)})
+def test_corruptions_that_write_to_their_batch_are_captured():
+    assert both_ways(lambda: {"noise": _Noise("writes")})[1:] == ([], BEFORE)
+
+
+def test_corruptions_with_generators_of_their_own_are_not():
+    found = both_ways(lambda: {"noise": _Noise("repeats")})
+    assert found.n_captured == 0
+    assert "does not do the same every time" in found.warned[0]
 
 
 def test_terms_keep_the_progress_of_training():
