@@ -165,8 +165,8 @@ class CommonParameters:
         doc="""
         What the networks' products are computed in during training. "bfloat16" keeps weights,
         gradients, codes and divergences in float32 and takes torch's autocast for the networks
-        between them: faster where the hardware has such units, mostly GPUs, with losses that
-        differ in the third digit. The trained model works in the precision of its input as ever.
+        between them: faster where the hardware has such units, mostly GPUs, with slightly other
+        losses. The trained model works in the precision of its input as ever.
         """,
     )
     acceleration: str | None = parameter(
@@ -176,13 +176,14 @@ class CommonParameters:
         doc="""
         How training steps are run. "capture" works out once which of torch's operations a step
         comes to, gradients included, and then repeats these without autograd's and most of
-        Python's cost: the same arithmetic, up to the rounding of sums, in a half to a third of the
+        Python's cost: the same arithmetic, up to the rounding of sums, in about half the
         time where networks are small; on a GPU as a CUDA graph. It is for steps that do the same
         every time: what they do may not depend on values or on counters in Python. "auto" captures
         where every part of the model is skvim's or torch's own and some thousand steps are to
         come. "compile" has ``torch.compile`` make kernels of the operations, which wants a C++
         compiler, or Triton on a GPU, and up to a minute. Callbacks that listen to batches make
-        all of them plain steps, which None always takes.
+        all of them plain steps, which None always takes; ``net_.plain_because_`` says why none
+        was captured.
         """,
     )
     random_state: int | np.random.RandomState | None = parameter(
