@@ -86,7 +86,7 @@ def searches(repeats: int) -> list[dict[str, Any]]:
             grid.fit(job.data)
 
     found = []
-    for sizes, epochs in ((SMALL, 15), (LARGE, 1)):
+    for sizes, epochs in ((SMALL, 16), (LARGE, 1)):
         job = Job("vae", sizes, ROWS, 100, epochs)
         contenders = {
             "n_jobs=1": lambda job=job: search(job, 1, "loky"),

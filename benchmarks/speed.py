@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
     parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
     parser.add_argument("--device", default="cpu", help="where all but pythae train")
-    parser.add_argument("--only", default="", help="jobs whose name contains this")
+    parser.add_argument("--only", default="", help="measure anew the jobs with this in their name")
     parser.add_argument("--out", type=Path, default=RESULTS / "speed.json", help="file to write")
     options = parser.parse_args()
     contenders: dict[str, Contender] = {"loop": bare_loop, "skorch": plain_skorch}
@@ -103,7 +103,9 @@ def main() -> None:
         contenders["skvim, graphs, bfloat16"] = skvim_coarse
     print(header("milliseconds a step", contenders))
     options.out.parent.mkdir(exist_ok=True)
-    measured: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    if options.only and options.out.exists():
+        found = {run["job"]: run for run in json.loads(options.out.read_text())["runs"]}
     for job in jobs(options.threads, options.device):
         if options.only not in job.name:
             continue
@@ -111,8 +113,8 @@ def main() -> None:
         steps = job.epochs * -(-job.rows // job.batch)
         run = {"job": job.name, "threads": job.threads, "steps": steps, "seconds": seconds}
         print(row(run, contenders), flush=True)
-        measured.append(run)
-        results = {"measured on": machine(), "runs": measured}
+        found[job.name] = run
+        results = {"measured on": machine(), "runs": list(found.values())}
         options.out.write_text(json.dumps(results, indent=1) + "\n")
     if pythae is not None:
         pythae.close()
