@@ -13,6 +13,8 @@ from skvim._autoencoders import (
     VIMAETransformer,
     WAETransformer,
 )
+from skvim._load import load
+from skvim._persistence import save
 
 __all__ = [
     "AAETransformer",
@@ -27,6 +29,8 @@ __all__ = [
     "VIMAETransformer",
     "WAETransformer",
     "__version__",
+    "load",
+    "save",
 ]
 
 __version__ = "0.1.0"

@@ -1,5 +1,6 @@
 """What every autoencoder does, written once: fit, encode and decode."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,6 +16,7 @@ from skvim._declare import estimator
 from skvim._information import Information, measure_information
 from skvim._layout import Layout, flatten
 from skvim._parameters import CommonParameters
+from skvim._persistence import Savable
 from skvim._validation import (
     ROWS,
     atomic,
@@ -26,6 +28,7 @@ from skvim._validation import (
     draw_seed,
 )
 from skvim.engine import (
+    AutoencoderNet,
     ModelSettings,
     TrainingSettings,
     as_rows,
@@ -34,8 +37,10 @@ from skvim.engine import (
     data_statistics,
     map_rows,
     own_modes,
+    net_state,
     place,
     resolve_device,
+    restored_net,
     step_work,
     working_dtype,
 )
@@ -58,6 +63,9 @@ __all__ = ["BaseAutoencoder"]
 
 # Rows below which an estimate of information, and still more its error, would mean nothing.
 _FEWEST = 10
+# What follows from a trained net.
+_ADOPTED = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
+_ADOPTED |= {"_n_features_out", "_width"}
 _NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,
@@ -66,7 +74,12 @@ _NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
 
 @estimator
 class BaseAutoencoder(
-    CommonParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+    Savable,
+    CommonParameters,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    ABC,
 ):
     """An encoder and a decoder trained together; subclasses say by which objective.
 
@@ -154,19 +167,46 @@ class BaseAutoencoder(
         with bounded_threads(work):
             # The model has its memory by now: rows see what is left.
             net.train(place(X, device))
+        self._dtype = working_dtype(X)
+        self._adopt(net, model, device)
+
+    def _adopt(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
+        """Take over a trained net, and what follows from it."""
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.n_iter_ = len(self.loss_curve_)
-        self._dtype = working_dtype(X)
-        self._n_features_out = self.n_components
+        self._n_features_out = model.n_components
         # Values that one row needs at once when the model is used.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
-        widths = widest_layer(encoder, X.shape[1]), widest_layer(decoder, self.n_components)
+        n_features = math.prod(model.shape)
+        widths = widest_layer(encoder, n_features), widest_layer(decoder, model.n_components)
         self._width = max(widths)
         if model.prior is not None:
             self.prior_ = model.prior
+
+    @final
+    def _saved_state(self) -> dict[str, Any]:
+        state = super()._saved_state()
+        if "net_" not in state:
+            return state
+        kept = {key: value for key, value in state.items() if key not in _ADOPTED}
+        layout = {"axes": self._layout.axes, "image": self._layout.image}
+        return {**kept, "_layout": layout, "_dtype": self._dtype.name, "net_": net_state(self.net_)}
+
+    @final
+    def _restore_state(self, state: dict[str, Any], device: torch.device) -> None:
+        super()._restore_state(state, device)
+        if "net_" not in state:
+            return
+        self._layout = Layout(**state["_layout"])
+        self._dtype = np.dtype({"float32": np.float32, "float64": np.float64}[state["_dtype"]])
+        net, model = restored_net(state["net_"], device)
+        sizes = {math.prod(part) for part in (model.shape, self._layout.axes, self._layout.shape)}
+        if sizes != {self.n_features_in_}:
+            raise ValueError(f"the networks are for {sizes} features, not {self.n_features_in_}")
+        self._adopt(net, model, device)
 
     def _model_settings(self, shape: tuple[int, ...]) -> ModelSettings:
         """Gather what the model is made of, checked."""

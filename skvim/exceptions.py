@@ -7,12 +7,16 @@ __all__ = [
     "ChainLostWarning",
     "DatasetError",
     "DeadDimensionsWarning",
+    "FileAccessError",
+    "FileFormatError",
+    "FileVersionWarning",
     "MissingExtraError",
     "PosteriorCollapseWarning",
     "PriorMismatchWarning",
     "SkvimError",
     "SkvimWarning",
     "TrainingDivergedError",
+    "UnsavableError",
 ]
 
 
@@ -43,6 +47,27 @@ class DatasetError(SkvimError, OSError):
 
 
 @final
+class FileAccessError(SkvimError, OSError):
+    """A file of a model could not be written or read.
+
+    What was there before is as it was.
+    """
+
+
+@final
+class FileFormatError(SkvimError, ValueError):
+    """A file is not one of skvim's, was damaged or changed, or needs a newer skvim.
+
+    Nothing that it holds was used.
+    """
+
+
+@final
+class UnsavableError(SkvimError, TypeError):
+    """A model has a part that a file without code cannot hold; the message names it."""
+
+
+@final
 class MissingExtraError(SkvimError, ImportError):
     """A feature was used whose optional dependency is not installed.
 
@@ -57,6 +82,11 @@ class AccelerationWarning(SkvimWarning):
     ``acceleration="capture"`` or ``"compile"`` was set, and what the model computes cannot be
     captured or compiled here. Results are those of the plain way.
     """
+
+
+@final
+class FileVersionWarning(SkvimWarning):
+    """A file holds estimators of scikit-learn that another release of it has fitted."""
 
 
 @final

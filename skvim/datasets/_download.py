@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any, final
 
+from skvim._disk import move
 from skvim.datasets._extras import needs
-from skvim.datasets._store import move
 from skvim.exceptions import DatasetError
 
 __all__ = ["Remote", "obtain"]

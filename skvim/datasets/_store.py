@@ -1,6 +1,5 @@
 """Arrays kept as .npy files: written whole or not at all, read through memory maps."""
 
-import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +11,11 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from skvim._disk import move
 from skvim.datasets._extras import needs
 from skvim.exceptions import DatasetError, SkvimWarning
 
-__all__ = ["Chunks", "Stored", "load_or_build", "move"]
+__all__ = ["Chunks", "Stored", "load_or_build"]
 
 # Rows of every array that is stored, in the order of the arrays.
 Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
@@ -80,14 +80,6 @@ def load_or_build(
     return found
 
 
-def move(source: Path, target: Path) -> None:
-    """Replace one file by another that is complete, so that a crash leaves one of the two."""
-    with open(source, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(source, target)
-    _sync(target.parent)
-
-
 def _load(folder: Path, arrays: Sequence[Stored]) -> list[NDArray[Any]] | None:
     """Map all files, or return None if one is missing or not as expected."""
     found = []
@@ -149,16 +141,6 @@ def _write(folder: Path, arrays: Sequence[Stored], chunks: Chunks) -> None:
     finally:
         for path in unfinished:
             path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make a renaming last through a crash of the machine, where folders can be synchronised."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

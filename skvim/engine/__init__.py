@@ -15,6 +15,7 @@ from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._modes import own_modes
 from skvim.engine._net import AutoencoderNet, data_statistics
 from skvim.engine._placement import as_rows, place
+from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
 from skvim.engine._threads import bounded_threads, step_work
@@ -36,8 +37,10 @@ __all__ = [
     "data_statistics",
     "map_rows",
     "own_modes",
+    "net_state",
     "place",
     "resolve_device",
+    "restored_net",
     "step_work",
     "to_tensor",
     "working_dtype",

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from skvim._declare import estimator, parameter
+from skvim._persistence import Savable
 from skvim._validation import (
     StrOptions,
     atomic,
@@ -28,7 +29,7 @@ _STREAMS = {"fit": 0, "transform": 1}
 
 
 @estimator
-class BaseNoise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
+class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """Corrupt training rows, new rows or both with random noise.
 
     Attributes

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 from numpy.linalg import eigh
@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
 
-__all__ = ["FeatureMap", "Kernel", "KernelMap", "LinearMap", "choose_landmarks", "make_kernel"]
+__all__ = [
+    "FeatureMap",
+    "Kernel",
+    "KernelMap",
+    "LinearMap",
+    "choose_landmarks",
+    "make_kernel",
+    "map_state",
+    "restored_map",
+]
 
 Matrix = NDArray[np.float64]
 Kernel = Callable[[Matrix, Matrix], Matrix]
@@ -120,6 +129,36 @@ class KernelMap:
 
 
 FeatureMap = LinearMap | KernelMap
+
+
+def map_state(found: FeatureMap) -> dict[str, Any]:
+    """Return what a map is made of, for a file; a kernel of the user's as it is."""
+    if isinstance(found, LinearMap):
+        return {"kernel": "linear"}
+    kernel = cast("partial[Matrix]", found.kernel)
+    names: dict[Any, str] = {_rbf: "rbf", polynomial_kernel: "poly"}
+    state = {"landmarks": found.landmarks, "projection": found.projection}
+    return {"kernel": names.get(kernel.func) or kernel.args[0], **kernel.keywords, **state}
+
+
+def restored_map(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, int]:
+    """Return the map of such a state, and how many rows its folded weights have.
+
+    Raises
+    ------
+    ValueError
+        When sizes do not fit together, or the kernel is unknown.
+    """
+    name = state["kernel"]
+    if name == "linear":
+        return LinearMap(), n_features
+    if name not in ("rbf", "poly"):
+        raise ValueError(f"the kernel {name!r} is unknown")
+    settings = {key: state.get(key, 0.0) for key in ("gamma", "degree", "coef0")}
+    landmarks, projection = state["landmarks"], state["projection"]
+    if landmarks.shape[1] != n_features or projection.shape[0] != len(landmarks):
+        raise ValueError(f"landmarks have the shapes {landmarks.shape} and {projection.shape}")
+    return KernelMap(make_kernel(name, **settings), landmarks, projection), len(landmarks)
 
 
 def choose_landmarks(

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from skvim._declare import estimator, parameter
+from skvim._persistence import Savable
 from skvim._validation import (
     StrOptions,
     atomic,
@@ -26,6 +27,8 @@ from skvim.semi_supervised._features import (
     LinearMap,
     choose_landmarks,
     make_kernel,
+    map_state,
+    restored_map,
 )
 from skvim.semi_supervised._labels import Labels, read_labels
 from skvim.semi_supervised._objective import shrunk_frequencies
@@ -36,7 +39,7 @@ __all__ = ["TransductiveSVC"]
 
 @final
 @estimator
-class TransductiveSVC(ClassifierMixin, BaseEstimator):
+class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
     r"""Support vector classifier that places its boundary where unlabelled rows are few.
 
     A row of ``y`` equal to -1 has no label. One-vs-rest machines are fitted together to labelled
@@ -294,6 +297,20 @@ class TransductiveSVC(ClassifierMixin, BaseEstimator):
         codes = (scores[:, 0] > 0).astype(np.intp) if binary else scores.argmax(axis=1)
         decided: NDArray[Any] = self.classes_[codes]
         return decided
+
+    def _saved_state(self) -> dict[str, Any]:
+        state = super()._saved_state()
+        return state | {"_map": map_state(self._map)} if "_map" in state else state
+
+    def _restore_state(self, state: dict[str, Any], device: Any) -> None:
+        super()._restore_state(state, device)
+        if "_map" not in state:
+            return
+        self._map, n_rows = restored_map(state["_map"], self.n_features_in_)
+        n_columns = 1 if len(self.classes_) == 2 else len(self.classes_)
+        found = self._folded.shape, self._intercepts.shape
+        if len(self.classes_) < 2 or found != ((n_rows, n_columns), (n_columns,)):
+            raise ValueError(f"weights have the shapes {found}")
 
     def _feature_map(
         self, X: NDArray[np.float64], labels: Labels, generator: np.random.Generator

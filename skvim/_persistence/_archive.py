@@ -1,0 +1,184 @@
+"""The container: named arrays and one JSON document in a safetensors file, with a check sum."""
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+from safetensors.numpy import save as serialise
+
+from skvim._disk import write_whole
+from skvim.exceptions import FileAccessError, FileFormatError
+
+__all__ = ["DTYPES", "FORMAT_VERSION", "Arrays", "read_archive", "write_archive"]
+
+Arrays = dict[str, NDArray[Any]]
+
+#: Raised when files change so that an older skvim would misread them.
+FORMAT_VERSION = 1
+#: What safetensors calls NumPy's types.
+DTYPES = {
+    "BOOL": "bool",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    **{
+        f"{kind}{bits}": f"{name}{bits}"
+        for kind, name in (("I", "int"), ("U", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
+}
+_DOCUMENT, _DIGEST = "skvim", "sha256"
+_LENGTH = 8  # bytes that hold the length of the header
+_LONGEST = 100_000_000  # bytes of a header, a limit of safetensors
+_PICKLES = (b"\x80", b"PK", b"(")
+
+
+def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays: Arrays) -> None:
+    """Write a document of plain JSON and arrays of the types of ``DTYPES``, whole or not at all.
+
+    Raises
+    ------
+    FileAccessError
+        When the file cannot be written; a file that was there before stays as it was.
+    """
+    described = {"format_version": FORMAT_VERSION, **document}
+    described[_DIGEST] = _digest(described, arrays)
+    # One entry: safetensors writes several in an order that changes.
+    content = serialise(arrays, {_DOCUMENT: json.dumps(described, allow_nan=False)})
+    place = Path(path)
+    try:
+        write_whole(place, content)
+    except OSError as error:
+        raise FileAccessError(
+            f"{place} cannot be written: {error.strerror or error}. Nothing was changed. Free "
+            "space there, make its folder one that exists and can be written to, or choose another."
+        ) from error
+
+
+def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
+    """Return the document and the arrays of a file, checked as far as the container goes.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    FileAccessError
+        When it cannot be read.
+    FileFormatError
+        When it is no file of skvim's, of a later format, truncated or changed.
+    """
+    place = Path(path)
+    content = _read(place)
+    metadata = _metadata(place, content)
+    document = _document(place, metadata)
+    try:
+        found = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+        arrays = {name: _array(part) for name, part in found}
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise _damaged(place, str(error)) from error
+    if document.pop(_DIGEST, None) != _digest(document, arrays):
+        raise _damaged(place, "its contents do not have its check sum")
+    return document, arrays
+
+
+def _read(place: Path) -> bytes:
+    """Return the contents of an ordinary file."""
+    try:
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            raise FileAccessError(
+                f"{place} is no file. Give the path of one that save has written."
+            )
+        return place.read_bytes()
+    except (FileNotFoundError, FileAccessError):
+        raise
+    except OSError as error:
+        raise FileAccessError(
+            f"{place} cannot be read: {error.strerror}. Make it a file that you may read."
+        ) from error
+
+
+def _metadata(place: Path, content: bytes) -> dict[str, Any]:
+    """Return the metadata of a safetensors file, written by skvim or not."""
+    length = int.from_bytes(content[:_LENGTH], "little")
+    header = content[_LENGTH : _LENGTH + length]
+    if len(content) < _LENGTH or length > _LONGEST or not header.startswith(b"{"):
+        raise _foreign(place, content)
+    if len(header) < length:
+        raise _damaged(place, "its end is missing")
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place, "its header is no JSON") from error
+    metadata = found.get("__metadata__") if isinstance(found, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_DOCUMENT), str):
+        raise FileFormatError(
+            f"{place} is a safetensors file, but not one that skvim has written: it holds weights "
+            "without what they belong to. Open it with the library that wrote it."
+        )
+    return metadata
+
+
+def _document(place: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON document, of a format that is known."""
+    try:
+        document = json.loads(metadata[_DOCUMENT], parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place, f"its description is no JSON: {error}") from error
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if type(version) is not int or version < 1:
+        raise _damaged(place, "its description names no version of the format")
+    if version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{place} has version {version} of the format, and this skvim reads up to version "
+            f"{FORMAT_VERSION}. Install a newer skvim, or save the model again with this one."
+        )
+    checked: dict[str, Any] = document
+    return checked
+
+
+def _array(part: dict[str, Any]) -> NDArray[Any]:
+    """Return one array as new memory."""
+    flat = np.frombuffer(part["data"], dtype=np.dtype(DTYPES[part["dtype"]]).newbyteorder("<"))
+    return flat.reshape(part["shape"]).astype(DTYPES[part["dtype"]], copy=True)
+
+
+def _digest(document: dict[str, Any], arrays: Arrays) -> str:
+    """Return the SHA-256 of a document and arrays, in hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(repr((name, str(array.dtype), array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+def _foreign(place: Path, content: bytes) -> FileFormatError:
+    """Return the error for a file of another kind."""
+    hint = ""
+    if content.startswith(_PICKLES):
+        hint = (
+            " It looks like a pickle or an archive of torch's, which can run any code when it is "
+            "opened: use pickle, joblib or torch, and only if you trust where it comes from."
+        )
+    return FileFormatError(
+        f"{place} is not a file that skvim has written, or its beginning is damaged.{hint} Files "
+        "for skvim.load are made by save."
+    )
+
+
+def _damaged(place: Path, reason: str) -> FileFormatError:
+    """Return the error for a file that is not as it was written."""
+    return FileFormatError(
+        f"{place} is damaged or was changed: {reason}. Copy it again from where it came, or save "
+        "the model again."
+    )

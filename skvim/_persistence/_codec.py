@@ -1,0 +1,157 @@
+"""Values as plain JSON beside named arrays, and back.
+
+JSON stands for itself, but for objects with one key that begins with "$": that names a *kind* of
+value, of which each knows how it is written and read.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from numpy.typing import NDArray
+
+from skvim.exceptions import FileFormatError, UnsavableError
+
+__all__ = ["Kind", "Reader", "Writer", "refusal"]
+
+_DEEPEST = 50  # of values within values; models need ten
+_PLAIN = (bool, int, str, type(None))
+
+
+@final
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Parameters
+    ----------
+    tag : str
+        Its name in the file.
+    holds : callable
+        Whether a value is of this kind.
+    write : callable
+        (writer, value, path) → JSON.
+    read : callable
+        (reader, JSON) → value; it checks what it is given, by errors of any type.
+    """
+
+    tag: str
+    holds: Callable[[Any], bool]
+    write: Callable[["Writer", Any, str], Any]
+    read: Callable[["Reader", Any], Any]
+
+
+@final
+class Writer:
+    """Turns values into JSON, and collects their arrays.
+
+    Parameters
+    ----------
+    kinds : list of Kind
+        What is known beyond JSON, first match first.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray
+        By the path where each stands.
+    """
+
+    def __init__(self, kinds: list[Kind]) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self._kinds = kinds
+        self._depth = 0
+
+    def write(self, value: Any, path: str) -> Any:
+        """Return a value as JSON.
+
+        Raises
+        ------
+        UnsavableError
+            When it holds something that a file without code cannot; the message names its path.
+        """
+        if type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
+            return value
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise refusal(value, path, "which contains itself, or is too deep")
+        try:
+            return self._write(value, path)
+        finally:
+            self._depth -= 1
+
+    def _write(self, value: Any, path: str) -> Any:
+        """Return what is more than a plain value."""
+        if type(value) is list:
+            return [self.write(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
+            return {key: self.write(item, f"{path}.{key}") for key, item in value.items()}
+        for kind in self._kinds:
+            if kind.holds(value):
+                return {f"${kind.tag}": kind.write(self, value, path)}
+        raise refusal(value, path, "which only code can make again")
+
+    def keep(self, array: NDArray[Any], path: str) -> str:
+        """Keep an array beside the JSON, and return its name."""
+        name = path
+        while name in self.arrays:
+            name += "'"
+        self.arrays[name] = array
+        return name
+
+
+@final
+class Reader:
+    """Turns JSON back into values.
+
+    Parameters
+    ----------
+    kinds : list of Kind
+        What is known beyond JSON.
+    arrays : dict of ndarray
+        What the JSON refers to; each is used once.
+    device : torch.device
+        Where networks go.
+    """
+
+    def __init__(
+        self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: torch.device
+    ) -> None:
+        self.device = device
+        self._kinds = {f"${kind.tag}": kind for kind in kinds}
+        self._arrays = dict(arrays)
+
+    def read(self, node: Any) -> Any:
+        """Return the value; any error means that the file is not as it should be."""
+        if isinstance(node, list):
+            return [self.read(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if not any(key.startswith("$") for key in node):
+            return {key: self.read(item) for key, item in node.items()}
+        ((tag, payload),) = node.items()
+        if tag not in self._kinds:
+            raise FileFormatError(f"it holds a value of the unknown kind {tag!r}")
+        return self._kinds[tag].read(self, payload)
+
+    def take(self, name: str) -> NDArray[Any]:
+        """Return an array by its name."""
+        return self._arrays.pop(name)
+
+    def finish(self) -> None:
+        """Raise ``FileFormatError`` when arrays are left over."""
+        if self._arrays:
+            raise FileFormatError(f"it holds arrays that belong to nothing: {sorted(self._arrays)}")
+
+
+def refusal(value: Any, path: str, reason: str) -> UnsavableError:
+    """Return the error for what cannot be saved."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return UnsavableError(
+        f"{path} is {shown} ({type(value).__module__}.{type(value).__qualname__}), {reason}: a "
+        "file without code cannot hold it. Use one of skvim's or scikit-learn's own there, or "
+        "pickle the model (pickle.dump, joblib.dump), and open pickles only if you trust their "
+        "source."
+    )

@@ -1,0 +1,159 @@
+"""Saving estimators to files, and opening them."""
+
+import os
+import re
+import sys
+import warnings
+from typing import Any, final
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.base import BaseEstimator
+
+from skvim._persistence._archive import read_archive, write_archive
+from skvim._persistence._codec import Reader, Writer
+from skvim._persistence._estimators import ESTIMATOR, fitted_state
+from skvim._persistence._kinds import KINDS
+from skvim.exceptions import FileFormatError, FileVersionWarning, UnsavableError
+
+__all__ = ["Savable", "open_estimator", "save"]
+
+_ALL_KINDS = [ESTIMATOR, *KINDS]
+
+
+class Savable:
+    """A mixin of estimators: they are saved to one file, without code."""
+
+    @final
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the estimator, fitted or not, to one file that :func:`skvim.load` opens.
+
+        The file holds weights and arrays in the format of safetensors, and everything else as
+        JSON; opening it runs no code. It appears whole or not at all, and a file that was there
+        before is replaced.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to; any suffix will do, for example ``"model.skvim"``.
+
+        Raises
+        ------
+        UnsavableError
+            When a part of the estimator is code, such as a module, a divergence or a function of
+            your own; the message names it.
+        FileAccessError
+            When the file cannot be written; one that was there before stays as it was.
+        """
+        save(self, path)
+
+    def _saved_state(self) -> dict[str, Any]:
+        """Return what fit has left, as values that files can hold (hook)."""
+        return fitted_state(self)
+
+    def _restore_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take over such a state, and check it by errors of any type (hook)."""
+        vars(self).update(state)
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write an estimator to one file that :func:`skvim.load` opens.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of skvim or of scikit-learn, fitted or not, or a pipeline of such. What scikit-learn's
+        ``fit`` has left has to be made of numbers, text, lists, dicts, NumPy arrays and further
+        estimators; that is so for most of them, but not for trees and forests.
+    path : str or path-like
+        Where to; any suffix will do, for example ``"model.skvim"``.
+
+    Raises
+    ------
+    UnsavableError
+        When a part of the estimator is code, such as a module, a divergence or a function of your
+        own, or a kind of object that files do not hold; the message names it.
+    FileAccessError
+        When the file cannot be written; one that was there before stays as it was.
+
+    See Also
+    --------
+    load : Opens the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import skvim
+    >>> X = np.random.default_rng(0).normal(size=(64, 6))
+    >>> vae = skvim.VAETransformer(2, hidden_layer_sizes=(16,), max_epochs=5, random_state=0)
+    >>> model = make_pipeline(StandardScaler(), vae).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skvim.save(model, Path(folder) / "model.skvim")
+    ...     loaded = skvim.load(Path(folder) / "model.skvim")
+    >>> bool((loaded.transform(X) == model.transform(X)).all())
+    True
+    """
+    name = type(estimator).__name__
+    if not isinstance(estimator, BaseEstimator):
+        raise UnsavableError(
+            f"save takes an estimator of skvim or scikit-learn. Got {estimator!r} instead."
+        )
+    writer = Writer(_ALL_KINDS)
+    try:
+        document = {"versions": _versions(), "model": writer.write(estimator, name)}
+    except UnsavableError as error:
+        raise UnsavableError(f"{name} cannot be saved: {error}") from error.__cause__
+    write_archive(path, document, writer.arrays)
+
+
+def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
+    """Return the estimator of a file, its networks on a device; see :func:`skvim.load`."""
+    document, arrays = read_archive(path)
+    reader = Reader(_ALL_KINDS, arrays, device)
+    try:
+        estimator = reader.read(document["model"])
+        reader.finish()
+        if not isinstance(estimator, BaseEstimator):
+            raise FileFormatError("it holds no estimator")
+        _warn_of_versions(path, document)
+    except Exception as error:  # whatever a constructor makes of values that save never wrote
+        if isinstance(error, Warning):  # turned into an error by the user
+            raise
+        reason = str(error) if isinstance(error, FileFormatError) else repr(error)
+        raise FileFormatError(
+            f"{os.fspath(path)} is refused: {reason}. Save the model again with this release of "
+            "skvim, or install the one that wrote the file."
+        ) from error
+    return estimator
+
+
+def _versions() -> dict[str, str]:
+    """Return the releases that write a file."""
+    return {
+        "skvim": str(sys.modules["skvim"].__version__),
+        "torch": str(torch.__version__),
+        "scikit-learn": str(sklearn.__version__),
+        "numpy": str(np.__version__),
+    }
+
+
+def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
+    """Warn that another release of scikit-learn fitted estimators of its own."""
+    written, here = document["versions"]["scikit-learn"], _versions()["scikit-learn"]
+    if '"sklearn.' in repr(document["model"]).replace("'", '"') and _minor(written) != _minor(here):
+        warnings.warn(
+            f"{os.fspath(path)} holds estimators of scikit-learn {written}, and this is {here}: "
+            "what they compute may differ. Install that release, or fit them again.",
+            FileVersionWarning,
+            stacklevel=4,
+        )
+
+
+def _minor(version: str) -> list[str]:
+    """Return the first two numbers of a version."""
+    return re.findall(r"\d+", version)[:2]

@@ -1,0 +1,255 @@
+"""Pipelines of skvim and scikit-learn in files, and estimators of scikit-learn alone."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn import (
+    cluster,
+    decomposition,
+    discriminant_analysis,
+    ensemble,
+    feature_selection,
+    impute,
+    linear_model,
+    mixture,
+    naive_bayes,
+    neighbors,
+    preprocessing,
+    svm,
+)
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.kernel_approximation import Nystroem
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.random_projection import GaussianRandomProjection
+from test_common import X
+
+import skvim
+from skvim import VAETransformer, VIMAETransformer
+from skvim.exceptions import FileVersionWarning, UnsavableError
+from skvim.noise import GaussianNoise
+from skvim.semi_supervised import TransductiveSVC
+
+SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+CLASSES = np.digitize(X[:, 0], [-0.5, 0.5])
+NAMES = np.array(["rot", "grün", "blau"], dtype=object)[CLASSES]
+METHODS = (
+    "transform",
+    "predict",
+    "predict_proba",
+    "decision_function",
+    "kneighbors",
+    "score_samples",
+)
+
+
+@pytest.fixture
+def reopen(tmp_path):
+    """Return what saves an estimator and opens the file."""
+
+    def reopen(estimator):
+        skvim.save(estimator, tmp_path / "model.skvim")
+        return skvim.load(tmp_path / "model.skvim", device="cpu")
+
+    return reopen
+
+
+def outputs(estimator, data=X):
+    """Everything that it computes, by method."""
+    found = {}
+    for name in METHODS:
+        if hasattr(estimator, name):
+            parts = getattr(estimator, name)(data)
+            found[name] = list(parts) if isinstance(parts, tuple) else [parts]
+    return found
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    assert first
+    for name in first:
+        for a, b in zip(first[name], second[name], strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+FOREIGN = [
+    cluster.KMeans(3, n_init=1, random_state=0),
+    decomposition.PCA(2),
+    decomposition.PCA(2, whiten=True, svd_solver="randomized", random_state=0),
+    decomposition.FastICA(2, random_state=0, max_iter=1000),
+    decomposition.TruncatedSVD(2, random_state=0),
+    decomposition.KernelPCA(2, kernel="rbf"),
+    discriminant_analysis.LinearDiscriminantAnalysis(),
+    feature_selection.VarianceThreshold(0.1),
+    impute.SimpleImputer(),
+    impute.SimpleImputer(strategy="constant", fill_value=1.0, add_indicator=True),
+    impute.KNNImputer(),
+    linear_model.LogisticRegression(),
+    linear_model.LogisticRegressionCV(Cs=2, cv=2, use_legacy_attributes=False),
+    linear_model.RidgeClassifier(),
+    mixture.GaussianMixture(2, random_state=0),
+    naive_bayes.GaussianNB(),
+    neighbors.KNeighborsClassifier(),
+    neighbors.KNeighborsClassifier(3, algorithm="ball_tree", metric="manhattan", leaf_size=3),
+    neighbors.KNeighborsClassifier(3, algorithm="brute", weights="distance"),
+    neighbors.KNeighborsRegressor(3, metric="minkowski", p=3),
+    neighbors.NearestCentroid(),
+    preprocessing.KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf"),
+    preprocessing.MaxAbsScaler(),
+    preprocessing.MinMaxScaler(),
+    preprocessing.Normalizer(),
+    preprocessing.OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    preprocessing.OrdinalEncoder(),
+    preprocessing.PolynomialFeatures(),
+    preprocessing.PowerTransformer(),
+    preprocessing.QuantileTransformer(n_quantiles=10),
+    preprocessing.RobustScaler(),
+    preprocessing.StandardScaler(),
+    svm.LinearSVC(),
+    svm.OneClassSVM(),
+    svm.SVC(),
+    svm.SVC(kernel="poly", class_weight={0: 1.0, 1: 2.0, 2: 0.5}),
+    svm.SVR(),
+    GaussianRandomProjection(2, random_state=0),
+    Nystroem(n_components=5, random_state=0),
+    OneVsRestClassifier(linear_model.LogisticRegression()),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+@pytest.mark.parametrize("estimator", FOREIGN, ids=str)
+def test_estimators_of_scikit_learn_compute_the_same_to_the_last_bit(estimator, reopen):
+    fitted = clone(estimator).fit(X, CLASSES)
+    loaded = reopen(fitted)
+    assert_same(outputs(fitted), outputs(loaded))
+    assert str(loaded) == str(fitted)
+    assert_same(outputs(fitted), outputs(clone(loaded).fit(X, CLASSES)))
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [svm.SVC(), linear_model.LogisticRegression(), TransductiveSVC(random_state=0)],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "labels", [NAMES, NAMES.astype("U"), CLASSES.astype(np.uint8), CLASSES > 0]
+)
+def test_classes_of_any_type_come_back(classifier, labels, reopen):
+    fitted = clone(classifier).fit(X, labels)
+    loaded = reopen(fitted)
+    assert loaded.classes_.dtype == fitted.classes_.dtype
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+
+
+def test_unlabelled_rows_come_back(reopen):
+    labels = NAMES.copy()
+    labels[10:] = -1
+    fitted = TransductiveSVC(random_state=0).fit(X, labels)
+    loaded = reopen(fitted)
+    assert list(loaded.transduction_) == list(fitted.transduction_)
+
+
+PIPELINES = {
+    "steps": lambda: make_pipeline(
+        impute.SimpleImputer(),
+        preprocessing.StandardScaler(),
+        VIMAETransformer(2, prior="logistic", **SMALL),
+        neighbors.KNeighborsClassifier(),
+    ),
+    "noise": lambda: Pipeline(
+        [
+            ("scale", preprocessing.MinMaxScaler()),
+            ("noise", GaussianNoise(0.1, random_state=0)),
+            ("nothing", "passthrough"),
+            ("vae", VAETransformer(2, **SMALL)),
+            ("svc", TransductiveSVC(random_state=0)),
+        ]
+    ),
+    "union": lambda: make_pipeline(
+        FeatureUnion([("pca", decomposition.PCA(2)), ("vae", VAETransformer(2, **SMALL))]),
+        svm.SVC(),
+    ),
+    "nested": lambda: make_pipeline(
+        make_pipeline(preprocessing.StandardScaler(), decomposition.PCA(3)),
+        VAETransformer(2, **SMALL),
+        linear_model.LogisticRegression(),
+    ),
+    "columns": lambda: make_pipeline(
+        make_column_transformer(
+            (preprocessing.StandardScaler(), ["a", "b"]), remainder="passthrough"
+        ),
+        VAETransformer(2, **SMALL),
+        linear_model.LogisticRegression(),
+    ),
+}
+FRAME = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_compute_the_same_to_the_last_bit(name, reopen):
+    fitted = PIPELINES[name]().fit(FRAME, CLASSES)
+    loaded = reopen(fitted)
+    assert_same(outputs(fitted, FRAME), outputs(loaded, FRAME))
+    assert str(loaded) == str(fitted)
+    assert_same(outputs(fitted, FRAME), outputs(clone(loaded).fit(FRAME, CLASSES), FRAME))
+    assert list(loaded.feature_names_in_) == list(FRAME.columns)
+
+
+def test_output_configured_for_a_pipeline_comes_back(reopen):
+    pipeline = make_pipeline(preprocessing.StandardScaler(), VAETransformer(2, **SMALL))
+    loaded = reopen(pipeline.set_output(transform="pandas").fit(FRAME))
+    frame = loaded.transform(FRAME)
+    assert list(frame.columns) == ["vaetransformer0", "vaetransformer1"]
+
+
+def test_the_folder_of_a_cache_stays_behind(reopen, tmp_path):
+    steps = [("scale", preprocessing.StandardScaler()), ("pca", decomposition.PCA(2))]
+    fitted = Pipeline(steps, memory=str(tmp_path / "cache")).fit(X)
+    assert reopen(fitted).memory is None
+    assert fitted.memory is not None
+
+
+UNSAVABLE = {
+    "function": (preprocessing.FunctionTransformer(np.log1p), r"parameters\.func is <"),
+    "score": (feature_selection.SelectKBest(k=2), r"parameters\.score_func is <function f_"),
+    "metric": (neighbors.KNeighborsClassifier(metric=np.vdot), r"parameters\.metric is <"),
+    "trees": (ensemble.RandomForestClassifier(2), r"RandomForestClassifier is .*no public one"),
+    "step": (
+        make_pipeline(preprocessing.StandardScaler(), preprocessing.FunctionTransformer(abs)),
+        r"Pipeline\.parameters\.steps\[1\]\[1\]\.parameters\.func is <built-in",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSAVABLE)
+def test_what_only_code_can_make_again_is_refused_by_its_place(name, tmp_path):
+    estimator, message = UNSAVABLE[name]
+    with pytest.raises(UnsavableError, match=rf"{message}(.|\n)*pickle the model"):
+        skvim.save(estimator, tmp_path / "model.skvim")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sparse_matrices_are_refused(tmp_path):
+    from scipy.sparse import csr_matrix
+
+    fitted = svm.SVC().fit(csr_matrix(X), CLASSES)
+    with pytest.raises(UnsavableError, match=r"state\.support_vectors_ is (.|\n)*csr"):
+        skvim.save(fitted, tmp_path / "model.skvim")
+
+
+def test_estimators_of_another_scikit_learn_come_with_a_warning(tmp_path, monkeypatch):
+    pipeline = make_pipeline(preprocessing.StandardScaler(), VAETransformer(2, **SMALL)).fit(X)
+    skvim.save(pipeline, tmp_path / "pipeline.skvim")
+    pipeline[-1].save(tmp_path / "vae.skvim")
+    monkeypatch.setattr(sklearn, "__version__", "2.34.5")
+    with pytest.warns(FileVersionWarning, match=r"scikit-learn 1\.\d.*this is 2\.34\.5") as caught:
+        skvim.load(tmp_path / "pipeline.skvim")
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        skvim.load(tmp_path / "vae.skvim")

@@ -1,0 +1,230 @@
+"""A file is whole or as it was before, whatever happens while it is written."""
+
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_common import X, fit, small
+
+import skvim
+from skvim import AETransformer
+from skvim.exceptions import FileAccessError, FileFormatError
+from skvim.noise import GaussianNoise
+
+
+@pytest.fixture(scope="module")
+def old():
+    return fit(small(AETransformer))
+
+
+@pytest.fixture(scope="module")
+def new():
+    return fit(small(AETransformer, hidden_layer_sizes=(64,), random_state=1))
+
+
+def assert_holds(path, estimator):
+    np.testing.assert_array_equal(skvim.load(path).transform(X), estimator.transform(X))
+
+
+def test_a_file_is_replaced(old, new, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+    new.save(path)
+    assert_holds(path, new)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+MOMENTS = {
+    "before writing": "os.fsync = os.replace = None; builtins.open = die_opening",
+    "in the middle": "builtins.open = open_halves",
+    "before it is on the disk": "os.fsync = die",
+    "before renaming": "os.replace = die",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_saving(moment, old, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+    before = path.read_bytes()
+    script = f"""
+        import builtins, io, os, signal, sys
+        import skvim
+        model = skvim.load(sys.argv[1])
+        die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+        really_open = open
+        def die_opening(name, mode="r", *rest):
+            file = really_open(name, mode, *rest)
+            return die() if "x" in mode else file
+        class Half(io.FileIO):
+            def write(self, content):
+                super().write(content[: len(content) // 2])
+                die()
+        def open_halves(name, mode="r", *rest):
+            return Half(name, mode) if "x" in mode else really_open(name, mode, *rest)
+        {MOMENTS[moment]}
+        model.save(sys.argv[1])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert path.read_bytes() == before
+    assert {file.suffix for file in tmp_path.iterdir()} == {".skvim", ".unfinished"}
+    old.save(path)
+    assert_holds(path, old)
+
+
+@contextmanager
+def file_limit(size):
+    """Let the system break off a write in the middle."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_breaks_off(old, new, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+    message = r"model\.skvim cannot be written: File too large\. Nothing was changed\. Free space"
+    with file_limit(4000), pytest.raises(FileAccessError, match=message):
+        new.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert_holds(path, old)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_is_full_at_the_end(call, old, new, monkeypatch, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(FileAccessError, match="No space left on device"):
+            new.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert_holds(path, old)
+
+
+def test_the_content_is_on_the_disk_before_the_name_changes(old, monkeypatch, tmp_path):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: calls.append("fsync") or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *names: calls.append("replace") or replace(*names))
+    old.save(tmp_path / "model.skvim")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission(old, tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(FileAccessError, match="Permission denied"):
+            old.save(tmp_path / "model.skvim")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys"), reason="there is no folder of the kernel's")
+def test_a_folder_that_not_even_root_may_write_to(old):
+    with pytest.raises(FileAccessError, match=r"/sys/model\.skvim cannot be written: .*choose"):
+        old.save("/sys/model.skvim")
+
+
+@pytest.mark.parametrize("place", ["missing", "file"])
+def test_no_folder(place, old, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(FileAccessError, match="cannot be written: (No such file|Not a directory)"):
+        old.save(tmp_path / place / "model.skvim")
+
+
+def test_what_is_no_file_is_not_replaced(old, tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(FileAccessError, match="is there already, and is no ordinary file"):
+            old.save(tmp_path / name)
+        with pytest.raises(FileAccessError, match="is no file"):
+            skvim.load(tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_links_are_followed_and_the_mode_is_kept(old, new, tmp_path):
+    (tmp_path / "there").mkdir()
+    real, link = tmp_path / "there" / "real.skvim", tmp_path / "link.skvim"
+    old.save(real)
+    real.chmod(0o600)
+    link.symlink_to(real)
+    new.save(link)
+    assert link.is_symlink()
+    assert_holds(real, new)
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.skvim"):
+        skvim.load(tmp_path / "nowhere.skvim")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_file_that_may_not_be_read(old, tmp_path):
+    old.save(tmp_path / "model.skvim")
+    (tmp_path / "model.skvim").chmod(0)
+    with pytest.raises(FileAccessError, match=r"cannot be read: Permission denied\. Make it"):
+        skvim.load(tmp_path / "model.skvim")
+
+
+def test_an_interruption_leaves_nothing(old, monkeypatch, tmp_path):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        old.save(tmp_path / "model.skvim")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_readers_see_whole_files_while_others_write(tmp_path):
+    path = tmp_path / "model.skvim"
+    GaussianNoise(0.0).save(path)
+    script = """
+import sys
+from skvim.noise import GaussianNoise
+for i in range(200):
+    GaussianNoise(float(i)).save(sys.argv[1])
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(2)]
+    n_read = 0
+    while any(writer.poll() is None for writer in writers):
+        assert skvim.load(path).scale in range(200)
+        n_read += 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert n_read > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["model.skvim"]
+
+
+def test_every_shorter_file_is_refused(tmp_path):
+    path = tmp_path / "model.skvim"
+    GaussianNoise(0.5, random_state=np.random.RandomState(0)).save(path)
+    content = path.read_bytes()
+    for length in [*range(0, 40), *range(40, len(content), 97), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(FileFormatError, match=r"damaged|has written"):
+            skvim.load(path)
+    Path(path).write_bytes(content + b"\0")
+    with pytest.raises(FileFormatError, match="damaged"):
+        skvim.load(path)

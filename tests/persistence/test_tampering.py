@@ -1,0 +1,338 @@
+"""Files that are not what save has written are refused, and run nothing."""
+
+import pickle
+import re
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from test_common import X, Y, small
+
+import skvim
+from skvim import VIMAETransformer
+from skvim._persistence import _archive
+from skvim.exceptions import FileFormatError, SkvimError
+from skvim.noise import GaussianNoise
+from skvim.objectives import Adversarial
+from skvim.semi_supervised import TransductiveSVC
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.skvim"
+
+
+@pytest.fixture(scope="module")
+def vim():
+    return small(VIMAETransformer, divergence=Adversarial((4,))).fit(X)
+
+
+@pytest.fixture
+def forge(path):
+    """Return what writes a changed file of an estimator, with a check sum that is right."""
+
+    def forge(estimator, change):
+        skvim.save(estimator, path)
+        document, arrays = _archive.read_archive(path)
+        (body,) = document["model"].values()
+        changed = change(body, arrays)
+        assert changed is None or isinstance(changed, dict)
+        if isinstance(changed, dict):
+            document = changed
+        version = document.pop("format_version")
+        assert version == 1
+        _archive.write_archive(path, document, arrays)
+        return path
+
+    return forge
+
+
+def refused(path, message):
+    """Load a file that must not open."""
+    with pytest.raises(FileFormatError, match=message) as caught:
+        skvim.load(path)
+    assert isinstance(caught.value, SkvimError)
+    assert isinstance(caught.value, ValueError)
+    assert str(path) in str(caught.value)
+
+
+# Other files
+
+
+class Bomb:
+    def __reduce__(self):
+        return (sys.exit, ("the pickle was opened",))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickles_are_not_opened(protocol, path):
+    path.write_bytes(pickle.dumps(Bomb(), protocol))
+    refused(path, "not a file that skvim has written")
+
+
+def test_pickles_of_other_libraries_are_not_opened(path):
+    for dump in (joblib.dump, torch.save):
+        dump(GaussianNoise(), path)
+        refused(path, "looks like a pickle")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"\0" * 8,
+        b"\xff" * 100,
+        b"\2\0\0\0\0\0\0\0{}",
+        b"\2\0\0\0\0\0\0\0{]",
+        (200_000).to_bytes(8, "little") + b"{" * 200_000,
+        (2**62).to_bytes(8, "little") + b"{}",
+    ],
+    ids=range(8),
+)
+def test_other_bytes_are_refused(content, path):
+    path.write_bytes(content)
+    refused(path, "is damaged|not a file that skvim|not one that skvim")
+
+
+def test_weights_of_other_programs_are_refused(path):
+    save_file({"weight": np.zeros(3)}, path)
+    refused(path, "a safetensors file, but not one that skvim has written")
+    save_file({"weight": np.zeros(3)}, path, {"skvim": "{}"})
+    refused(path, "names no version of the format")
+    save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": NaN}'})
+    refused(path, "is no JSON: NaN is no number")
+    save_file({"weight": np.zeros(3)}, path, {"skvim": "[" * 100_000})
+    refused(path, "its description is no JSON")
+    save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": true}'})
+    refused(path, "names no version of the format")
+
+
+def test_later_formats_are_refused_with_what_to_do(vim, path, monkeypatch):
+    monkeypatch.setattr(_archive, "FORMAT_VERSION", 2)
+    vim.save(path)
+    monkeypatch.undo()
+    refused(path, r"has version 2 of the format, .* up to version 1\. Install a newer skvim")
+
+
+# Changed bytes
+
+
+def test_every_changed_byte_is_noticed(path):
+    skvim.save(make_pipeline(StandardScaler(), GaussianNoise()).fit(X), path)
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    for place in [*range(0, header, 5), *range(header, len(content))]:
+        content[place] ^= 1
+        path.write_bytes(content)
+        refused(path, "damaged|has written")
+        content[place] ^= 1
+    path.write_bytes(content)
+    skvim.load(path)
+
+
+def test_exchanged_arrays_are_noticed(vim, path):
+    vim.save(path)
+    arrays = load_file(path)
+    metadata = _archive._metadata(path, path.read_bytes())
+    names = [name for name, array in arrays.items() if array.shape == ()]
+    first, second = names[:2]
+    arrays[first], arrays[second] = arrays[second], arrays[first]
+    assert arrays[first] != arrays[second]
+    save_file(arrays, path, metadata)
+    refused(path, "do not have its check sum")
+
+
+# Forged contents, with a check sum that is right
+
+
+def at(body, *keys):
+    """Return the last container on the way, and its key."""
+    *way, last = keys
+    for key in way:
+        body = body[key]
+    return body, last
+
+
+def put(*keys, value):
+    def change(body, arrays):
+        container, last = at(body, *keys)
+        container[last] = value
+
+    return change
+
+
+CODE = {"$part": {"class": "os.system", "arguments": {"command": "exit 1"}}}
+NET = ("state", "net_")
+FORGED = {
+    "class": (put("class", value="builtins.eval"), "'builtins.eval', which is no public"),
+    "private class": (put("class", value="skvim._base.BaseAutoencoder"), "no public BaseEstimator"),
+    "no estimator": (put("class", value="skvim.objectives.Normal"), "no public BaseEstimator"),
+    "other library": (put("class", value="sklearn.ensemble.StackingRegressor"), "no public"),
+    "call": (put("parameters", "prior", value=CODE), "names None, which is no public|os.system"),
+    "kind": (put("parameters", "prior", value={"$pickle": "gASVAAA="}), "unknown kind '.pickle'"),
+    "two kinds": (put("parameters", "prior", value={"$tuple": [], "$x": 1}), "too many values"),
+    "parameter": (put("parameters", "evil", value=1), "unexpected keyword argument 'evil'"),
+    "method": (put("state", "transform", value=1), "no attribute 'transform' to restore"),
+    "special": (put("state", "__class__", value=1), "no attribute '__class__'"),
+    "inherited": (put("state", "get_params", value=1), "no attribute 'get_params'"),
+    "features": (put("state", "n_features_in_", value=7), "networks are for .4. features, not 7"),
+    "no number": (put("state", "n_features_in_", value="4"), "networks are for|number and names"),
+    "names": (
+        put(
+            "state",
+            "feature_names_in_",
+            value={"$array": {"dtype": "object", "shape": [1], "items": ["a"]}},
+        ),
+        "number and names of features differ",
+    ),
+    "missing net": (put("state", "net_", value={}), "KeyError"),
+    "missing array": (
+        put(*NET, "weights", "mean", value={"$tensor": "nowhere"}),
+        "KeyError.*nowhere",
+    ),
+    "prior": (put(*NET, "model", "prior", value="normal"), "wrong kind: .*prior"),
+    "posterior": (put(*NET, "model", "posterior", value=None), "wrong kind: .*posterior"),
+    "terms": (put(*NET, "model", "terms", value=[[1.0, "mmd"]]), "wrong kind: .*terms"),
+    "wider": (put(*NET, "model", "n_components", value=3), "size mismatch"),
+    "negative": (put(*NET, "model", "n_components", value=-3), "refused"),
+    "shape": (put(*NET, "model", "shape", value=[5]), "size mismatch|for .* features"),
+    "layout": (put("state", "_layout", "axes", value=[5]), "networks are for"),
+    "dtype": (put("state", "_dtype", value="object"), "KeyError"),
+    "history": (put(*NET, "history", value=[{"loss": 1}]), "train_loss"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_descriptions_are_refused(name, vim, forge):
+    change, message = FORGED[name]
+    refused(forge(vim, change), message)
+
+
+WEIGHT = "VIMAETransformer.state.net_.weights.encoder.layers.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((8, 5), np.float32), "size mismatch"),
+        (np.zeros((4, 8), np.float32), "size mismatch"),
+        (np.zeros((8, 4), np.float64), "float64 instead of torch.float32"),
+        (np.zeros((8, 4), np.int32), "int32 instead of torch.float32"),
+    ],
+)
+def test_weights_of_another_shape_or_type_are_refused(array, message, vim, forge):
+    def change(body, arrays):
+        assert arrays[WEIGHT].shape == (8, 4)
+        arrays[WEIGHT] = array
+
+    refused(forge(vim, change), message)
+
+
+def test_weights_that_are_missing_or_too_many_are_refused(vim, forge):
+    def lose(body, arrays):
+        del arrays[WEIGHT], body["state"]["net_"]["weights"]["encoder.layers.0.weight"]
+
+    def add(body, arrays):
+        arrays["more"] = np.zeros(3)
+
+    def rename(body, arrays):
+        weights = body["state"]["net_"]["critics"]
+        weights["terms.7.x"] = weights.popitem()[1]
+
+    refused(forge(vim, lose), "Missing key")
+    refused(forge(vim, add), r"arrays that belong to nothing: \['more'\]")
+    refused(forge(vim, rename), "Missing key|Unexpected key")
+
+
+def test_a_file_without_an_estimator_is_refused(vim, forge):
+    def change(body, arrays):
+        arrays.clear()
+        return {"format_version": 1, "versions": {}, "model": [1, 2]}
+
+    refused(forge(vim, change), "holds no estimator")
+
+
+def test_deep_nesting_is_refused(forge):
+    def change(body, arrays):
+        node = []
+        for _ in range(900):
+            node = [node]
+        body["parameters"]["scale"] = node
+
+    refused(forge(GaussianNoise(), change), "refused|no JSON")
+
+
+def test_a_cache_is_not_opened(forge):
+    pipeline = make_pipeline(StandardScaler())
+    refused(forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from")
+
+
+def labelled(estimator):
+    return estimator.fit(X, np.where(X[:, 0] > 0, 1, 0))
+
+
+def shorten(*keys):
+    """Return a change that takes the last row of an array."""
+
+    def change(body, arrays):
+        container, last = at(body, "state", *keys)
+        name = container[last]["$array"]["name"]
+        arrays[name] = np.ascontiguousarray(arrays[name][..., :-1])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name", ["support_", "support_vectors_", "_n_support", "_dual_coef_", "_intercept_"]
+)
+def test_support_vectors_that_do_not_fit_together_are_refused(name, forge):
+    refused(forge(labelled(SVC()), shorten(name)), "support vectors do not fit together|IndexError")
+
+
+@pytest.mark.parametrize("name", ["_fit_X", "_y"])
+def test_neighbours_that_do_not_fit_together_are_refused(name, forge):
+    refused(forge(labelled(KNeighborsClassifier()), shorten(name)), "shape|targets belong to")
+
+
+def test_classes_of_neighbours_that_do_not_exist_are_refused(forge):
+    def change(body, arrays):
+        arrays["KNeighborsClassifier.state._y"] += 1
+
+    refused(forge(labelled(KNeighborsClassifier()), change), "targets are no numbers of classes")
+
+
+@pytest.mark.parametrize("name", ["_folded", "_intercepts", "classes_"])
+def test_machines_that_do_not_fit_together_are_refused(name, forge):
+    svc = TransductiveSVC(random_state=0).fit(X, Y)
+    refused(forge(svc, shorten(name)), "weights have the shapes")
+
+
+@pytest.mark.parametrize("name", ["landmarks", "projection", "kernel"])
+def test_maps_that_do_not_fit_together_are_refused(name, forge):
+    svc = TransductiveSVC(random_state=0).fit(X, Y)
+    change = put("state", "_map", "kernel", value="eval") if name == "kernel" else None
+
+    def cut(body, arrays):
+        key = f"TransductiveSVC.state._map.{name}"
+        # By columns, as the projection lies in memory: its rows are cut.
+        arrays[key] = np.ascontiguousarray(arrays[key][:, :-1])
+
+    refused(forge(svc, change or cut), "landmarks have the shapes|the kernel 'eval' is unknown")
+
+
+def test_messages_say_what_to_do(vim, path):
+    vim.save(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FileFormatError) as caught:
+        skvim.load(path)
+    assert re.search(
+        r"Copy it again from where it came, or save the model again\.$", str(caught.value)
+    )
