@@ -34,6 +34,7 @@ _BUILTINS: dict[str, type] = {
     "object": object,
     "str": str,
 }
+_KEYS = 624  # words of the Mersenne twister
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -125,8 +126,13 @@ def _write_random_state(writer: Writer, value: np.random.RandomState, path: str)
 
 
 def _read_random_state(reader: Reader, node: Any) -> np.random.RandomState:
+    state = reader.read(node)
+    key, position = state["state"]["key"], state["state"]["pos"]
+    # NumPy would read beyond the end.
+    if key.shape != (_KEYS,) or key.dtype != np.uint32 or not 0 <= position <= _KEYS:
+        raise ValueError("a state of a generator is out of range")
     made = np.random.RandomState(np.random.MT19937())
-    made.set_state(reader.read(node))
+    made.set_state(state)
     return made
 
 
@@ -176,7 +182,7 @@ def _distribution_arguments(value: Distribution) -> dict[str, str]:
     names = set(value.arg_constraints)
     if {"probs", "logits"} <= names:
         # Of two ways to say the same, the one that was used; the other is worked out at need.
-        names -= {"logits"} if vars(value).get("probs") is value._param else {"probs"}
+        names -= {"logits"} if vars(value).get("probs") is vars(value)["_param"] else {"probs"}
     return {name: name for name in sorted(names)}
 
 

@@ -7,7 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
-import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,43 +44,57 @@ def test_a_file_is_replaced(old, new, tmp_path):
 
 
 MOMENTS = {
-    "before writing": "os.fsync = os.replace = None; builtins.open = die_opening",
+    "before writing": "builtins.open = die_opening",
     "in the middle": "builtins.open = open_halves",
     "before it is on the disk": "os.fsync = die",
     "before renaming": "os.replace = die",
 }
+KILLED = """
+import builtins, io, os, signal, sys
+import skvim
+
+die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+really_open = open
+
+def die_opening(name, mode="r", *rest):
+    file = really_open(name, mode, *rest)
+    return die() if "x" in mode else file
+
+class Half(io.FileIO):
+    def write(self, content):
+        super().write(content[: len(content) // 2])
+        die()
+
+def open_halves(name, mode="r", *rest):
+    return Half(name, mode) if "x" in mode else really_open(name, mode, *rest)
+
+for path, moment in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = skvim.load(path)
+    child = os.fork()
+    if child == 0:
+        exec(moment)
+        model.save(path)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_saving(moment, old, tmp_path):
-    path = tmp_path / "model.skvim"
-    old.save(path)
-    before = path.read_bytes()
-    script = f"""
-        import builtins, io, os, signal, sys
-        import skvim
-        model = skvim.load(sys.argv[1])
-        die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-        really_open = open
-        def die_opening(name, mode="r", *rest):
-            file = really_open(name, mode, *rest)
-            return die() if "x" in mode else file
-        class Half(io.FileIO):
-            def write(self, content):
-                super().write(content[: len(content) // 2])
-                die()
-        def open_halves(name, mode="r", *rest):
-            return Half(name, mode) if "x" in mode else really_open(name, mode, *rest)
-        {MOMENTS[moment]}
-        model.save(sys.argv[1])
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert path.read_bytes() == before
-    assert {file.suffix for file in tmp_path.iterdir()} == {".skvim", ".unfinished"}
-    old.save(path)
-    assert_holds(path, old)
+def test_killed_while_saving(old, tmp_path):
+    folders = [tmp_path / name for name in MOMENTS]
+    for folder in folders:
+        folder.mkdir()
+        old.save(folder / "model.skvim")
+    before = (folders[0] / "model.skvim").read_bytes()
+    pairs = zip((str(f / "model.skvim") for f in folders), MOMENTS.values(), strict=True)
+    command = [sys.executable, "-c", KILLED, *(word for pair in pairs for word in pair)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS)
+    for folder in folders:
+        path = folder / "model.skvim"
+        assert path.read_bytes() == before
+        assert {file.suffix for file in folder.iterdir()} == {".skvim", ".unfinished"}
+        old.save(path)
+        assert_holds(path, old)
 
 
 @contextmanager
@@ -148,7 +162,7 @@ def test_a_folder_that_not_even_root_may_write_to(old):
 @pytest.mark.parametrize("place", ["missing", "file"])
 def test_no_folder(place, old, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(FileAccessError, match="cannot be written: (No such file|Not a directory)"):
+    with pytest.raises(FileAccessError, match=r"cannot be written: (No such file|Not a directory)"):
         old.save(tmp_path / place / "model.skvim")
 
 
@@ -201,18 +215,18 @@ def test_an_interruption_leaves_nothing(old, monkeypatch, tmp_path):
 def test_readers_see_whole_files_while_others_write(tmp_path):
     path = tmp_path / "model.skvim"
     GaussianNoise(0.0).save(path)
-    script = """
-import sys
-from skvim.noise import GaussianNoise
-for i in range(200):
-    GaussianNoise(float(i)).save(sys.argv[1])
-"""
-    writers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(2)]
+
+    def write(first):
+        for scale in range(first, 60, 2):
+            GaussianNoise(float(scale)).save(path)
+
     n_read = 0
-    while any(writer.poll() is None for writer in writers):
-        assert skvim.load(path).scale in range(200)
-        n_read += 1
-    assert [writer.returncode for writer in writers] == [0, 0]
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, first) for first in (0, 1)]
+        while not all(writer.done() for writer in writers):
+            assert skvim.load(path).scale in range(60)
+            n_read += 1
+    assert [writer.result() for writer in writers] == [None, None]
     assert n_read > 0
     assert [file.name for file in tmp_path.iterdir()] == ["model.skvim"]
 

@@ -270,6 +270,16 @@ def test_deep_nesting_is_refused(forge):
     refused(forge(GaussianNoise(), change), "refused|no JSON")
 
 
+def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
+    def change(body, arrays):
+        state = body["parameters"]["random_state"]["$random_state"]["state"]
+        assert state["pos"] <= 624
+        state["pos"] = 1_000_000
+
+    noise = GaussianNoise(random_state=np.random.RandomState(0))
+    refused(forge(noise, change), "a state of a generator is out of range")
+
+
 def test_a_cache_is_not_opened(forge):
     pipeline = make_pipeline(StandardScaler())
     refused(forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from")
