@@ -14,7 +14,7 @@ from skvim._autoencoders import (
     WAETransformer,
 )
 from skvim._load import load
-from skvim._persistence import save
+from skvim._persistence._files import save
 
 __all__ = [
     "AAETransformer",

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from skvim._persistence import open_estimator
+from skvim._persistence._files import open_estimator
 from skvim.engine import resolve_device
 
 __all__ = ["load"]

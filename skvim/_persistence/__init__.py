@@ -1,5 +1,8 @@
-"""Files of models: weights and JSON without code, written whole or not at all."""
+"""Files of models: weights and JSON without code, written whole or not at all.
 
-from skvim._persistence._files import Savable, open_estimator, save
+Only the mixin is imported here; ``_files`` knows torch.
+"""
 
-__all__ = ["Savable", "open_estimator", "save"]
+from skvim._persistence._savable import Savable
+
+__all__ = ["Savable"]

@@ -7,19 +7,14 @@ from sklearn.base import BaseEstimator
 
 from skvim._persistence._codec import Kind, Reader, Writer, refusal
 from skvim._persistence._registry import public_class, public_name
+from skvim._persistence._savable import fitted_state
 from skvim.exceptions import FileFormatError
 
-__all__ = ["ESTIMATOR", "fitted_state"]
+__all__ = ["ESTIMATOR"]
 
 # Folders of one machine, and no part of a model.
 _LOCAL = "memory"
 _TREES = {"ball_tree": "BallTree", "kd_tree": "KDTree"}
-
-
-def fitted_state(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return every attribute that is no parameter."""
-    parameters = estimator.get_params(deep=False)
-    return {key: value for key, value in vars(estimator).items() if key not in parameters}
 
 
 def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -13,48 +13,13 @@ from sklearn.base import BaseEstimator
 
 from skvim._persistence._archive import read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
-from skvim._persistence._estimators import ESTIMATOR, fitted_state
+from skvim._persistence._estimators import ESTIMATOR
 from skvim._persistence._kinds import KINDS
 from skvim.exceptions import FileFormatError, FileVersionWarning, UnsavableError
 
-__all__ = ["Savable", "open_estimator", "save"]
+__all__ = ["open_estimator", "save"]
 
 _ALL_KINDS = [ESTIMATOR, *KINDS]
-
-
-class Savable:
-    """A mixin of estimators: they are saved to one file, without code."""
-
-    @final
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the estimator, fitted or not, to one file that :func:`skvim.load` opens.
-
-        The file holds weights and arrays in the format of safetensors, and everything else as
-        JSON; opening it runs no code. It appears whole or not at all, and a file that was there
-        before is replaced.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Where to; any suffix will do, for example ``"model.skvim"``.
-
-        Raises
-        ------
-        UnsavableError
-            When a part of the estimator is code, such as a module, a divergence or a function of
-            your own; the message names it.
-        FileAccessError
-            When the file cannot be written; one that was there before stays as it was.
-        """
-        save(self, path)
-
-    def _saved_state(self) -> dict[str, Any]:
-        """Return what fit has left, as values that files can hold (hook)."""
-        return fitted_state(self)
-
-    def _restore_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take over such a state, and check it by errors of any type (hook)."""
-        vars(self).update(state)
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
