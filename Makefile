@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test oldest lint fmt types imports doctest docs bench bench-models bench-speed bench-resources
-.PHONY: check clean
+.PHONY: bench-metrics check clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training agains
 
 bench-resources: $(VENV)/installed-plot  ## time and memory: searches, import, use, growth
 	$(bin)/python benchmarks/resources.py
+
+bench-metrics: $(VENV)/installed-plot  ## time and memory of every measure
+	$(bin)/python benchmarks/metrics.py
 
 check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 

@@ -29,6 +29,7 @@ __all__ = [
     "check_codes",
     "check_count",
     "check_is_fitted",
+    "check_matrix",
     "check_parameters",
     "check_rows",
     "draw_seed",
@@ -126,6 +127,14 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an int in [{least}, inf). Got {value!r} instead.")
     return int(value)
+
+
+def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
+    """Return an argument as a finite matrix in float64 with at least ``least`` rows."""
+    matrix: NDArray[np.float64] = check_array(
+        X, dtype=np.float64, input_name=name, estimator=name, ensure_min_samples=least
+    )
+    return matrix
 
 
 def draw_seed(random_state: Any) -> int:

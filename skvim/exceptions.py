@@ -16,6 +16,7 @@ __all__ = [
     "SkvimError",
     "SkvimWarning",
     "TrainingDivergedError",
+    "UnreliableMeasureWarning",
     "UnsavableError",
 ]
 
@@ -121,3 +122,11 @@ class PriorMismatchWarning(SkvimWarning):
 @final
 class ChainLostWarning(SkvimWarning):
     """A Markov chain that draws rows has left the data that the model was fitted on."""
+
+
+@final
+class UnreliableMeasureWarning(SkvimWarning):
+    """A measure was computed from too few rows, or from features that depend on each other.
+
+    The message says which of the two, and how many rows it takes.
+    """

@@ -1,15 +1,37 @@
-"""Measures of what a fitted model knows and of what it withstands."""
+"""Measures of what a fitted model knows, of what it generates, and of what it withstands."""
 
 from skvim.metrics._activity import active_units
+from skvim.metrics._frechet import FrechetDistance, frechet_distance
+from skvim.metrics._inception import InceptionFeatures
 from skvim.metrics._information import Information, information
+from skvim.metrics._kernel import KernelDistance, kernel_distance
 from skvim.metrics._likelihood import LogLikelihood, log_likelihood
+from skvim.metrics._neighbours import PrecisionRecall, precision_recall
+from skvim.metrics._reconstruction import ReconstructionError, reconstruction_error
 from skvim.metrics._robustness import robustness_curve
+from skvim.metrics._scorers import (
+    information_scorer,
+    log_likelihood_scorer,
+    reconstruction_scorer,
+)
 
 __all__ = [
+    "FrechetDistance",
+    "InceptionFeatures",
     "Information",
+    "KernelDistance",
     "LogLikelihood",
+    "PrecisionRecall",
+    "ReconstructionError",
     "active_units",
+    "frechet_distance",
     "information",
+    "information_scorer",
+    "kernel_distance",
     "log_likelihood",
+    "log_likelihood_scorer",
+    "precision_recall",
+    "reconstruction_error",
+    "reconstruction_scorer",
     "robustness_curve",
 ]

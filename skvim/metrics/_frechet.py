@@ -1,0 +1,285 @@
+"""The Fréchet distance between two sets of rows, and its limit for infinitely many."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvim._validation import check_count, draw_seed
+from skvim.exceptions import UnreliableMeasureWarning
+from skvim.metrics._features import extract_features
+
+__all__ = ["FrechetDistance", "frechet_distance"]
+
+# Below so many rows the literature calls the distance unreliable, whatever the features.
+_ENOUGH_ROWS = 2048
+# A set is split into 2 to so many parts, of at least twice as many rows as features if it can be.
+_MOST_PARTS = 5
+
+
+@final
+@dataclass(frozen=True)
+class FrechetDistance:
+    """The squared Fréchet distance d² between two sets of rows, in squared units of the features.
+
+    Attributes
+    ----------
+    value : float
+        d² between gaussians with the mean and the covariance (divisor n − 1) of either set, which
+        is what is called FID. Too high on average, by about c/n.
+    extrapolated : float
+        Its limit for infinitely many rows of both sets, without that bias; near 0 it may fall
+        slightly below. NaN where it was not asked for or cannot be had.
+    extrapolated_se : float
+        Standard error of ``extrapolated``. NaN likewise, and with one partition.
+    mean_part : float
+        ‖μ_x − μ_y‖²; the rest of ``value`` is due to the covariances.
+    n_samples : (int, int)
+        Rows of X and of Y.
+    n_features : int
+        Features compared.
+    ranks : (int, int)
+        Ranks of the covariances of X and of Y.
+    """
+
+    value: float
+    extrapolated: float
+    extrapolated_se: float
+    mean_part: float
+    n_samples: tuple[int, int]
+    n_features: int
+    ranks: tuple[int, int]
+
+
+def frechet_distance(
+    X: Any,
+    Y: Any,
+    *,
+    features: Any = None,
+    n_partitions: int = 8,
+    random_state: int | np.random.RandomState | None = 0,
+) -> FrechetDistance:
+    r"""Compare means and covariances of features of two sets of rows: the Fréchet distance.
+
+    Parameters
+    ----------
+    X, Y : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+        Rows or images, such as data and samples of a model; at least two of each.
+    features : None, callable, estimator, torch.nn.Module or "inception", default=None
+        What is compared:
+
+        - None: the rows themselves;
+        - a function of rows that returns an array or tensor (n_samples, n_features);
+        - a fitted model of skvim or another transformer: the codes that ``transform`` returns;
+        - a fitted ``MLPClassifier`` or ``MLPRegressor``: the last hidden layer;
+        - a torch module or a fitted net of skorch: what enters the ``torch.nn.Linear`` that is
+          called last, which is a classifier's penultimate layer. Rows reach it as they are given,
+          in the dtype of its parameters;
+        - "inception", or an :class:`InceptionFeatures` with settings.
+
+        A pipeline transforms rows by all steps but the last, for which the same holds.
+    n_partitions : int in [0, inf), default=8
+        Partitions that ``extrapolated`` is made of, each at the cost of one more distance. 0 leaves
+        it out.
+    random_state : int, RandomState or None, default=0
+        Seed of the partitions.
+
+    Returns
+    -------
+    FrechetDistance
+        The distance, its limit for infinitely many rows and the standard error of that.
+
+    Raises
+    ------
+    TypeError
+        If ``features`` is none of these.
+    ValueError
+        If X and Y do not have the same finite features, or fewer than two rows.
+
+    Warns
+    -----
+    UnreliableMeasureWarning
+        If X or Y has fewer than 2,048 rows, or a covariance not of full rank.
+
+    See Also
+    --------
+    kernel_distance : Has no bias and needs fewer rows.
+    precision_recall : Tells missing variety from bad quality.
+
+    Notes
+    -----
+    .. math:: d^2 = \lVert\mu_x - \mu_y\rVert^2
+              + \operatorname{tr}(\Sigma_x + \Sigma_y - 2 (\Sigma_x \Sigma_y)^{1/2}),
+
+    the squared 2-Wasserstein distance of two gaussians [1]_ [2]_; of Inception features, FID [3]_.
+    With :math:`\Sigma = R^\top R` from a QR decomposition of the centred rows, the eigenvalues of
+    :math:`\Sigma_x \Sigma_y` are the squared singular values of :math:`R_x R_y^\top`: their sum
+    is the trace of the root, exact to rounding for covariances of any rank.
+
+    The expectation of d² is its limit plus c/n and smaller terms [4]_, where c depends on the
+    model, so that FID at a finite n may rank models wrongly. ``extrapolated`` is the intercept of a
+    regression on 1/n as in [4]_, for both sets at once: X and Y are split at random into k parts
+    each, k from 2 to 5, and the mean distance of the parts is that at n/k rows. Every
+    partition holds all rows, and so does not vary to first order. Of what is left, parts of n/k
+    rows have a variance of k − 1 times that of the whole; the line is fitted with these weights
+    through the value at n. A part has to have more rows than the covariances' rank.
+
+    Its squared standard error is the sum of two terms: the variance of the first-order term, from
+    the influence of every row on d², and the spread of the partitions around the line. In
+    simulations it is right to slightly too large, also for X and Y of one distribution.
+
+    References
+    ----------
+    .. [1] D. C. Dowson and B. V. Landau (1982). The Fréchet distance between multivariate normal
+       distributions. Journal of Multivariate Analysis 12.
+    .. [2] M. Gelbrich (1990). On a formula for the L² Wasserstein metric between measures on
+       Euclidean and Hilbert spaces. Mathematische Nachrichten 147.
+    .. [3] M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler and S. Hochreiter (2017). GANs trained
+       by a two time-scale update rule converge to a local Nash equilibrium. Advances in Neural
+       Information Processing Systems 30, arXiv:1706.08500.
+    .. [4] M. J. Chong and D. Forsyth (2020). Effectively unbiased FID and Inception Score and where
+       to find them. Computer Vision and Pattern Recognition, arXiv:1911.07023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.metrics import frechet_distance
+    >>> source = np.random.default_rng(0)
+    >>> X, Y = source.normal(size=(3000, 4)), source.normal(1.0, 2.0, size=(3000, 4))
+    >>> found = frechet_distance(X, Y)  # of the distributions: 4 (1 − 0)² + 4 (2 − 1)² = 8
+    >>> bool(abs(found.extrapolated - 8) < 3 * found.extrapolated_se)
+    True
+    """
+    check_count("n_partitions", n_partitions, least=0)
+    seed = draw_seed(random_state)
+    x, y = (torch.from_numpy(part) for part in extract_features(features, X, Y, least=2))
+    whole = _distance(x, y)
+    ranks = (_rank(whole.x.root), _rank(whole.y.root))
+    most = _most_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1
+    _warn(len(x), len(y), x.shape[1], ranks, unresolved=bool(n_partitions) and most < 2)
+    limit = (math.nan, math.nan)
+    if most >= 2:
+        generator = torch.Generator().manual_seed(seed)
+        parts = [2 + i % (most - 1) for i in range(n_partitions)]
+        excess = [_partition(x, y, k, generator) - whole.value for k in parts]
+        limit = _extrapolate(whole, np.array(parts), np.array(excess))
+    mean_part = float((whole.x.mean - whole.y.mean).square().sum())
+    return FrechetDistance(whole.value, *limit, mean_part, (len(x), len(y)), x.shape[1], ranks)
+
+
+class _Set(NamedTuple):
+    """The first two moments of rows: their mean and R with covariance RᵀR."""
+
+    mean: Tensor
+    root: Tensor
+    rows: Tensor
+
+
+class _Distance(NamedTuple):
+    """Two sets and the squared distance between them."""
+
+    x: _Set
+    y: _Set
+    value: float
+
+
+def _moments(rows: Tensor) -> _Set:
+    """Return mean and root of the covariance."""
+    mean = rows.mean(0)
+    root = torch.linalg.qr(rows - mean, mode="r").R / math.sqrt(len(rows) - 1)
+    return _Set(mean, root, rows)
+
+
+def _distance(x: Tensor, y: Tensor) -> _Distance:
+    """Return the squared distance of two sets of rows."""
+    a, b = _moments(x), _moments(y)
+    shift = (a.mean - b.mean).square().sum()
+    spread = a.root.square().sum() + b.root.square().sum()
+    value = shift + spread - 2 * torch.linalg.svdvals(a.root @ b.root.T).sum()
+    # Of equal moments rounding may leave less than nothing.
+    return _Distance(a, b, max(0.0, float(value)))
+
+
+def _rank(root: Tensor) -> int:
+    """Return the rank of a covariance."""
+    return int(torch.linalg.matrix_rank(root))
+
+
+def _most_parts(n_rows: int, rank: int) -> int:
+    """Return into how many parts rows may be split; 1 if halves have no covariance of the rank."""
+    if n_rows // 2 <= rank:
+        return 1
+    return min(max(2, n_rows // (2 * max(1, rank))), _MOST_PARTS)
+
+
+def _partition(x: Tensor, y: Tensor, n_parts: int, generator: torch.Generator) -> float:
+    """Return the mean distance of the parts of a random partition."""
+    pairs = zip(_split(x, n_parts, generator), _split(y, n_parts, generator), strict=True)
+    return sum(_distance(a, b).value for a, b in pairs) / n_parts
+
+
+def _split(rows: Tensor, n_parts: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return rows in random parts of equal size, to one row."""
+    return rows[torch.randperm(len(rows), generator=generator)].tensor_split(n_parts)
+
+
+def _extrapolate(whole: _Distance, n_parts: np.ndarray, excess: np.ndarray) -> tuple[float, float]:
+    """Return the distance for infinitely many rows and its standard error.
+
+    ``excess`` is what partitions into ``n_parts`` exceed the whole by: (k − 1) c/n on average, with
+    (k − 1) times the variance that the whole has beyond its first-order term.
+    """
+    steps = n_parts - 1.0
+    bias = float(excess.sum() / steps.sum())
+    limit = whole.value - bias
+    if len(steps) < 2:
+        return limit, math.nan
+    second = float(((excess - steps * bias) ** 2 / steps).sum()) / (len(steps) - 1)
+    # The noise of the estimated influences themselves adds two second-order variances.
+    first = max(0.0, _first_order_variance(whole) - 2 * second)
+    return limit, math.sqrt(first + second * (1 + 1 / steps.sum()))
+
+
+def _first_order_variance(whole: _Distance) -> float:
+    """Return the variance of the distance to first order in the rows' weights.
+
+    The derivative of d² by Σ_x is I − T, T the matrix of optimal transport from x to y, and by the
+    mean 2 (μ_x − μ_y). With centred rows √(n−1) Q R and R_x R_yᵀ = U S Vᵀ a row q of Q has
+    (n − 1) q U S Uᵀ qᵀ for xᵀ T x, which takes no inverse.
+    """
+    left, values, right = torch.linalg.svd(whole.x.root @ whole.y.root.T, full_matrices=False)
+    shift = whole.x.mean - whole.y.mean
+    total = 0.0
+    for part, towards, vectors in ((whole.x, shift, left), (whole.y, -shift, right.T)):
+        centred = part.rows - part.mean
+        q = torch.linalg.qr(centred).Q
+        moved = (len(centred) - 1) * (q @ vectors).square() @ values
+        influence = 2 * centred @ towards + centred.square().sum(1) - moved
+        total += float(influence.var(correction=0)) / len(centred)
+    return total
+
+
+def _warn(n_x: int, n_y: int, n_features: int, ranks: tuple[int, int], *, unresolved: bool) -> None:
+    """Say why the result is not to be relied on, if it is not."""
+    reasons = []
+    if min(n_x, n_y) < _ENOUGH_ROWS:
+        reasons.append(f"there are {n_x} and {n_y} rows, and {_ENOUGH_ROWS} of each are advised")
+    if min(ranks) < n_features:
+        reasons.append(
+            f"covariances of {n_features} features have ranks {ranks[0]} and {ranks[1]}: too few "
+            "rows, or features that depend on each other"
+        )
+    if unresolved:
+        reasons.append(
+            f"extrapolation takes more than {2 * max(ranks) + 1} rows of each, and is left out"
+        )
+    if reasons:
+        warnings.warn(
+            f"frechet_distance is not to be relied on: {'; '.join(reasons)}.",
+            UnreliableMeasureWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,233 @@
+"""Features of the Inception network, the only module that knows where it comes from."""
+
+import importlib
+import pickle
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skvim._layout import Layout, flatten
+from skvim._validation import check_count, check_matrix
+from skvim.engine import resolve_device
+from skvim.exceptions import MissingExtraError
+from skvim.networks._random import Redirected, Stream
+
+__all__ = ["InceptionFeatures"]
+
+# Where a package keeps its network.
+_PACKAGES = {
+    "torch-fidelity": (
+        "torch_fidelity.feature_extractor_inceptionv3",
+        "FeatureExtractorInceptionV3",
+    ),
+    "torchmetrics": ("torchmetrics.image.fid", "NoTrainInceptionV3"),
+}
+_LAYER = "2048"
+
+
+@final
+class InceptionFeatures:
+    """The 2,048 features of images that published Fréchet and kernel inception distances use.
+
+    A function of images, to be passed as ``features``; ``features="inception"`` is one with all
+    defaults. It needs the extra ``fid``. The network is loaded at the first call and kept.
+
+    Parameters
+    ----------
+    weights : str, Path or None, default=None
+        File of the network's weights, ``weights-inception-2015-12-05-6726825d.pth`` as
+        torch-fidelity publishes it, from which no code is run. None lets torch-fidelity download it
+        once, 91 MB, into torch's cache.
+    value_range : (float, float) or None, default=None
+        The values of X that are black and white, such as (-1, 1). None stands for (0, 255) if X
+        holds bytes and else for (0, 1). Values outside are refused, not clipped.
+    image_shape : (height, width) or (height, width, channels) or None, default=None
+        What a row is, if X holds flat rows. Images have 1 or 3 channels, the last axis; grey ones
+        are taken thrice.
+    package : {"torch-fidelity", "torchmetrics"}, default="torch-fidelity"
+        The weights are the same, but images are resized to 299 × 299 differently: as TensorFlow
+        did in the code of [1]_, or with antialiasing. Compare figures of one kind only.
+    batch_size : int in [1, inf), default=50
+        Images that the network sees at once.
+    device : str, default="auto"
+        Where it runs; "auto" is a GPU where torch finds one.
+
+    Notes
+    -----
+    The network takes bytes: other values are scaled to [0, 255] and rounded to the nearest integer.
+
+    References
+    ----------
+    .. [1] M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler and S. Hochreiter (2017). GANs trained
+       by a two time-scale update rule converge to a local Nash equilibrium. Advances in Neural
+       Information Processing Systems 30, arXiv:1706.08500.
+
+    Examples
+    --------
+    >>> from skvim.metrics import InceptionFeatures
+    >>> features = InceptionFeatures("inception.pth", value_range=(-1, 1), image_shape=(64, 64, 3))
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        package: str = "torch-fidelity",
+        batch_size: int = 50,
+        device: str = "auto",
+    ) -> None:
+        self.weights = weights
+        self.value_range = value_range
+        self.image_shape = image_shape
+        self.package = package
+        self.batch_size = batch_size
+        self.device = device
+        self._network: nn.Module | None = None
+
+    def __call__(self, X: Any) -> NDArray[np.float64]:
+        """Compute the features of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
+            Images, or flat rows with ``image_shape``.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, 2048)
+            In float64.
+
+        Raises
+        ------
+        MissingExtraError
+            If the package is not installed.
+        OSError
+            If the weights cannot be read or downloaded.
+        ValueError
+            If X holds no images of 1 or 3 channels, or values outside ``value_range``.
+        """
+        images = self._images(X)
+        size = check_count("batch_size", self.batch_size)
+        device = resolve_device(self.device)
+        if self._network is None:
+            self._network = _load(self.package, self.weights)
+        network = self._network.to(device)
+        found = []
+        for start in range(0, len(images), size):
+            batch = self._bytes(images[start : start + size]).to(device)
+            with torch.no_grad():
+                output = network(batch)
+            # torch-fidelity returns a tuple, torchmetrics its only element.
+            layer: Tensor = output[0] if isinstance(output, tuple) else output
+            found.append(layer.double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _images(self, X: Any) -> NDArray[Any]:
+        """Return X as (n_samples, height, width, channels), checked."""
+        flat, axes = flatten(X)
+        rows = np.asarray(flat)
+        if rows.ndim != 2 or not rows.size:
+            raise ValueError(f"X must hold at least one image. Got shape {rows.shape}.")
+        layout = Layout.of(rows.shape[1], axes, self.image_shape)
+        if layout.image is None:
+            raise ValueError(
+                f"X holds flat rows of {rows.shape[1]} values. Pass images, (n_samples, height, "
+                "width, channels), or features=InceptionFeatures(image_shape=...)."
+            )
+        if layout.image[2] not in (1, 3):
+            raise ValueError(
+                "Images must have 1 or 3 channels, the last axis. Got images of shape "
+                f"{layout.image}; move the channels there, or drop an alpha channel."
+            )
+        self._check_values(rows)
+        return rows.reshape(len(rows), *layout.image)
+
+    def _check_values(self, rows: NDArray[Any]) -> None:
+        """Raise ``ValueError`` unless the values are where they are said to be."""
+        low, high = self._range(rows)
+        least, most = float(rows.min()), float(rows.max())
+        if not (low <= least and most <= high):
+            raise ValueError(
+                f"X holds values in [{least:g}, {most:g}], but value_range is [{low:g}, {high:g}]. "
+                "Name the range in InceptionFeatures(value_range=...), pass bytes, or clip X."
+            )
+        if self.value_range is None and rows.dtype == np.uint8 and most <= 1:
+            raise ValueError(
+                "X holds bytes, of which none is above 1, so that all images are black. If 1 is "
+                "white, pass InceptionFeatures(value_range=(0, 1))."
+            )
+
+    def _range(self, rows: NDArray[Any]) -> tuple[float, float]:
+        """Return the values of black and white."""
+        if self.value_range is None:
+            return (0.0, 255.0) if rows.dtype == np.uint8 else (0.0, 1.0)
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(
+                f"value_range must be (low, high) with low < high. Got {self.value_range!r}."
+            )
+        return float(low), float(high)
+
+    def _bytes(self, images: NDArray[Any]) -> Tensor:
+        """Return images as bytes of shape (n, 3, height, width)."""
+        low, high = self._range(images)
+        n, channels = len(images), images.shape[3]
+        values = check_matrix("X", images.reshape(n, -1)).reshape(images.shape)
+        scaled = np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+        tensor = torch.from_numpy(scaled.transpose(0, 3, 1, 2).copy())
+        return tensor.expand(n, 3, *tensor.shape[2:]) if channels == 1 else tensor
+
+
+def _load(package: str, weights: str | Path | None) -> nn.Module:
+    """Return the network with its weights, in evaluation mode."""
+    if package not in _PACKAGES:
+        raise ValueError(
+            f"package must be 'torch-fidelity' or 'torchmetrics'. Got {package!r} instead."
+        )
+    location, name = _PACKAGES[package]
+    try:
+        kind = getattr(importlib.import_module(location), name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Inception features need {package}, which cannot be imported ({error}). "
+            'Run pip install "skvim[fid]".'
+        ) from error
+    path = None if weights is None else _checked(weights)
+    try:
+        # What the layers draw at first is replaced by the weights, and must not be seen outside.
+        with Redirected(Stream(0)):
+            network: nn.Module = kind(name, [_LAYER], feature_extractor_weights_path=path)
+    except OSError as error:
+        # A local file has been read once already.
+        raise OSError(
+            f"The weights of Inception could not be downloaded: {error}. Download them elsewhere "
+            "and pass InceptionFeatures(weights=path)."
+        ) from error
+    except RuntimeError as error:
+        raise OSError(
+            f"{weights} does not hold the weights of {package}'s Inception: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return network.eval()
+
+
+def _checked(weights: str | Path) -> str:
+    """Return the path of a file that holds tensors and nothing that could run."""
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of weights at {path}.")
+    try:
+        # The packages load it without this restriction.
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise OSError(
+            f"{path} is no file of weights, or holds more than tensors: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    return str(path)
