@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._validation import check_count, draw_seed
@@ -156,7 +157,7 @@ def frechet_distance(
     """
     check_count("n_partitions", n_partitions, least=0)
     seed = draw_seed(random_state)
-    x, y = (torch.from_numpy(part) for part in extract_features(features, X, Y, least=2))
+    x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2))
     whole = _distance(x, y)
     ranks = (_rank(whole.x.root), _rank(whole.y.root))
     most = _most_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1
@@ -185,6 +186,11 @@ class _Distance(NamedTuple):
     x: _Set
     y: _Set
     value: float
+
+
+def _tensor(rows: NDArray[np.float64]) -> Tensor:
+    """Return rows as a tensor, a copy only where torch cannot take them as they are."""
+    return torch.from_numpy(np.require(rows, requirements=["C", "W"]))
 
 
 def _moments(rows: Tensor) -> _Set:
@@ -227,7 +233,9 @@ def _split(rows: Tensor, n_parts: int, generator: torch.Generator) -> tuple[Tens
     return rows[torch.randperm(len(rows), generator=generator)].tensor_split(n_parts)
 
 
-def _extrapolate(whole: _Distance, n_parts: np.ndarray, excess: np.ndarray) -> tuple[float, float]:
+def _extrapolate(
+    whole: _Distance, n_parts: NDArray[Any], excess: NDArray[Any]
+) -> tuple[float, float]:
     """Return the distance for infinitely many rows and its standard error.
 
     ``excess`` is what partitions into ``n_parts`` exceed the whole by: (k − 1) c/n on average, with
