@@ -186,6 +186,8 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         before = estimator[:-1]
         return before.inverse_transform(_reconstruct(estimator[-1], before.transform(X)))
+    if isinstance(estimator, Pipeline):
+        return _reconstruct(estimator[-1], X)
     if hasattr(estimator, "reconstruct"):
         return estimator.reconstruct(X)
     return estimator.inverse_transform(estimator.transform(X))
