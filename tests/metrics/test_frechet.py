@@ -144,6 +144,19 @@ def test_extrapolation_has_no_bias_and_an_honest_standard_error(same, least, mos
     assert (plain - errors).mean() > 4 * (plain - errors).std() / math.sqrt(len(errors))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_standard_error_is_honest_for_skewed_rows(order):
+    """Mean and spread of exponential rows err together, which the sign of a shift tells."""
+    source = np.random.default_rng(0)
+    runs = []
+    for seed in range(60):
+        x, y = source.normal(scale=0.3, size=(200, 1)), source.exponential(size=(200, 1))
+        found = between(*(x, y)[::order], n_partitions=4, random_state=seed)
+        runs.append((found.extrapolated, found.extrapolated_se))
+    values, errors = np.array(runs).T
+    assert 0.75 < values.std() / math.sqrt((errors**2).mean()) < 1.3
+
+
 def test_sets_of_different_sizes_are_extrapolated_without_bias():
     errors = []
     for seed in range(40):

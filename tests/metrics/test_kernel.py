@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from skvim.metrics import _kernel, kernel_distance
 
@@ -76,6 +77,7 @@ def test_standard_error_is_the_spread_of_repetitions():
         )
         runs.append((found.value, found.standard_error))
         assert found.value == pytest.approx(found.block_values.mean())
+        assert found.standard_error == pytest.approx(stats.sem(found.block_values))
         assert len(found.block_values) == 8
     values, errors = np.array(runs).T
     assert values.std() == pytest.approx(math.sqrt((errors**2).mean()), rel=0.2)
