@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from skvim.inspection._matplotlib import add_legend, import_pyplot, style
 from skvim.metrics import robustness_curve
-from skvim.metrics._robustness import CLEAN
+from skvim.metrics._corrupted import CLEAN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

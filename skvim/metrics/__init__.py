@@ -1,6 +1,12 @@
 """Measures of what a fitted model knows, of what it generates, and of what it withstands."""
 
 from skvim.metrics._activity import active_units
+from skvim.metrics._comparison import compare_robustness
+from skvim.metrics._corruption_error import (
+    corruption_errors,
+    mean_corruption_error,
+    robustness_summary,
+)
 from skvim.metrics._frechet import FrechetDistance, frechet_distance
 from skvim.metrics._inception import InceptionFeatures
 from skvim.metrics._information import Information, information
@@ -24,14 +30,18 @@ __all__ = [
     "PrecisionRecall",
     "ReconstructionError",
     "active_units",
+    "compare_robustness",
+    "corruption_errors",
     "frechet_distance",
     "information",
     "information_scorer",
     "kernel_distance",
     "log_likelihood",
     "log_likelihood_scorer",
+    "mean_corruption_error",
     "precision_recall",
     "reconstruction_error",
     "reconstruction_scorer",
     "robustness_curve",
+    "robustness_summary",
 ]

@@ -1,36 +1,18 @@
 """Scores of a fitted estimator on corrupted data."""
 
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Real
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
 from skvim._validation import check_count, check_is_fitted, check_rows, draw_seed
+from skvim.metrics._corrupted import Corruptions, check_labels, evaluate, named
 
-__all__ = ["CLEAN", "Corruption", "Corruptions", "robustness_curve"]
-
-CLEAN = "none"  # what the column "corruption" says of uncorrupted rows
-
-
-class Corruption(Protocol):
-    """What a corruption has to offer; every transformer of :mod:`skvim.noise` does."""
-
-    @property
-    def level(self) -> float:
-        """Strength of the corruption."""
-
-    def corrupt(self, x: NDArray[Any], generator: np.random.Generator, /) -> NDArray[Any]:
-        """Return corrupted values in a new array of the same shape and dtype."""
-
-
-Corruptions: TypeAlias = Sequence[Corruption] | Mapping[str, Corruption | Sequence[Corruption]]
+__all__ = ["robustness_curve"]
 
 
 def robustness_curve(
@@ -42,6 +24,7 @@ def robustness_curve(
     scoring: str | Callable[..., float] | None = None,
     n_repeats: int = 5,
     random_state: Any = None,
+    n_jobs: int | None = None,
 ) -> pd.DataFrame:
     """Score a fitted estimator on clean rows and on seeded corruptions of them.
 
@@ -68,6 +51,9 @@ def robustness_curve(
         How often each corruption is drawn, at least 1.
     random_state : int, RandomState instance or None, default=None
         Where the noise comes from; None takes fresh entropy.
+    n_jobs : int or None, default=None
+        How many draws are scored at a time, as in joblib: None is 1, -1 all processors. The
+        noise does not depend on it. Processes receive copies of the estimator and of the rows.
 
     Returns
     -------
@@ -83,11 +69,15 @@ def robustness_curve(
     TypeError
         If something among the corruptions is none.
     ValueError
-        If ``X`` and ``y`` differ in length, ``n_repeats`` is below 1, or ``corruptions`` is
-        empty or holds the same name and level twice.
+        If ``X`` and ``y`` differ in length, ``n_repeats`` is below 1, ``n_jobs`` is 0, or
+        ``corruptions`` is empty or holds the same name and level twice.
 
     See Also
     --------
+    robustness_summary : Means and standard errors of such a curve.
+    mean_corruption_error : One number, relative to a baseline.
+    compare_robustness : Two estimators on the same corrupted rows, with confidence intervals.
+    skvim.noise.severities : Five documented levels of each corruption.
     skvim.inspection.RobustnessDisplay : Draws such curves.
     active_units : Counts the latent dimensions in use.
 
@@ -110,103 +100,19 @@ def robustness_curve(
     True
     """
     check_count("n_repeats", n_repeats)
-    named = _named(corruptions)
+    listed = named(corruptions)
     check_is_fitted(estimator)
     rows = check_rows(estimator, X, reset=False)
-    _check_labels(rows, y)
-    score = _scorer(estimator, scoring)
+    check_labels(rows, y)
+    measure = partial(_score, _scorer(estimator, scoring), estimator, y)
     seed = draw_seed(random_state)
-    # A copy: a step that works in place would otherwise change the rows to be corrupted.
-    records = [(CLEAN, 0.0, 0, score(estimator, _like(X, rows.copy()), y))]
-    for name, noise in named:
-        for repeat in range(n_repeats):
-            corrupted = noise.corrupt(rows, _generator(seed, noise, repeat))
-            result = score(estimator, _like(X, corrupted), y)
-            records.append((name, float(noise.level), repeat, result))
+    records = evaluate(measure, X, rows, listed, n_repeats=n_repeats, seed=seed, n_jobs=n_jobs)
     return pd.DataFrame(records, columns=["corruption", "level", "repeat", "score"])
 
 
-def _generator(seed: int, noise: Corruption, repeat: int) -> np.random.Generator:
-    """Derive the stream of one corruption, level and repeat from nothing but these.
-
-    The class is named, not the user's label: renaming a corruption does not redraw it.
-    """
-    key = f"{_class_name(noise)} {float(noise.level)!r} {repeat}"
-    # Python's own hash of a string differs from process to process.
-    digest = hashlib.sha256(key.encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:16], "big")])
-
-
-def _class_name(noise: Corruption) -> str:
-    """Turn ``GaussianNoise`` into "gaussian" and ``SaltPepperNoise`` into "salt_pepper"."""
-    stem = type(noise).__name__.removesuffix("Noise")
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()
-
-
-def _named(corruptions: Any) -> list[tuple[str, Corruption]]:
-    """List (name, corruption) in the order given, and refuse anything else."""
-    if isinstance(corruptions, Mapping):
-        named = [pair for name, given in corruptions.items() for pair in _labelled(name, given)]
-    elif isinstance(corruptions, Iterable):
-        named = [(_class_name(noise), noise) for noise in map(_check_corruption, corruptions)]
-    else:
-        raise TypeError(
-            "corruptions has to be a sequence of noise transformers or a mapping of names to "
-            f"them. Got {corruptions!r} instead; write [GaussianNoise(0.2)] for a single one."
-        )
-    if not named:
-        raise ValueError(
-            "corruptions is empty. Name at least one, for example [GaussianNoise(0.2)]."
-        )
-    _check_distinct(named)
-    return named
-
-
-def _labelled(name: Any, given: Any) -> list[tuple[str, Corruption]]:
-    """List the corruptions that a mapping holds under one name."""
-    if not isinstance(name, str) or name == CLEAN:
-        raise ValueError(
-            f"The names in corruptions have to be strings other than {CLEAN!r}, which stands for "
-            f"clean rows. Got {name!r} instead."
-        )
-    several = given if isinstance(given, Iterable) else [given]
-    named = [(name, _check_corruption(noise)) for noise in several]
-    if not named:
-        raise ValueError(f"corruptions[{name!r}] is empty. Name at least one noise transformer.")
-    return named
-
-
-def _check_corruption(noise: Any) -> Corruption:
-    """Return the object if it is an instance that can corrupt and knows its level."""
-    level = getattr(noise, "level", None)
-    if not callable(getattr(noise, "corrupt", None)) or not isinstance(level, Real):
-        raise TypeError(
-            "corruptions has to hold noise transformers such as GaussianNoise(0.2). "
-            f"Got {noise!r} instead."
-        )
-    corruption: Corruption = noise
-    return corruption
-
-
-def _check_distinct(named: list[tuple[str, Corruption]]) -> None:
-    """Refuse two corruptions that the result could not tell apart."""
-    seen = set()
-    for name, noise in named:
-        key = (name, float(noise.level))
-        if key in seen:
-            raise ValueError(
-                f"corruptions holds {name!r} at level {key[1]:g} twice. Give them different "
-                "names with a mapping, or drop one."
-            )
-        seen.add(key)
-
-
-def _check_labels(rows: NDArray[Any], y: Any) -> None:
-    """Raise unless there is one label per row, or none at all."""
-    if y is not None and len(y) != len(rows):
-        raise ValueError(
-            f"X and y have to be of one length. Got {len(rows)} rows in X and {len(y)} in y."
-        )
+def _score(scorer: Callable[..., float], estimator: BaseEstimator, y: Any, X: Any) -> float:
+    """Call the scorer with what changes from call to call last."""
+    return scorer(estimator, X, y)
 
 
 def _scorer(estimator: BaseEstimator, scoring: Any) -> Callable[..., float]:
@@ -218,10 +124,3 @@ def _scorer(estimator: BaseEstimator, scoring: Any) -> Callable[..., float]:
         )
     scorer: Callable[..., float] = check_scoring(estimator, scoring=scoring)
     return scorer
-
-
-def _like(X: Any, rows: NDArray[Any]) -> Any:
-    """Return the rows as a DataFrame if ``X`` is one, so that feature names are kept."""
-    if isinstance(X, pd.DataFrame):
-        return pd.DataFrame(rows, columns=X.columns, index=X.index)
-    return rows

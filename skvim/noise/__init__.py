@@ -1,5 +1,27 @@
 """Corruptions of the data, as transformers and as functions of an array or tensor."""
 
-from skvim.noise._transformers import GaussianNoise, MaskingNoise
+from skvim.noise._image_transformers import (
+    BlurNoise,
+    BrightnessNoise,
+    ContrastNoise,
+    OcclusionNoise,
+)
+from skvim.noise._severities import severities
+from skvim.noise._transformers import (
+    GaussianNoise,
+    MaskingNoise,
+    MissingFeaturesNoise,
+    SaltPepperNoise,
+)
 
-__all__ = ["GaussianNoise", "MaskingNoise"]
+__all__ = [
+    "BlurNoise",
+    "BrightnessNoise",
+    "ContrastNoise",
+    "GaussianNoise",
+    "MaskingNoise",
+    "MissingFeaturesNoise",
+    "OcclusionNoise",
+    "SaltPepperNoise",
+    "severities",
+]

@@ -1,171 +1,21 @@
-"""Corruptions as scikit-learn transformers."""
+"""Corruptions of single values and of features, as scikit-learn transformers."""
 
-from abc import ABC, abstractmethod
-from typing import Any, Self, final
-
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import Tags
+from typing import final
 
 from skvim._declare import estimator, parameter
-from skvim._persistence import Savable
-from skvim._validation import (
-    StrOptions,
-    atomic,
-    check_is_fitted,
-    check_parameters,
-    check_rows,
-    draw_seed,
-    real,
+from skvim._validation import real
+from skvim.noise._base import BaseNoise
+from skvim.noise._corruptions import (
+    Generator,
+    Values,
+    check_range,
+    gaussian,
+    mask,
+    miss,
+    salt_pepper,
 )
-from skvim.noise._corruptions import Generator, Values, gaussian, mask
 
-__all__ = ["BaseNoise", "GaussianNoise", "MaskingNoise"]
-
-# One stream of random numbers per method: under when="both", training and test rows of equal
-# shape would otherwise receive the very same noise.
-_STREAMS = {"fit": 0, "transform": 1}
-
-
-@estimator
-class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
-    """Corrupt training rows, new rows or both with random noise.
-
-    Attributes
-    ----------
-    n_features_in_ : int
-        Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features; defined only if ``X`` has string column names.
-    """
-
-    when: str = parameter(
-        default="transform",
-        kind='{"transform", "fit", "both"}',
-        allowed=[StrOptions({"transform", "fit", "both"})],
-        doc="""
-        Which rows are corrupted. With ``"transform"``, ``fit_transform`` leaves the training rows
-        clean and ``transform`` corrupts: inside a pipeline, this measures the robustness of what
-        follows. With ``"fit"`` it is the other way round: augmentation of the training rows.
-        ``"both"`` corrupts all of them.
-        """,
-    )
-    random_state: Any = parameter(
-        default=None,
-        kind="int, RandomState instance or None",
-        allowed=["random_state"],
-        doc="""
-        Where the noise comes from. With an int, each method repeats its noise from call to call
-        for ``X`` of the same shape and dtype, and the noise of ``fit_transform`` differs from that
-        of ``transform``. A ``RandomState`` instance advances at every call. None takes fresh
-        entropy at every call; NumPy's global generator is never touched.
-        """,
-    )
-
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and remember the features; noise has nothing to learn.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        object
-            The transformer itself.
-        """
-        self._fit(X)
-        return self
-
-    def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
-        """Fit, and return the training rows, corrupted with ``when="fit"`` or ``"both"``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, finite numbers; not modified.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            A new array; float32 for float32, else float64.
-        """
-        return self._apply(self._fit(X), "fit")
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Return new rows, corrupted with ``when="transform"`` or ``"both"``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers; not modified.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            A new array; float32 for float32, else float64.
-        """
-        check_is_fitted(self)
-        check_parameters(self)
-        return self._apply(check_rows(self, X, reset=False), "transform")
-
-    def corrupt(self, x: Values, generator: Generator) -> Values:
-        """Corrupt values whatever ``when`` says, with random numbers of the given generator.
-
-        Needs no ``fit``, uses no ``random_state`` and changes nothing in the transformer.
-
-        Parameters
-        ----------
-        x : ndarray or tensor of any shape
-            Floating-point values; not modified.
-        generator : numpy.random.Generator or torch.Generator
-            Of the same library (and device) as ``x``.
-
-        Returns
-        -------
-        ndarray or tensor
-            New values of the shape and dtype of ``x``.
-        """
-        return self._corrupt(x, generator)
-
-    @property
-    @abstractmethod
-    def level(self) -> float:
-        """Strength of the corruption, 0 for none."""
-
-    @abstractmethod
-    def _corrupt(self, x: Values, generator: Generator) -> Values:
-        """Return corrupted values in the shape, dtype and library of ``x``."""
-
-    def _fit(self, X: Any) -> NDArray[Any]:
-        """Validate parameters and training rows; return the rows."""
-        with atomic(self):
-            check_parameters(self)
-            return check_rows(self, X, reset=True)
-
-    def _apply(self, rows: NDArray[Any], method: str) -> NDArray[Any]:
-        """Corrupt the rows if ``when`` names the method, else copy them.
-
-        Copied, so that a later step which works in place never writes into the user's data.
-        """
-        if self.when not in (method, "both"):
-            return rows.copy()
-        seed = draw_seed(self.random_state)
-        stream = np.random.SeedSequence(seed, spawn_key=(_STREAMS[method],))
-        return self.corrupt(rows, np.random.default_rng(stream))
-
-    def __sklearn_tags__(self) -> Tags:
-        """Declare random output and the dtypes that are kept."""
-        tags = super().__sklearn_tags__()
-        tags.non_deterministic = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+__all__ = ["GaussianNoise", "MaskingNoise", "MissingFeaturesNoise", "SaltPepperNoise"]
 
 
 @final
@@ -266,3 +116,121 @@ class MaskingNoise(BaseNoise):
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return mask(x, self.rate, generator)
+
+
+@final
+@estimator
+class SaltPepperNoise(BaseNoise):
+    """Set every value to the lowest or the highest one with one probability.
+
+    See Also
+    --------
+    MaskingNoise : Sets values to 0.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    Every value is replaced with probability ``rate``, independently of all others, and then is
+    either end of ``value_range`` with probability 1/2: also called impulse noise [1]_. The
+    channels of a pixel are values of their own.
+
+    References
+    ----------
+    .. [1] D. Hendrycks and T. Dietterich (2019). Benchmarking neural network robustness to common
+       corruptions and perturbations. International Conference on Learning Representations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import SaltPepperNoise
+    >>> X = np.full((10_000, 4), 0.3)
+    >>> corrupted = SaltPepperNoise(0.2, random_state=0).fit(X).transform(X)
+    >>> [round(float((corrupted == value).mean()), 1) for value in (0.0, 0.3, 1.0)]
+    [0.1, 0.8, 0.1]
+    """
+
+    rate: float = parameter(
+        default=0.2,
+        kind="float in [0, 1]",
+        allowed=[real(0.0, 1.0, closed="both")],
+        doc="Probability that a value is replaced.",
+        kw_only=False,
+    )
+    value_range: tuple[float, float] = parameter(
+        default=(0.0, 1.0),
+        kind="pair of float (low, high)",
+        allowed=[tuple, list],
+        doc="What pepper and salt are, in the units of ``X``; low below high.",
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the rate."""
+        return self.rate
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        return salt_pepper(x, self.rate, self.value_range, generator)
+
+    def _check(self, n_features: int) -> None:
+        check_range(self.value_range)
+
+
+@final
+@estimator
+class MissingFeaturesNoise(BaseNoise):
+    """Lose a share of the features, of all rows together or of each row by itself.
+
+    See Also
+    --------
+    MaskingNoise : Sets values to 0 independently of each other.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    ``rate · n_features`` features are lost, rounded to the nearest whole number, halves up, and
+    at least one unless ``rate`` is 0; every set of that many features is equally likely. Whole
+    columns stand for a measurement that fails altogether, and then all rows of a call share one
+    draw: a score over them varies with the draw much more than with other corruptions, however
+    many rows there are, so repeat it often. What is left is not rescaled.
+
+    With ``value=nan`` the estimator has to know what to do with missing values, for example by an
+    imputer before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import MissingFeaturesNoise
+    >>> X = np.ones((3, 4))
+    >>> MissingFeaturesNoise(0.5, random_state=0).fit(X).transform(X).mean(axis=1).tolist()
+    [0.5, 0.5, 0.5]
+    """
+
+    rate: float = parameter(
+        default=0.2,
+        kind="float in [0, 1]",
+        allowed=[real(0.0, 1.0, closed="both")],
+        doc="Share of the features that are lost.",
+        kw_only=False,
+    )
+    value: float = parameter(
+        default=0.0,
+        kind="float or nan",
+        allowed=[real(None, closed="neither"), "nan"],
+        doc="What stands in their place, in the units of ``X``.",
+    )
+    per_row: bool = parameter(
+        default=False,
+        kind="bool",
+        allowed=["boolean"],
+        doc="Whether each row loses features of its own. If not, whole columns are lost.",
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the rate."""
+        return self.rate
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        return miss(x, self.rate, generator, value=self.value, per_row=self.per_row)

@@ -1,0 +1,176 @@
+"""What all corruptions share as scikit-learn transformers."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags
+
+from skvim._declare import estimator, parameter
+from skvim._persistence import Savable
+from skvim._validation import (
+    StrOptions,
+    atomic,
+    check_is_fitted,
+    check_parameters,
+    check_rows,
+    draw_seed,
+)
+from skvim.noise._corruptions import Generator, Values
+
+__all__ = ["BaseNoise"]
+
+# One stream of random numbers per method: under when="both", training and test rows of equal
+# shape would otherwise receive the very same noise.
+_STREAMS = {"fit": 0, "transform": 1}
+
+
+@estimator
+class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
+    """Corrupt training rows, new rows or both with random noise.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features; defined only if ``X`` has string column names.
+    """
+
+    when: str = parameter(
+        default="transform",
+        kind='{"transform", "fit", "both"}',
+        allowed=[StrOptions({"transform", "fit", "both"})],
+        doc="""
+        Which rows are corrupted. With ``"transform"``, ``fit_transform`` leaves the training rows
+        clean and ``transform`` corrupts: inside a pipeline, this measures the robustness of what
+        follows. With ``"fit"`` it is the other way round: augmentation of the training rows.
+        ``"both"`` corrupts all of them.
+        """,
+    )
+    random_state: Any = parameter(
+        default=None,
+        kind="int, RandomState instance or None",
+        allowed=["random_state"],
+        doc="""
+        Where the noise comes from. With an int, each method repeats its noise from call to call
+        for ``X`` of the same shape and dtype, and the noise of ``fit_transform`` differs from that
+        of ``transform``. A ``RandomState`` instance advances at every call. None takes fresh
+        entropy at every call; NumPy's global generator is never touched.
+        """,
+    )
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the parameters and remember the features; noise has nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        object
+            The transformer itself.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
+        """Fit, and return the training rows, corrupted with ``when="fit"`` or ``"both"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, finite numbers; not modified.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            A new array; float32 for float32, else float64.
+        """
+        return self._apply(self._fit(X), "fit")
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return new rows, corrupted with ``when="transform"`` or ``"both"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers; not modified.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            A new array; float32 for float32, else float64.
+        """
+        check_is_fitted(self)
+        check_parameters(self)
+        return self._apply(check_rows(self, X, reset=False), "transform")
+
+    def corrupt(self, x: Values, generator: Generator) -> Values:
+        """Corrupt values whatever ``when`` says, with random numbers of the given generator.
+
+        Needs no ``fit``, uses no ``random_state`` and changes nothing in the transformer.
+
+        Parameters
+        ----------
+        x : ndarray or tensor of shape (n_samples, ...)
+            Floating-point values; not modified. Corruptions of single values take any shape.
+        generator : numpy.random.Generator or torch.Generator
+            Of the same library (and device) as ``x``.
+
+        Returns
+        -------
+        ndarray or tensor
+            New values of the shape and dtype of ``x``.
+        """
+        return self._corrupt(x, generator)
+
+    @property
+    @abstractmethod
+    def level(self) -> float:
+        """Strength of the corruption, 0 for none."""
+
+    @abstractmethod
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        """Return corrupted values in the shape, dtype and library of ``x``."""
+
+    def _check(self, n_features: int) -> None:
+        """Raise ``ValueError`` for parameters that contradict each other or the rows (a hook)."""
+
+    def _fit(self, X: Any) -> NDArray[Any]:
+        """Validate parameters and training rows; return the rows."""
+        with atomic(self):
+            check_parameters(self)
+            rows = check_rows(self, X, reset=True)
+            self._check(rows.shape[1])
+            return rows
+
+    def _apply(self, rows: NDArray[Any], method: str) -> NDArray[Any]:
+        """Corrupt the rows if ``when`` names the method, else copy them.
+
+        Copied, so that a later step which works in place never writes into the user's data.
+        """
+        if self.when not in (method, "both"):
+            return rows.copy()
+        seed = draw_seed(self.random_state)
+        stream = np.random.SeedSequence(seed, spawn_key=(_STREAMS[method],))
+        return self.corrupt(rows, np.random.default_rng(stream))
+
+    def __sklearn_tags__(self) -> Tags:
+        """Declare random output and the dtypes that are kept.
+
+        A corruption without random numbers is no exception: what the tag says to callers is that
+        ``fit_transform`` and ``fit`` with ``transform`` differ, and here one of them corrupts.
+        """
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

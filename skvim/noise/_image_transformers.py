@@ -1,0 +1,245 @@
+"""Corruptions of images as scikit-learn transformers."""
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import final
+
+from skvim._declare import estimator, parameter
+from skvim._validation import integer, real
+from skvim.noise._base import BaseNoise
+from skvim.noise._corruptions import Generator, Values, brighten, check_range
+from skvim.noise._images import as_images, blur, fade, occlude, shape_of
+
+__all__ = ["BaseImageNoise", "BlurNoise", "BrightnessNoise", "ContrastNoise", "OcclusionNoise"]
+
+
+@estimator
+class BaseImageNoise(BaseNoise, ABC):
+    """A corruption that has to know which pixels are neighbours or belong together."""
+
+    image_shape: Sequence[int] | None = parameter(
+        default=None,
+        kind="tuple (height, width[, channels]) or None",
+        allowed=[tuple, list, None],
+        doc="""
+        Shape of the image that a flat row holds, channels last. None takes a flat row for one line
+        of pixels, as of a signal; ``corrupt`` also takes images, whose shape it then sees.
+        """,
+    )
+
+    def _check(self, n_features: int) -> None:
+        shape_of((n_features,), self.image_shape)
+
+
+@final
+@estimator
+class OcclusionNoise(BaseImageNoise):
+    """Cover a square of each image, at a random place.
+
+    See Also
+    --------
+    MaskingNoise : Hides single values.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    Every image has a place of its own, and all channels are covered. The square always lies
+    inside, each such place equally likely, so that ``size² / (height · width)`` of the pixels are
+    lost in every image. The regularisation of [1]_ lets it overhang instead. A side longer than
+    the image's is cut; of a line of pixels, ``size`` in a row are covered.
+
+    References
+    ----------
+    .. [1] T. DeVries and G. W. Taylor (2017). Improved regularization of convolutional neural
+       networks with cutout. arXiv:1708.04552.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import OcclusionNoise
+    >>> X = np.ones((2, 64))
+    >>> noise = OcclusionNoise(4, image_shape=(8, 8), random_state=0)
+    >>> noise.fit(X).transform(X).mean(axis=1).tolist()
+    [0.75, 0.75]
+    """
+
+    size: int = parameter(
+        default=2,
+        kind="int in [0, inf)",
+        allowed=[integer(0)],
+        doc="Side of the square in pixels.",
+        kw_only=False,
+    )
+    value: float = parameter(
+        default=0.0,
+        kind="float",
+        allowed=[real(None, closed="neither")],
+        doc="What covers it, in the units of ``X``.",
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the size."""
+        return float(self.size)
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        images = as_images(x, self.image_shape)
+        covered: Values = occlude(images, self.size, self.value, generator).reshape(x.shape)
+        return covered
+
+
+@final
+@estimator
+class BlurNoise(BaseImageNoise):
+    """Blur each image with a gaussian.
+
+    See Also
+    --------
+    ContrastNoise : Takes away contrast at all scales.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    A convolution with a gaussian of standard deviation ``sigma`` pixels, cut off at four of them.
+    Beyond its borders an image is mirrored, so that the mean of each channel stays. Below a sigma
+    of about 0.3 pixels next to nothing happens. There is nothing random here: ``random_state``
+    plays no part, and repeats are all alike.
+
+    Arrays are filtered by ``scipy.ndimage``. Tensors are multiplied with the matrices of the same
+    filter, so that gradients pass.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import BlurNoise
+    >>> X = np.eye(1, 9, 4)
+    >>> BlurNoise(0.5).fit(X).transform(X).round(2)[0, 2:7].tolist()
+    [0.0, 0.11, 0.79, 0.11, 0.0]
+    """
+
+    sigma: float = parameter(
+        default=1.0,
+        kind="float in [0, inf)",
+        allowed=[real(0.0)],
+        doc="Standard deviation of the gaussian in pixels.",
+        kw_only=False,
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: sigma."""
+        return self.sigma
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        blurred: Values = blur(as_images(x, self.image_shape), self.sigma).reshape(x.shape)
+        return blurred
+
+
+@final
+@estimator
+class ContrastNoise(BaseImageNoise):
+    """Take away contrast: draw the pixels of each image towards their mean.
+
+    See Also
+    --------
+    BrightnessNoise : Shifts all pixels.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    ``m + (1 - reduction) · (x - m)``, where m is the mean of a channel of an image, as in [1]_.
+    The standard deviation within each channel falls to ``1 - reduction`` of what it was. There is
+    nothing random here: ``random_state`` plays no part, and repeats are all alike.
+
+    References
+    ----------
+    .. [1] D. Hendrycks and T. Dietterich (2019). Benchmarking neural network robustness to common
+       corruptions and perturbations. International Conference on Learning Representations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import ContrastNoise
+    >>> X = np.array([[0.0, 1.0, 0.0, 1.0]])
+    >>> ContrastNoise(0.5, image_shape=(2, 2)).fit(X).transform(X).tolist()
+    [[0.25, 0.75, 0.25, 0.75]]
+    """
+
+    reduction: float = parameter(
+        default=0.5,
+        kind="float in [0, 1]",
+        allowed=[real(0.0, 1.0, closed="both")],
+        doc="Share of the contrast that is taken away; 1 leaves a uniform image.",
+        kw_only=False,
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the reduction."""
+        return self.reduction
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        faded: Values = fade(as_images(x, self.image_shape), self.reduction).reshape(x.shape)
+        return faded
+
+
+@final
+@estimator
+class BrightnessNoise(BaseNoise):
+    """Make images brighter or darker: add one number to all values.
+
+    See Also
+    --------
+    ContrastNoise : Takes away contrast.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    ``x + shift``, the same for all images, pixels and channels, cut off at ``value_range`` if
+    there is one. On grey images this is the brightness of [1]_, which in colour shifts the value
+    of hue, saturation and value. There is nothing random here: ``random_state`` plays no part,
+    and repeats are all alike.
+
+    References
+    ----------
+    .. [1] D. Hendrycks and T. Dietterich (2019). Benchmarking neural network robustness to common
+       corruptions and perturbations. International Conference on Learning Representations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import BrightnessNoise
+    >>> X = np.array([[0.0, 0.5, 1.0]])
+    >>> BrightnessNoise(0.25, value_range=(0, 1)).fit(X).transform(X).tolist()
+    [[0.25, 0.75, 1.0]]
+    """
+
+    shift: float = parameter(
+        default=0.2,
+        kind="float",
+        allowed=[real(None, closed="neither")],
+        doc="What is added, in the units of ``X``; below 0, images become darker.",
+        kw_only=False,
+    )
+    value_range: tuple[float, float] | None = parameter(
+        default=None,
+        kind="pair of float (low, high) or None",
+        allowed=[tuple, list, None],
+        doc="Where values are cut off; None leaves them as they are, as other corruptions do.",
+    )
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the shift, with its sign."""
+        return self.shift
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        return brighten(x, self.shift, self.value_range)
+
+    def _check(self, n_features: int) -> None:
+        if self.value_range is not None:
+            check_range(self.value_range)
