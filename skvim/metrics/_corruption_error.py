@@ -208,7 +208,7 @@ def _summed_errors(
     if not np.isfinite(errors).all() or (errors < 0).any():
         raise ValueError(
             f"Every score of {name} has to be finite and at most best_score={best_score!r}, that "
-            f"of an estimator without errors. Got scores up to {curve['score'].max()!r}; pass "
+            f"of an estimator without errors. Got scores up to {curve['score'].max():g}; pass "
             "best_score=0 for negated losses."
         )
     clean = curve["corruption"] == CLEAN

@@ -90,7 +90,7 @@ def blur(images: Values, sigma: float) -> Values:
         return blurred
     # The same filter as two products, which know gradients and stay on the device.
     down, across = (
-        images.new_tensor(ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0))
+        images.new_tensor(ndimage.gaussian_filter(np.eye(side), (sigma, 0)))
         for side in images.shape[1:3]
     )
     return (down @ images.permute(0, 3, 1, 2) @ across.T).permute(0, 2, 3, 1)

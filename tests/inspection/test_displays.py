@@ -23,7 +23,7 @@ from skvim.inspection._latent import project
 from skvim.inspection._matplotlib import style
 from skvim.inspection._robustness import summarise
 from skvim.metrics import robustness_curve
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import BrightnessNoise, GaussianNoise, MaskingNoise, severities
 
 plt.switch_backend("agg")
 
@@ -155,6 +155,25 @@ def test_several_fits_under_one_label_are_pooled(curves):
     assert table["mean"]["gaussian", 0.0] == pytest.approx(0.8)
     assert table["std"]["gaussian", 0.0] == pytest.approx(np.std([0.9, 0.7], ddof=1))
     assert table["mean"]["gaussian", 0.2] == pytest.approx(0.65)
+
+
+def test_further_columns_change_nothing(curves):
+    plain = RobustnessDisplay.from_curves(curves)
+    further = {label: curve.assign(fit=3, seconds=0.5) for label, curve in curves.items()}
+    display = RobustnessDisplay.from_curves(further)
+    for key, line in plain.lines_.items():
+        np.testing.assert_array_equal(display.lines_[key].get_xydata(), line.get_xydata())
+
+
+def test_levels_below_zero_are_drawn_to_the_left_of_clean_rows():
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    noises = [BrightnessNoise(-0.5), BrightnessNoise(0.5), *severities("missing_features")]
+    display = RobustnessDisplay.from_estimator(
+        Sign().fit(X), X, (X.mean(axis=1) > 0).astype(int), noises, n_repeats=2, random_state=0
+    )
+    np.testing.assert_allclose(display.lines_["Sign", "brightness"].get_xdata(), [-0.5, 0, 0.5])
+    assert display.ax_[1].get_xlabel() == "level of missing_features noise"
+    assert display.lines_["Sign", "missing_features"].get_ydata()[0] == 1.0
 
 
 def test_curves_without_a_clean_score_start_at_their_first_level(curves):

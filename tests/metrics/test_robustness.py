@@ -1,5 +1,6 @@
 """The robustness curve against hand-made scores, and the number of active units."""
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -15,7 +17,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 
 from skvim.metrics import active_units, robustness_curve
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import (
+    BlurNoise,
+    BrightnessNoise,
+    GaussianNoise,
+    MaskingNoise,
+    MissingFeaturesNoise,
+    OcclusionNoise,
+    SaltPepperNoise,
+)
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -147,6 +157,70 @@ def test_noise_differs_between_repeats_levels_and_seeds(data):
     correlations = np.corrcoef(draws)[np.triu_indices(len(draws), 1)]
     assert len(draws) == 8
     assert np.abs(correlations).max() < 4.5 / np.sqrt(X.size)
+
+
+# Of every kind: of values, of features, of images.
+KINDS = [
+    GaussianNoise(0.5),
+    MaskingNoise(0.5),
+    SaltPepperNoise(0.3),
+    MissingFeaturesNoise(0.5),
+    MissingFeaturesNoise(0.9, per_row=True),
+    OcclusionNoise(1),
+    BlurNoise(0.6),
+    BrightnessNoise(-0.4),
+]
+
+
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
+def test_corrupted_rows_of_every_kind_do_not_depend_on_the_others(data, noise):
+    alone = seen(*data, [noise], n_repeats=2, random_state=3)
+    together = seen(*data, KINDS[::-1], n_repeats=2, random_state=3)
+    assert len(together) == 1 + 2 * len(KINDS)
+    for key, rows in alone.items():
+        np.testing.assert_array_equal(together[key], rows)
+
+
+def test_corruptions_with_the_same_level_and_repeat_are_uncorrelated():
+    # All at level 0.5; which values they hide should have nothing to do with each other.
+    X = np.ones((4000, 4))
+    noises = [MaskingNoise(0.5), MissingFeaturesNoise(0.5, per_row=True), SaltPepperNoise(0.5)]
+    shown = seen(X, np.ones(4000), noises, n_repeats=1, random_state=0)
+    hidden = [(rows == 0).ravel() for rows in list(shown.values())[1:]]
+    correlations = np.corrcoef(hidden)[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 4 / np.sqrt(X.size)
+
+
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_any_number_of_jobs_gives_the_same_numbers(data, n_jobs):
+    X, y = data
+    pipeline = make_pipeline(StandardScaler(), PCA(2), LogisticRegression()).fit(X, y)
+    options = {"scoring": "neg_log_loss", "n_repeats": 3, "random_state": 0}
+    expected = robustness_curve(pipeline, X, y, KINDS, **options)
+    with joblib.parallel_config("threading"):
+        found = robustness_curve(pipeline, X, y, KINDS, n_jobs=n_jobs, **options)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_numbers(data):
+    frame = pd.DataFrame(data[0], columns=list("abc"))
+    pipeline = make_pipeline(StandardScaler(), PCA(2), LogisticRegression()).fit(frame, data[1])
+    options = {"scoring": "neg_log_loss", "n_repeats": 2, "random_state": 0}
+    expected = robustness_curve(pipeline, frame, data[1], KINDS, **options)
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        found = robustness_curve(pipeline, frame, data[1], KINDS, n_jobs=2, **options)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_missing_values_reach_an_estimator_that_knows_them(data):
+    X, y = data
+    model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y)
+    noise = MissingFeaturesNoise(1.0, value=np.nan)
+    curve = robustness_curve(model, X, y, [noise], n_repeats=1)
+    # All features are imputed: one row is as good as another.
+    constant = model.predict(X.mean(axis=0, keepdims=True))
+    assert curve["score"][1] == np.mean(y == constant)
 
 
 def test_seeds(model, data):
@@ -290,6 +364,8 @@ def test_bad_corruptions(model, data, corruptions, error, message):
     [
         ({"n_repeats": 0}, r"n_repeats must be an int in \[1, inf\)\. Got 0"),
         ({"n_repeats": 2.5}, "n_repeats .* Got 2.5"),
+        ({"n_jobs": 0}, "n_jobs must be an int other than 0.* Got 0"),
+        ({"n_jobs": 1.5}, "n_jobs must be .* Got 1.5"),
         ({"scoring": ["accuracy", "f1"]}, "single score"),
         ({"scoring": "nonsense"}, "nonsense"),
         ({"random_state": "seed"}, "seed"),

@@ -15,10 +15,30 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import (
+    BlurNoise,
+    BrightnessNoise,
+    ContrastNoise,
+    GaussianNoise,
+    MaskingNoise,
+    MissingFeaturesNoise,
+    OcclusionNoise,
+    SaltPepperNoise,
+)
 from skvim.noise._corruptions import gaussian, mask
 
-NOISES = [GaussianNoise, MaskingNoise]
+
+def missing(strength=0.5, **options):
+    return MissingFeaturesNoise(strength, per_row=True, **options)
+
+
+def occlusion(strength=0.5, **options):
+    return OcclusionNoise(round(4 * strength), **options)
+
+
+# Each makes a transformer of one positional strength, 0 for none.
+NOISES = [GaussianNoise, MaskingNoise, SaltPepperNoise, missing, occlusion]
+FAMILY = [*NOISES, BlurNoise, ContrastNoise, BrightnessNoise]
 LAWS = [(gaussian, 0.3), (mask, 0.3)]
 
 
@@ -138,7 +158,7 @@ def test_laws_refuse_the_other_librarys_generator(law, level):
 # The transformers
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 @pytest.mark.parametrize(
     ("when", "fit_is_clean", "transform_is_clean"),
     [("transform", True, False), ("fit", False, True), ("both", False, False)],
@@ -149,7 +169,7 @@ def test_when(noise, when, fit_is_clean, transform_is_clean, rows):
     assert np.array_equal(transformer.transform(rows), rows) is transform_is_clean
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", [GaussianNoise, MaskingNoise])
 def test_default_corrupts_new_rows_only(noise):
     assert noise().when == "transform"
     assert noise().level == 0.2
@@ -216,7 +236,7 @@ def test_random_state_instance_advances(noise, rows):
     np.testing.assert_array_equal(draws(), [first, second])
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 @pytest.mark.parametrize("when", ["transform", "fit", "both"])
 def test_level_zero_is_the_identity(noise, when, rows):
     transformer = noise(0, when=when, random_state=0)
@@ -228,7 +248,7 @@ def test_rate_one_hides_everything(rows):
     np.testing.assert_array_equal(MaskingNoise(1).fit(rows).transform(rows), 0.0)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 @pytest.mark.parametrize("when", ["transform", "fit"])
 @pytest.mark.parametrize(
     ("given", "returned"),
@@ -251,7 +271,7 @@ def test_dtype_and_input_are_kept(noise, when, given, returned):
     np.testing.assert_array_equal(X, before)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 def test_columns_and_index_of_a_frame_are_kept(noise, rows):
     frame = pd.DataFrame(rows, columns=list("abcdef"), index=np.arange(50) + 100)
     transformer = noise(0.5, random_state=0).set_output(transform="pandas")
@@ -270,7 +290,7 @@ def test_columns_and_index_of_a_frame_are_kept(noise, rows):
 # check, data that are no array, and the same result inside a pipeline.
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 def test_tags(noise):
     tags = get_tags(noise())
     assert tags.non_deterministic
@@ -280,7 +300,7 @@ def test_tags(noise):
     assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 @pytest.mark.parametrize("when", ["transform", "fit", "both"])
 def test_lists_and_pipelines_receive_the_same_noise(noise, when, rows):
     transformer = noise(0.5, when=when, random_state=0)
@@ -293,7 +313,7 @@ def test_lists_and_pipelines_receive_the_same_noise(noise, when, rows):
         np.testing.assert_array_equal([other.fit_transform(X), other.transform(X)], expected)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 def test_transform_needs_fit_and_as_many_features(noise, rows):
     with pytest.raises(NotFittedError):
         noise().transform(rows)
@@ -323,7 +343,7 @@ def test_parameters_are_checked_in_fit(transformer, message, method, rows):
     assert not hasattr(transformer, "n_features_in_")
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 @pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
 @pytest.mark.parametrize(
     ("X", "error", "message"),
@@ -345,7 +365,7 @@ def test_bad_rows_are_refused_and_leave_the_fit_alone(noise, method, X, error, m
     assert vars(transformer) == before
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", FAMILY)
 def test_failed_fit_keeps_the_feature_names(noise, rows):
     frame = pd.DataFrame(rows, columns=list("abcdef"))
     transformer = noise(random_state=0).fit(frame)

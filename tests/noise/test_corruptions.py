@@ -1,0 +1,220 @@
+"""The laws of the corruptions of single values and of features."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+from skvim.noise import BrightnessNoise, MissingFeaturesNoise, SaltPepperNoise
+from skvim.noise._corruptions import brighten, miss, salt_pepper
+
+
+def numpy_values(shape, dtype="float64", fill=2.0, seed=0):
+    return np.full(shape, fill, dtype=dtype), np.random.default_rng(seed)
+
+
+def torch_values(shape, dtype="float64", fill=2.0, seed=0):
+    values = torch.full(shape, fill, dtype=getattr(torch, dtype))
+    return values, torch.Generator().manual_seed(seed)
+
+
+LIBRARIES = [numpy_values, torch_values]
+both_libraries = pytest.mark.parametrize("values", LIBRARIES)
+
+
+# Salt and pepper
+
+
+@both_libraries
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.8])
+def test_salt_and_pepper_are_equally_likely_and_independent(values, rate, dtype):
+    x, generator = values((400, 500), dtype)
+    corrupted = salt_pepper(x, rate, (-1.0, 5.0), generator)
+    assert type(corrupted) is type(x)
+    assert corrupted.dtype == x.dtype
+    found = np.asarray(corrupted)
+    assert set(np.unique(found)) == {-1.0, 2.0, 5.0}
+    half = rate / 2
+    for end in (-1.0, 5.0):
+        hit = (found == end) - half
+        bound = 4 * np.sqrt(half * (1 - half) / hit.size)
+        assert abs(hit.mean()) < bound
+        assert abs((hit[:, 1:] * hit[:, :-1]).mean()) < bound
+        assert abs((hit[1:] * hit[:-1]).mean()) < bound
+    assert bool((x == 2.0).all())
+
+
+@both_libraries
+def test_salt_and_pepper_has_its_moments(values):
+    # (1 - r) x + r (low + high) / 2, and the mean of squares likewise.
+    x, generator = values((500, 400), fill=0.25)
+    found = np.asarray(salt_pepper(x, 0.4, (0.0, 1.0), generator))
+    mean, square = 0.6 * 0.25 + 0.2, 0.6 * 0.0625 + 0.2
+    error = np.sqrt((square - mean**2) / found.size)
+    assert abs(found.mean() - mean) < 4 * error
+    assert found.var() == pytest.approx(square - mean**2, rel=0.01)
+
+
+@both_libraries
+def test_salt_and_pepper_at_the_ends_of_their_rate(values):
+    x, generator = values((50, 40))
+    assert bool((salt_pepper(x, 0.0, (0, 1), generator) == x).all())
+    found = np.asarray(salt_pepper(x, 1.0, (0, 1), generator))
+    assert set(np.unique(found)) == {0.0, 1.0}
+
+
+# Missing features
+
+
+@both_libraries
+@pytest.mark.parametrize("value", [0.0, -3.0, np.nan])
+@pytest.mark.parametrize(("rate", "n_lost"), [(0.0, 0), (0.01, 1), (0.3, 2), (0.5, 4), (1.0, 7)])
+def test_whole_columns_are_lost(values, rate, n_lost, value):
+    x, generator = values((30, 7))
+    found = np.asarray(miss(x, rate, generator, value=value, per_row=False))
+    lost = np.isnan(found) if np.isnan(value) else found == value
+    assert (lost == lost[0]).all()
+    assert lost[0].sum() == n_lost
+    assert (found[~lost] == 2.0).all()
+
+
+@both_libraries
+def test_every_row_loses_as_many_features_of_its_own(values):
+    x, generator = values((20_000, 5))
+    lost = np.asarray(miss(x, 0.4, generator, value=0.0, per_row=True)) == 0
+    assert (lost.sum(axis=1) == 2).all()
+    # Every one of the ten pairs is as likely as any other.
+    pairs = [lost[:, i] & lost[:, j] for i, j in itertools.combinations(range(5), 2)]
+    np.testing.assert_allclose(np.mean(pairs, axis=1), 0.1, atol=4 * np.sqrt(0.09 / 20_000))
+    repeated = (lost[1:] == lost[:-1]).all(axis=1).mean()
+    assert abs(repeated - 0.1) < 4 * np.sqrt(0.09 / 20_000)
+
+
+@both_libraries
+def test_every_column_is_lost_equally_often(values):
+    x, generator = values((1, 5))
+    lost = [
+        np.asarray(miss(x, 0.4, generator, value=0.0, per_row=False))[0] == 0 for _ in range(4000)
+    ]
+    np.testing.assert_allclose(np.mean(lost, axis=0), 0.4, atol=4 * np.sqrt(0.24 / 4000))
+
+
+def test_lost_features_can_be_imputed():
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    noise = MissingFeaturesNoise(0.5, value=np.nan, when="both", random_state=0)
+    assert np.isnan(noise.fit_transform(X)).sum() == 100
+    pipeline = make_pipeline(noise.set_params(when="transform"), SimpleImputer()).fit(X)
+    found = pipeline.transform(X)
+    means = np.broadcast_to(X.mean(axis=0), X.shape)
+    filled = np.isclose(found, means).all(axis=0)
+    assert filled.sum() == 2
+    np.testing.assert_array_equal(found[:, ~filled], X[:, ~filled])
+
+
+def test_images_lose_values_of_any_axis():
+    x, generator = numpy_values((6, 2, 3))
+    lost = miss(x, 0.5, generator, value=0.0, per_row=False) == 0
+    assert lost.shape == x.shape
+    assert (lost.reshape(6, -1).sum(axis=1) == 3).all()
+
+
+@both_libraries
+def test_features_need_rows(values):
+    x, generator = values((7,))
+    with pytest.raises(ValueError, match=r"shape \(n_samples, ...\). Got \(7,\)"):
+        miss(x, 0.5, generator, value=0.0, per_row=False)
+
+
+# Brightness
+
+
+@both_libraries
+@pytest.mark.parametrize("shift", [-0.75, 0.0, 0.5])
+def test_brightness_shifts_all_values_and_their_mean(values, shift):
+    x, _ = values((4, 5), fill=0.25)
+    assert bool((brighten(x, shift, None) == 0.25 + shift).all())
+    assert bool((brighten(x, shift, (0.0, 0.5)) == min(max(0.25 + shift, 0.0), 0.5)).all())
+    assert bool((x == 0.25).all())
+
+
+def test_shifts_up_and_down_undo_each_other():
+    X = np.random.default_rng(0).random((20, 6))
+    up, down = (BrightnessNoise(s, when="both").fit_transform(X) for s in (0.3, -0.3))
+    np.testing.assert_allclose((up + down) / 2, X)
+    assert BrightnessNoise(-0.3).level == -0.3
+
+
+# Both libraries, seeds and bad input
+
+RANDOM_LAWS = [
+    lambda x, generator: salt_pepper(x, 0.3, (0, 1), generator),
+    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=True),
+    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=False),
+]
+
+
+@both_libraries
+@pytest.mark.parametrize("law", RANDOM_LAWS)
+def test_laws_follow_their_generator(law, values):
+    x, generator = values((100, 60))
+    first, second = law(x, generator), law(x, generator)
+    again = law(x, values((100, 60))[1])
+    assert bool((first == again).all())
+    assert not bool((first == second).all())
+
+
+@both_libraries
+@pytest.mark.parametrize("law", RANDOM_LAWS)
+def test_places_do_not_depend_on_the_dtype(law, values):
+    single, double = (np.asarray(law(*values((50, 8), dtype))) for dtype in ("float32", "float64"))
+    np.testing.assert_array_equal(single, double)
+
+
+@pytest.mark.parametrize("law", RANDOM_LAWS)
+def test_laws_refuse_the_other_librarys_generator(law):
+    with pytest.raises(TypeError, match="ndarray with Generator"):
+        law(np.ones((3, 2)), torch.Generator())
+    with pytest.raises(TypeError, match="Tensor with Generator"):
+        law(torch.ones(3, 2), np.random.default_rng())
+
+
+@pytest.mark.parametrize("law", RANDOM_LAWS)
+def test_laws_work_in_half_precision_and_leave_gradients_alone(law):
+    x = torch.full((64, 64), 2.0, dtype=torch.bfloat16, requires_grad=True)
+    corrupted = law(x, torch.Generator().manual_seed(0))
+    assert corrupted.dtype == torch.bfloat16
+    corrupted.sum().backward()
+    assert torch.equal(x.grad, (corrupted == 2.0).to(x.dtype))
+
+
+@both_libraries
+@pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
+def test_rates_out_of_range_are_refused(values, rate):
+    x, generator = values((3, 2))
+    with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
+        salt_pepper(x, rate, (0, 1), generator)
+    with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
+        miss(x, rate, generator, value=0.0, per_row=True)
+
+
+BAD_RANGES = [(1, 0), (0, 0), (0, np.inf), (0,), (0, 1, 2), ("a", "b")]
+
+
+@pytest.mark.parametrize("bad", BAD_RANGES)
+@pytest.mark.parametrize("noise", [SaltPepperNoise, BrightnessNoise])
+def test_ranges_that_are_none_are_refused_in_fit(noise, bad):
+    transformer = noise(value_range=bad)
+    with pytest.raises(ValueError, match=r"value_range has to be a pair \(low, high\)"):
+        transformer.fit(np.ones((3, 2)))
+    assert not hasattr(transformer, "n_features_in_")
+    with pytest.raises(ValueError, match="value_range"):
+        transformer.corrupt(np.ones((3, 2)), np.random.default_rng())
+
+
+def test_a_shift_has_to_be_finite():
+    with pytest.raises(ValueError, match=r"shift has to be a finite float\. Got inf"):
+        brighten(np.ones(3), np.inf, None)
