@@ -133,8 +133,8 @@ def miss(x: Values, rate: float, generator: Generator, *, value: float, per_row:
     n_features = math.prod(x.shape[1:])
     n_lost = max(math.floor(rate * n_features + 0.5), 1) if rate else 0
     draw = uniform(x, (x.shape[0] if per_row else 1, n_features), generator)
-    # Ranks rather than a threshold: the number is exact, also where draws are equal.
-    lost = draw.argsort(-1).argsort(-1) < n_lost
+    # A random permutation rather than a threshold: the number is exact.
+    lost = draw.argsort(-1) < n_lost
     return replace(x, lost.reshape(-1, *x.shape[1:]), value)
 
 

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.validation import validate_data
 
 from skvim.metrics import compare_robustness, robustness_curve
-from skvim.metrics._comparison import _compare
+from skvim.metrics._comparison import _compare, _standard_error
 from skvim.noise import BlurNoise, GaussianNoise, MaskingNoise, MissingFeaturesNoise
 
 
@@ -153,6 +153,16 @@ def test_every_mixture_of_rows_draws_and_both_is_covered(of_rows, of_draws, of_b
     # repeats know them to within a point of the coverage.
     error = 4 * np.sqrt(0.95 * 0.05 / 1000)
     assert 0.94 - error < np.mean(inside) < 0.97 + error
+
+
+def test_the_variance_of_the_mean_counts_nothing_twice():
+    source = np.random.default_rng(0)
+    truth = 1 / 60 + 0.25 / 20 + 16 / 1200
+    found = []
+    for _ in range(1000):
+        differences = source.normal(size=60) + 0.5 * source.normal(size=(20, 1))
+        found.append(_standard_error(differences + 4 * source.normal(size=(20, 60)))[0] ** 2)
+    assert np.mean(found) == pytest.approx(truth, rel=0.04)
 
 
 def test_more_repeats_do_not_make_up_for_few_rows():
