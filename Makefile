@@ -11,8 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs bench bench-models bench-speed bench-resources
-.PHONY: bench-metrics check clean
+.PHONY: help demo test oldest lint fmt types imports doctest docs check clean
+.PHONY: bench bench-models bench-speed bench-resources bench-metrics
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources  ## everything that is measured; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics  ## everything that is measured; takes hours
 
 bench-models: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py

@@ -38,7 +38,16 @@ def test_import_brings_nothing_that_its_libraries_do_not():
     assert not [name for name in others for heavy in OPTIONAL if f"{name}.".startswith(f"{heavy}.")]
     # Nothing but what Python itself brings, and parts of what skvim stands on.
     found = {name.partition(".")[0] for name in others} - set(sys.stdlib_module_names)
-    assert found <= {"joblib", "numpy", "scipy", "sklearn", "skorch", "threadpoolctl", "torch"}
+    assert found <= {
+        "joblib",
+        "numpy",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "skorch",
+        "threadpoolctl",
+        "torch",
+    }
 
 
 @pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 9000])
