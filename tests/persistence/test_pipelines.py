@@ -77,6 +77,10 @@ def assert_same(first, second):
             np.testing.assert_array_equal(a, b)
 
 
+# What newer releases of scikit-learn ask for, and older ones do not know.
+NO_LEGACY = {"use_legacy_attributes": False}
+if "use_legacy_attributes" not in linear_model.LogisticRegressionCV().get_params():
+    NO_LEGACY = {}
 FOREIGN = [
     cluster.KMeans(3, n_init=1, random_state=0),
     decomposition.PCA(2),
@@ -90,7 +94,7 @@ FOREIGN = [
     impute.SimpleImputer(strategy="constant", fill_value=1.0, add_indicator=True),
     impute.KNNImputer(),
     linear_model.LogisticRegression(),
-    linear_model.LogisticRegressionCV(Cs=2, cv=2, use_legacy_attributes=False),
+    linear_model.LogisticRegressionCV(Cs=2, cv=2, **NO_LEGACY),
     linear_model.RidgeClassifier(),
     mixture.GaussianMixture(2, random_state=0),
     naive_bayes.GaussianNB(),
