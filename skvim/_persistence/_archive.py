@@ -74,9 +74,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
         When it is no file of skvim's, of a later format, truncated or changed.
     """
     place = Path(path)
-    content = _read(place)
-    metadata = _metadata(place, content)
-    document = _document(place, metadata)
+    document, content = _read(place)
     try:
         found = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
         arrays = {name: _array(part) for name, part in found}
@@ -87,14 +85,21 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     return document, arrays
 
 
-def _read(place: Path) -> bytes:
-    """Return the contents of an ordinary file."""
+def _read(place: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the document and all contents of an ordinary file."""
     try:
         if not stat.S_ISREG(os.stat(place).st_mode):
             raise FileAccessError(
                 f"{place} is no file. Give the path of one that save has written."
             )
-        return place.read_bytes()
+        with open(place, "rb") as file:
+            start = file.read(_LENGTH)
+            length = int.from_bytes(start, "little")
+            # Files of another kind are refused before they fill the memory.
+            start += file.read(length) if length <= _LONGEST else b""
+            document = _document(place, _metadata(place, start))
+            file.seek(0)
+            return document, file.read()
     except (FileNotFoundError, FileAccessError):
         raise
     except OSError as error:
