@@ -245,7 +245,8 @@ def test_sparse_matrices_are_refused(tmp_path):
 def test_estimators_of_another_scikit_learn_come_with_a_warning(tmp_path, monkeypatch):
     pipeline = make_pipeline(preprocessing.StandardScaler(), VAETransformer(2, **SMALL)).fit(X)
     skvim.save(pipeline, tmp_path / "pipeline.skvim")
-    pipeline[-1].save(tmp_path / "vae.skvim")
+    named = pd.DataFrame(X, columns=["sklearn.a", "b", "c", "d"])
+    VAETransformer(2, **SMALL).fit(named).save(tmp_path / "vae.skvim")
     monkeypatch.setattr(sklearn, "__version__", "2.34.5")
     with pytest.warns(FileVersionWarning, match=r"scikit-learn 1\.\d.*this is 2\.34\.5") as caught:
         skvim.load(tmp_path / "pipeline.skvim")
