@@ -21,7 +21,9 @@ def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any
     name = public_name(type(estimator))
     if name is None:
         raise refusal(
-            estimator, path, "an estimator that is no public one of skvim or scikit-learn"
+            estimator,
+            path,
+            "no public estimator of skvim or of a module of scikit-learn's known here",
         )
     parameters = estimator.get_params(deep=False)
     if _LOCAL in parameters:
