@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as serialise
 
 from skvim._disk import write_whole
-from skvim.exceptions import FileAccessError, FileFormatError
+from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 
 __all__ = ["DTYPES", "FORMAT_VERSION", "Arrays", "read_archive", "write_archive"]
 
@@ -44,13 +44,23 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
 
     Raises
     ------
+    UnsavableError
+        When the document is longer than safetensors allows.
     FileAccessError
         When the file cannot be written; a file that was there before stays as it was.
     """
     described = {"format_version": FORMAT_VERSION, **document}
     described[_DIGEST] = _digest(described, arrays)
     # One entry: safetensors writes several in an order that changes.
-    content = serialise(arrays, {_DOCUMENT: json.dumps(described, allow_nan=False)})
+    text = json.dumps(described, allow_nan=False)
+    try:
+        content = serialise(arrays, {_DOCUMENT: text})
+    except safetensors.SafetensorError as error:
+        raise UnsavableError(
+            f"{len(text)} characters of parameters, text and settings are too many for one file "
+            f"({error}; at most {_LONGEST} bytes). Use numbers for labels and names where it "
+            "holds millions of them, or pickle the model."
+        ) from error
     place = Path(path)
     try:
         write_whole(place, content)

@@ -17,7 +17,7 @@ from test_common import X, fit, small
 
 import skvim
 from skvim import AETransformer
-from skvim.exceptions import FileAccessError, FileFormatError
+from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 from skvim.noise import GaussianNoise
 
 
@@ -226,6 +226,12 @@ def test_a_large_file_of_another_kind_is_refused_before_it_is_read(start, tmp_pa
     os.truncate(path, 1 << 40)  # of which the disk holds the first bytes only
     with pytest.raises(FileFormatError, match=r"not a file that skvim|not one that skvim"):
         skvim.load(path)
+
+
+def test_more_text_than_a_file_may_hold_is_refused(tmp_path):
+    with pytest.raises(UnsavableError, match=r"too many for one file .*at most 100000000 bytes"):
+        GaussianNoise("a" * 100_000_000).save(tmp_path / "model.skvim")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
