@@ -3,6 +3,8 @@
 import os
 import stat
 import uuid
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 __all__ = ["move", "write_whole"]
@@ -29,12 +31,15 @@ def write_whole(path: Path, content: bytes) -> None:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OSError("it is there already, and is no ordinary file")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    # From the first byte nobody may read it who may not read what it replaces.
+    opener = partial(os.open, mode=0o666 if mode is None else mode)
     unfinished = target.with_name(f".{uuid.uuid4().hex}.unfinished")
     try:
-        with open(unfinished, "xb") as file:
+        with open(unfinished, "xb", opener=opener) as file:
             file.write(content)
-        if target.exists():
-            os.chmod(unfinished, stat.S_IMODE(target.stat().st_mode))
+        if mode is not None:
+            os.chmod(unfinished, mode)  # what the umask has taken away
         move(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -49,10 +54,15 @@ def move(source: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make a renaming last through a crash of the machine, where folders can be synchronised."""
+    """Make a renaming last through a crash of the machine, where folders can be synchronised.
+
+    Not all can: some file systems refuse, and a folder may be open for writing alone. The file has
+    its new name by then, so that an error would say the contrary of what has happened.
+    """
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -329,6 +329,27 @@ UNSAVABLE = {
         lambda: vim(prior=type("Mine", (distributions.Normal,), {})(0.0, 1.0)),
         r"parameters\.prior is Mine",
     ),
+    "covariance": (
+        lambda: vim(prior=distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))),
+        r"parameters\.prior is MultivariateNormal(.|\n)*does not show what made it",
+    ),
+    "two names of one parameter": (
+        lambda: vim(prior=distributions.RelaxedBernoulli(torch.tensor(1.0), torch.tensor(0.5))),
+        r"parameters\.prior is RelaxedBernoulli(.|\n)*does not show what made it",
+    ),
+    "stacked transforms": (
+        lambda: vim(
+            prior=distributions.TransformedDistribution(
+                distributions.Normal(torch.zeros(2), 1.0),
+                distributions.StackTransform([distributions.ExpTransform()] * 2),
+            )
+        ),
+        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*does not show what made it",
+    ),
+    "another generator": (
+        lambda: GaussianNoise(random_state=np.random.RandomState(np.random.PCG64())),
+        r"parameters\.random_state is RandomState\(PCG64\)",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as serialise
 
 from skvim._disk import write_whole
-from skvim.exceptions import FileAccessError, FileFormatError
+from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 
 __all__ = ["DTYPES", "FORMAT_VERSION", "Arrays", "read_archive", "write_archive"]
 
@@ -44,13 +44,23 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
 
     Raises
     ------
+    UnsavableError
+        When the document is longer than safetensors allows.
     FileAccessError
         When the file cannot be written; a file that was there before stays as it was.
     """
     described = {"format_version": FORMAT_VERSION, **document}
     described[_DIGEST] = _digest(described, arrays)
     # One entry: safetensors writes several in an order that changes.
-    content = serialise(arrays, {_DOCUMENT: json.dumps(described, allow_nan=False)})
+    text = json.dumps(described, allow_nan=False)
+    try:
+        content = serialise(arrays, {_DOCUMENT: text})
+    except safetensors.SafetensorError as error:
+        raise UnsavableError(
+            f"{len(text)} characters of parameters, text and settings are too many for one file "
+            f"({error}; at most {_LONGEST} bytes). Use numbers for labels and names where it "
+            "holds millions of them, or pickle the model."
+        ) from error
     place = Path(path)
     try:
         write_whole(place, content)
@@ -74,9 +84,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
         When it is no file of skvim's, of a later format, truncated or changed.
     """
     place = Path(path)
-    content = _read(place)
-    metadata = _metadata(place, content)
-    document = _document(place, metadata)
+    document, content = _read(place)
     try:
         found = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
         arrays = {name: _array(part) for name, part in found}
@@ -87,14 +95,21 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     return document, arrays
 
 
-def _read(place: Path) -> bytes:
-    """Return the contents of an ordinary file."""
+def _read(place: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the document and all contents of an ordinary file."""
     try:
         if not stat.S_ISREG(os.stat(place).st_mode):
             raise FileAccessError(
                 f"{place} is no file. Give the path of one that save has written."
             )
-        return place.read_bytes()
+        with open(place, "rb") as file:
+            start = file.read(_LENGTH)
+            length = int.from_bytes(start, "little")
+            # Files of another kind are refused before they fill the memory.
+            start += file.read(length) if length <= _LONGEST else b""
+            document = _document(place, _metadata(place, start))
+            file.seek(0)
+            return document, file.read()
     except (FileNotFoundError, FileAccessError):
         raise
     except OSError as error:

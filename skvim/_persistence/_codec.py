@@ -151,7 +151,6 @@ def refusal(value: Any, path: str, reason: str) -> UnsavableError:
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     return UnsavableError(
         f"{path} is {shown} ({type(value).__module__}.{type(value).__qualname__}), {reason}: a "
-        "file without code cannot hold it. Use one of skvim's or scikit-learn's own there, or "
-        "pickle the model (pickle.dump, joblib.dump), and open pickles only if you trust their "
-        "source."
+        "file without code cannot hold it. Use another there, of skvim or scikit-learn, or pickle "
+        "the model (pickle.dump, joblib.dump), and open pickles only if you trust their source."
     )

@@ -21,7 +21,9 @@ def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any
     name = public_name(type(estimator))
     if name is None:
         raise refusal(
-            estimator, path, "an estimator that is no public one of skvim or scikit-learn"
+            estimator,
+            path,
+            "no public estimator of skvim or of a module of scikit-learn's known here",
         )
     parameters = estimator.get_params(deep=False)
     if _LOCAL in parameters:
@@ -41,7 +43,7 @@ def _read(reader: Reader, node: Any) -> BaseEstimator:
     if parameters.get(_LOCAL) is not None:
         raise FileFormatError("it names a folder to open pickles from")
     estimator = cls(**parameters)
-    _check_names(cls, {**parameters, **state})
+    _check_names(cls, set(parameters), state)
     if hasattr(estimator, "_restore_state"):
         estimator._restore_state(state, reader.device)
     else:
@@ -50,14 +52,14 @@ def _read(reader: Reader, node: Any) -> BaseEstimator:
     return estimator
 
 
-def _check_names(cls: type, values: dict[str, Any]) -> None:
-    """Raise where an attribute would take the place of a method."""
-    for name in values:
-        member = getattr(cls, name, None)
-        if not name.isidentifier() or name.startswith("__") or callable(member):
-            raise FileFormatError(f"{cls.__name__} has no attribute {name!r} to restore")
-        if isinstance(member, property):
+def _check_names(cls: type, parameters: set[str], state: dict[str, Any]) -> None:
+    """Raise where state would take the place of a parameter or of what the class itself has."""
+    for name in state:
+        if isinstance(getattr(cls, name, None), property):
             raise FileFormatError(f"{cls.__name__} works {name!r} out itself")
+        taken = name in parameters or hasattr(cls, name)
+        if taken or not name.isidentifier() or name.startswith("__"):
+            raise FileFormatError(f"{cls.__name__} has no attribute {name!r} to restore")
 
 
 def _check_features(estimator: BaseEstimator) -> None:
@@ -127,6 +129,9 @@ def _check_support_vectors(estimator: Any, state: dict[str, Any]) -> None:
     wrong = [name for name, shape in shapes.items() if state[name].shape != shape]
     widths = {state[name].shape for name in ("_probA", "_probB")}
     wrong += ["_probA"] if not widths <= {(0,), (n_pairs,)} or len(widths) > 1 else []
+    # With kernels that are given, these are the columns where libsvm looks them up.
+    support, n_rows = state["support_"], state["shape_fit_"][0]
+    wrong += [] if ((support >= 0) & (support < n_rows)).all() else ["support_"]
     # Regressions count in the first place alone.
     total = counts.sum() if "classes_" in state else counts[0]
     if wrong or vectors.dtype != np.float64 or (counts < 0).any() or total != n:

@@ -110,13 +110,24 @@ def _versions() -> dict[str, str]:
 def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
     """Warn that another release of scikit-learn fitted estimators of its own."""
     written, here = document["versions"]["scikit-learn"], _versions()["scikit-learn"]
-    if '"sklearn.' in repr(document["model"]).replace("'", '"') and _minor(written) != _minor(here):
+    if _holds_foreign(document["model"]) and _minor(written) != _minor(here):
         warnings.warn(
             f"{os.fspath(path)} holds estimators of scikit-learn {written}, and this is {here}: "
             "what they compute may differ. Install that release, or fit them again.",
             FileVersionWarning,
             stacklevel=4,
         )
+
+
+def _holds_foreign(node: Any) -> bool:
+    """Whether JSON holds an estimator of scikit-learn's own."""
+    if isinstance(node, list):
+        return any(_holds_foreign(item) for item in node)
+    if not isinstance(node, dict):
+        return False
+    estimator = node.get("$estimator")
+    own = isinstance(estimator, dict) and estimator["class"].startswith("sklearn.")
+    return own or any(_holds_foreign(item) for item in node.values())
 
 
 def _minor(version: str) -> list[str]:

@@ -122,7 +122,10 @@ def _read_type(reader: Reader, name: str) -> type:
 
 
 def _write_random_state(writer: Writer, value: np.random.RandomState, path: str) -> Any:
-    return writer.write(value.get_state(legacy=False), path)
+    state: dict[str, Any] = value.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise refusal(value, path, "which draws from something else than a Mersenne twister")
+    return writer.write(state, path)
 
 
 def _read_random_state(reader: Reader, node: Any) -> np.random.RandomState:
@@ -165,7 +168,16 @@ def _write_distribution(writer: Writer, value: Distribution, path: str) -> Any:
     checked = vars(value).get("_validate_args")
     if checked is not None:
         arguments["validate_args"] = checked
+    _check_made(value, arguments, path)
     return {"class": cls, "arguments": writer.write(arguments, path)}
+
+
+def _check_made(value: Any, arguments: dict[str, Any], path: str) -> None:
+    """Raise unless the arguments make such a value: a file is of no use if it cannot be read."""
+    try:
+        type(value)(**arguments)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise refusal(value, path, "which does not show what made it") from error
 
 
 def _distribution_arguments(value: Distribution) -> dict[str, str]:
@@ -180,7 +192,7 @@ def _distribution_arguments(value: Distribution) -> dict[str, str]:
     if isinstance(value, MixtureSameFamily):
         return {name: name for name in ("mixture_distribution", "component_distribution")}
     names = set(value.arg_constraints)
-    if {"probs", "logits"} <= names:
+    if {"probs", "logits"} <= names and "_param" in vars(value):
         # Of two ways to say the same, the one that was used; the other is worked out at need.
         names -= {"logits"} if vars(value).get("probs") is vars(value)["_param"] else {"probs"}
     return {name: name for name in sorted(names)}
@@ -207,10 +219,11 @@ def _write_transform(writer: Writer, value: Transform, path: str) -> Any:
     else:
         kept = {key.removeprefix("_"): item for key, item in vars(value).items()}
         arguments = {key: kept[key] for key in _TRANSFORMS.get(name.rpartition(".")[2], ())}
+    _check_made(value, arguments, path)
     return {"class": name, "arguments": writer.write(arguments, path)}
 
 
-# Arguments of transforms that have some; others are refused by their constructor when they lack.
+# Arguments of transforms that have some.
 _TRANSFORMS = {
     "AffineTransform": ("loc", "scale", "event_dim"),
     "CumulativeDistributionTransform": ("distribution",),

@@ -43,6 +43,7 @@ _PACKAGES = (
             "pipeline",
             "preprocessing",
             "random_projection",
+            "semi_supervised",
             "svm",
         )
     ),

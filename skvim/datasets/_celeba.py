@@ -222,31 +222,31 @@ def _attributes(folder: Path, names: list[str]) -> pd.DataFrame | None:
     path = folder / "list_attr_celeba.txt"
     if not path.exists():
         return None
-    table = _read_table(path, names, skiprows=1)
-    with decoding(path, _REMEDY.format(files=path.name, folder=folder)):
-        if not table.isin([-1, 1]).all(axis=None):
-            raise ValueError("attributes should be -1 or 1")
-    return table > 0
+    return _read_table(path, names, [-1, 1], skiprows=1) > 0
 
 
 def _partition(folder: Path, names: list[str]) -> NDArray[np.int64]:
     """Return the official part of each image, which follows from its number."""
     path = folder / "list_eval_partition.txt"
     if path.exists():
-        return _read_table(path, names, header=None)[1].to_numpy(np.int64)
+        return _read_table(path, names, [0, 1, 2], header=None).iloc[:, 0].to_numpy(np.int64)
     numbers = np.array([int(name[:6]) for name in names])
     return np.searchsorted([OFFICIAL.last_train, OFFICIAL.last_valid], numbers).astype(np.int64)
 
 
-def _read_table(path: Path, names: list[str], **options: Any) -> pd.DataFrame:
-    """Read numbers for each image."""
+def _read_table(path: Path, names: list[str], numbers: list[int], **options: Any) -> pd.DataFrame:
+    """Read a row for each image, of some of the numbers."""
     with decoding(path, _REMEDY.format(files=path.name, folder=path.parent)):
         table = pd.read_csv(path, sep=r"\s+", index_col=0, **options)
         missing = pd.Index(names).difference(table.index)
         if len(missing) > 0:
             raise ValueError(f"it lacks {len(missing)} of the images, such as {missing[0]}")
-        numbers: pd.DataFrame = table.loc[names].astype(np.int64)
-    return numbers
+        rows: pd.DataFrame = table.loc[names]
+        if len(rows) > len(names):
+            raise ValueError("it has several rows for some of the images")
+        if rows.shape[1] == 0 or not rows.isin(numbers).all(axis=None):
+            raise ValueError(f"every image should have numbers out of {numbers}")
+    return rows
 
 
 def _rows(split: str, subset: str, partition: NDArray[np.int64]) -> Rows:

@@ -118,8 +118,9 @@ def fetch_omniglot(
     image_size : int in [1, 105], default=28
         Pixels per side, by averaging over equal areas; 105 are the original drawings.
     random_state : int, RandomState instance or None, default=0
-        Which characters and drawings a task takes; None takes fresh entropy. Without a task it has
-        no influence.
+        Which characters and drawings a task takes. Only with the same int at each call do
+        ``"train"`` and ``"test"`` belong to one task: None takes fresh entropy, and a
+        ``RandomState`` advances. Without a task it has no influence.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_images : bool, default=False
@@ -141,7 +142,8 @@ def fetch_omniglot(
         - ``alphabet_names``: ndarray of shape (50,), str;
         - ``drawer``: ndarray of shape (n_samples,), int64 in [1, 20]; a number stands for one
           person within an alphabet only;
-        - ``rotation``: with a task, ndarray of shape (n_samples,), int64, degrees;
+        - ``rotation``: with a task, ndarray of shape (n_samples,), int64, degrees, against the
+          clock;
         - ``DESCR``: source, licence and citation.
 
     Raises

@@ -78,6 +78,30 @@ def test_partition_file_wins(home):
         np.testing.assert_array_equal(bunch.target, everything.target[np.equal(parts, part)])
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{name} 1\n{name} 1", "has several rows for some of the images"),
+        ("{name}", r"should have numbers out of \[0, 1, 2\]"),
+        ("{name} 3", r"should have numbers out of \[0, 1, 2\]"),
+        ("{name} 0.5", r"should have numbers out of \[0, 1, 2\]"),
+        ("{name} test", r"should have numbers out of \[0, 1, 2\]"),
+    ],
+)
+def test_tables_that_do_not_give_each_image_its_numbers(row, message, home, faces):
+    rows = [row.format(name=name) for name in faces.archive.names]
+    (home / "celeba" / "list_eval_partition.txt").write_text("\n".join(rows))
+    with pytest.raises(DatasetError, match=rf"list_eval_partition\.txt .*{message}"):
+        fetch_celeba(data_home=home)
+
+
+def test_attributes_of_an_image_are_given_once(home):
+    path = home / "celeba" / "list_attr_celeba.txt"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1])
+    with pytest.raises(DatasetError, match="has several rows for some of the images"):
+        fetch_celeba(data_home=home)
+
+
 def test_images_without_attributes(home):
     (home / "celeba" / "list_attr_celeba.txt").unlink()
     bunch = fetch_celeba(data_home=home)
@@ -149,7 +173,7 @@ def test_wrong_lists_are_refused(name, content, message, home):
 def test_attributes_are_minus_one_or_one(home, faces):
     text = faces.files["list_attr_celeba.txt"].decode().replace(" -1", " 0")
     (home / "celeba" / "list_attr_celeba.txt").write_text(text)
-    with pytest.raises(DatasetError, match="attributes should be -1 or 1"):
+    with pytest.raises(DatasetError, match=r"should have numbers out of \[-1, 1\]"):
         fetch_celeba(data_home=home)
 
 

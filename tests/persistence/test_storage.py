@@ -17,7 +17,7 @@ from test_common import X, fit, small
 
 import skvim
 from skvim import AETransformer
-from skvim.exceptions import FileAccessError, FileFormatError
+from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 from skvim.noise import GaussianNoise
 
 
@@ -56,8 +56,8 @@ import skvim
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 really_open = open
 
-def die_opening(name, mode="r", *rest):
-    file = really_open(name, mode, *rest)
+def die_opening(name, mode="r", **rest):
+    file = really_open(name, mode, **rest)
     return die() if "x" in mode else file
 
 class Half(io.FileIO):
@@ -65,8 +65,8 @@ class Half(io.FileIO):
         super().write(content[: len(content) // 2])
         die()
 
-def open_halves(name, mode="r", *rest):
-    return Half(name, mode) if "x" in mode else really_open(name, mode, *rest)
+def open_halves(name, mode="r", **rest):
+    return Half(name, mode) if "x" in mode else really_open(name, mode, **rest)
 
 for path, moment in zip(sys.argv[1::2], sys.argv[2::2]):
     model = skvim.load(path)
@@ -187,6 +187,51 @@ def test_links_are_followed_and_the_mode_is_kept(old, new, tmp_path):
     assert link.is_symlink()
     assert_holds(real, new)
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
+
+
+def test_nobody_may_read_a_private_file_while_it_is_written(old, new, monkeypatch, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+    path.chmod(0o600)
+    modes = []
+    chmod = os.chmod
+
+    def observe(name, mode):
+        assert os.path.getsize(name) > 0
+        modes.append(stat.S_IMODE(os.stat(name).st_mode))
+        chmod(name, mode)
+
+    monkeypatch.setattr(os, "chmod", observe)
+    new.save(path)
+    assert modes == [0o600]
+
+
+def test_a_folder_that_cannot_be_synchronised_takes_files(new, monkeypatch, tmp_path):
+    really_open = os.open
+
+    def refuse_folders(name, *rest, **more):
+        if os.path.isdir(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return really_open(name, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse_folders)
+    new.save(tmp_path / "model.skvim")
+    assert_holds(tmp_path / "model.skvim", new)
+
+
+@pytest.mark.parametrize("start", [bytes(8), b"\x02" + bytes(7) + b"{}"])
+def test_a_large_file_of_another_kind_is_refused_before_it_is_read(start, tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(start)
+    os.truncate(path, 1 << 40)  # of which the disk holds the first bytes only
+    with pytest.raises(FileFormatError, match=r"not a file that skvim|not one that skvim"):
+        skvim.load(path)
+
+
+def test_more_text_than_a_file_may_hold_is_refused(tmp_path):
+    with pytest.raises(UnsavableError, match=r"too many for one file .*at most 100000000 bytes"):
+        GaussianNoise("a" * 100_000_000).save(tmp_path / "model.skvim")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):

@@ -184,6 +184,8 @@ FORGED = {
     "special": (put("state", "__class__", value=1), "no attribute '__class__'"),
     "inherited": (put("state", "get_params", value=1), "no attribute 'get_params'"),
     "features": (put("state", "n_features_in_", value=7), "networks are for .4. features, not 7"),
+    "parameter by state": (put("state", "lam", value=-1), "no attribute 'lam' to restore"),
+    "of the class": (put("state", "_unit_codes", value=True), "no attribute '_unit_codes'"),
     "no number": (put("state", "n_features_in_", value="4"), "networks are for|number and names"),
     "names": (
         put(
@@ -283,6 +285,7 @@ def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
 def test_a_cache_is_not_opened(forge):
     pipeline = make_pipeline(StandardScaler())
     refused(forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from")
+    refused(forge(pipeline, put("state", "memory", value="somewhere")), "no attribute 'memory'")
 
 
 def labelled(estimator):
@@ -305,6 +308,21 @@ def shorten(*keys):
 )
 def test_support_vectors_that_do_not_fit_together_are_refused(name, forge):
     refused(forge(labelled(SVC()), shorten(name)), "support vectors do not fit together|IndexError")
+
+
+@pytest.mark.parametrize("number", [-1, len(X)])
+def test_columns_of_a_given_kernel_that_do_not_exist_are_refused(number, forge):
+    def change(body, arrays):
+        arrays["SVC.state.support_"][0] = number
+
+    svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
+    refused(forge(svc, change), "support vectors do not fit together: .'support_'.")
+
+
+@pytest.mark.parametrize(("name", "value"), [("kernel", "rbf"), ("_impl", "nu_svr")])
+def test_what_compiled_code_computes_is_not_changed_after_the_check(name, value, forge):
+    svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
+    refused(forge(svc, put("state", name, value=value)), f"no attribute '{name}' to restore")
 
 
 @pytest.mark.parametrize("name", ["_fit_X", "_y"])
