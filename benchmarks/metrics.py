@@ -1,7 +1,8 @@
 """Measure the time and the memory of every measure, each in a process of its own.
 
 Memory is what a measure adds at its peak beyond the rows that it is given. A table is printed, and
-all goes to ``results/metrics.json``. Run it on a quiet machine, with ``make bench-metrics`` or::
+all goes to ``results/metrics.json`` and into the documentation. Run it on a quiet machine, with
+``make bench-metrics`` or::
 
     python benchmarks/metrics.py [--rows N] [--features D ...] [--only MEASURE]
 """
@@ -22,7 +23,7 @@ import numpy as np
 from machine import machine
 from resources import peak
 from rows import make_rows
-from tables import RESULTS
+from tables import RESULTS, write_tables
 
 from skvim import VAETransformer
 from skvim.metrics import (
@@ -119,6 +120,7 @@ def main() -> None:
     options.out.parent.mkdir(exist_ok=True)
     results = {"measured on": machine(), "load": load, "runs": runs}
     options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_tables()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the tables of the documentation from the results of ``speed.py`` and ``resources.py``."""
+"""Write the tables of time and memory in the documentation from the results of benchmarks."""
 
 import json
 import statistics
@@ -35,7 +35,9 @@ def row(run: dict[str, Any], names: Iterable[str]) -> str:
 
 def write_tables() -> None:
     """Write what there are results for."""
-    speed, resources = RESULTS / "speed.json", RESULTS / "resources.json"
+    speed, resources, metrics = (
+        RESULTS / f"{name}.json" for name in ("speed", "resources", "metrics")
+    )
     if speed.exists():
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
@@ -47,6 +49,8 @@ def write_tables() -> None:
         _write("speed.md", [*lines, "", _machine(found["measured on"])])
     if resources.exists():
         _write("resources.md", _resources(json.loads(resources.read_text())))
+    if metrics.exists():
+        _write("metrics.md", _metrics(json.loads(metrics.read_text())))
 
 
 def _limits() -> dict[str, str]:
@@ -72,6 +76,25 @@ def _resources(found: dict[str, Any]) -> list[str]:
         size, beyond = run["X bytes"] / 2**20, run["bytes beyond"] / 2**20
         lines.append(f"| `{run['method']}`, X of {size:.0f} MiB | {beyond:.0f} |")
     return [*lines, "", _machine(next(iter(found.values()))["measured on"])]
+
+
+def _metrics(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of measures."""
+    runs = found["runs"]
+    widths = sorted({run["features"] for run in runs})
+    names = [f"{what}, {width} features" for width in widths for what in ("seconds", "MiB")]
+    cells: dict[str, list[str]] = {}
+    for run in sorted(runs, key=lambda run: run["features"]):
+        seconds, memory = statistics.median(run["seconds"]), max(run["bytes"]) / 2**20
+        cells.setdefault(run["measure"], []).extend((f"{seconds:.1f}", f"{memory:.0f}"))
+    lines = [f"| `{name}` | {' | '.join(figures)} |" for name, figures in cells.items()]
+    n_rows, n_processes = runs[0]["rows"], len(runs[0]["seconds"])
+    of = f"{n_rows:,} rows in float32, processes for each figure: {n_processes}."
+    threads = f"Threads: {found['measured on']['threads']}."
+    if found["load"]:
+        threads += f" Load of the machine at the end: {found['load'][0]:.1f}."
+    lines += ["", of, _machine(found["measured on"]), threads]
+    return [header("measure", names), *lines]
 
 
 def _machine(measured_on: dict[str, Any]) -> str:

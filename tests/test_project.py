@@ -133,6 +133,19 @@ def test_the_table_of_models_is_what_its_script_writes():
     assert written == models_table().table(), "stale: run python docs/models_table.py"
 
 
+def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    module.write_tables()
+    tables = sorted(path.name for path in tmp_path.iterdir())
+    assert tables == ["metrics.md", "resources.md", "speed.md"]
+    for name in tables:
+        written = (ROOT / "docs" / "_tables" / name).read_text(encoding="utf-8")
+        assert written == (tmp_path / name).read_text(encoding="utf-8"), "stale: run tables.py"
+
+
 def test_a_model_is_a_few_lines():
     script = models_table()
     lines = {name: script.lines_of_code(cls) for name, cls in script.models()}

@@ -10,8 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from skvim._validation import check_count, check_is_fitted, check_rows, draw_seed
-from skvim.metrics._corrupted import Corruptions, check_labels, evaluate, named
+from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim.metrics._corrupted import (
+    Corruptions,
+    check_images_or_rows,
+    check_labels,
+    evaluate,
+    named,
+)
 
 __all__ = ["compare_robustness"]
 
@@ -40,10 +46,10 @@ def compare_robustness(
     ----------
     first, second : estimator
         Fitted pipelines or estimators for the same ``X``. Neither is refitted nor changed.
-    X : array-like or DataFrame of shape (n_samples, n_features)
-        At least two rows not used in training, finite numbers.
+    X : array-like or DataFrame of shape (n_samples, n_features), or images
+        At least two rows not used in training, finite numbers, as in :func:`robustness_curve`.
     y : array-like of shape (n_samples,) or None
-        Their labels; None for scores that need none.
+        Their labels, also as one column; None for scores that need none.
     corruptions : sequence of transformers, or mapping of str to one or several of them
         As in :func:`robustness_curve`; the name "all" is taken.
     row_score : callable or None, default=None
@@ -221,12 +227,18 @@ def _kind(estimator: Any, y: Any) -> str | None:
     return "density" if callable(getattr(estimator, "score_samples", None)) else None
 
 
+def _column(values: Any) -> NDArray[Any]:
+    """Return labels or predictions, those of a single column without its second axis."""
+    array = np.asarray(values)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
 def _is_right(estimator: Any, X: Any, y: Any) -> NDArray[Any]:
-    return np.asarray(np.asarray(estimator.predict(X)) == np.asarray(y))
+    return np.asarray(_column(estimator.predict(X)) == _column(y))
 
 
 def _squared_error(estimator: Any, X: Any, y: Any) -> NDArray[Any]:
-    return np.asarray(-np.square(np.asarray(estimator.predict(X)) - np.asarray(y)))
+    return np.asarray(-np.square(_column(estimator.predict(X)) - _column(y)))
 
 
 def _density(estimator: Any, X: Any, y: Any) -> NDArray[Any]:
@@ -244,7 +256,7 @@ def _check_both(first: Any, second: Any, X: Any, y: Any) -> NDArray[Any]:
     """Return the rows if both estimators take them, and both in the same way."""
     for estimator in (first, second):
         check_is_fitted(estimator)
-        rows = check_rows(estimator, X, reset=False)
+        rows = check_images_or_rows(estimator, X)
     check_labels(rows, y)
     if len(rows) < 2:
         raise ValueError("X has to hold at least two rows. Got 1.")

@@ -12,7 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
-__all__ = ["CLEAN", "Corruption", "Corruptions", "check_labels", "evaluate", "named"]
+from skvim._layout import flatten
+from skvim._validation import check_rows
+
+__all__ = [
+    "CLEAN",
+    "Corruption",
+    "Corruptions",
+    "check_images_or_rows",
+    "check_labels",
+    "evaluate",
+    "named",
+]
 
 CLEAN = "none"  # what the column "corruption" says of uncorrupted rows
 
@@ -49,10 +60,10 @@ def evaluate(
     ----------
     measure : callable
         Of rows, which it may change.
-    X : array-like or DataFrame of shape (n_samples, n_features)
+    X : array-like or DataFrame of shape (n_samples, ...)
         What the user gave: rows reach ``measure`` as a DataFrame if this is one.
-    rows : ndarray of shape (n_samples, n_features)
-        The same, validated.
+    rows : ndarray of shape (n_samples, ...)
+        The same, as :func:`check_images_or_rows` returns it.
     corruptions : sequence of (str, corruption)
         As :func:`named` returns them.
     n_repeats : int
@@ -181,6 +192,13 @@ def _check_distinct(named: list[tuple[str, Corruption]]) -> None:
                 "names with a mapping, or drop one."
             )
         seen.add(key)
+
+
+def check_images_or_rows(estimator: Any, X: Any) -> NDArray[Any]:
+    """Return finite rows in a floating-point type, images in the shape that they have."""
+    flat, axes = flatten(X)
+    rows = check_rows(estimator, flat, reset=False)
+    return rows.reshape(len(rows), *axes) if axes else rows
 
 
 def check_labels(rows: NDArray[Any], y: Any) -> None:

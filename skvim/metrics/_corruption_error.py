@@ -25,7 +25,8 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
         One row per point, in the order of the curve, with the further columns, ``corruption``,
         ``level``, ``n_repeats`` (int), ``mean``, ``std`` (of one repeat, with Bessel's
         correction) and ``standard_error`` (of the mean, ``std / sqrt(n_repeats)``). With a single
-        repeat the last two are nan, but on clean rows 0: nothing was drawn there.
+        repeat the last two are nan, but on clean rows 0: nothing was drawn there. Where a score is
+        nan, so are all three.
 
     Raises
     ------
@@ -57,18 +58,16 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     _check_curve("curve", curve)
     further = [column for column in curve.columns if column not in _COLUMNS]
     point = [*further, "corruption", "level"]
-    twice = curve.duplicated([*point, "repeat"])
-    if twice.any():
-        raise ValueError(
-            "curve holds the same repeat twice, first "
-            f"{curve.loc[twice, [*point, 'repeat']].iloc[0].to_dict()}. Tell several curves apart "
-            "by a further column, for example curve.assign(fit=0)."
-        )
+    advice = "Tell several curves apart by a further column, for example curve.assign(fit=0)."
+    _check_repeats("curve", curve, point, advice)
     groups = curve.groupby(point, sort=False, dropna=False)["score"]
-    table = groups.agg(n_repeats="size", mean="mean", std="std").reset_index()
+    table = groups.agg(n_repeats="size", mean="mean", std="std", scored="count").reset_index()
     undrawn = (table["corruption"] == CLEAN) & (table["n_repeats"] == 1)
     table.loc[undrawn, "std"] = 0.0
-    return table.assign(standard_error=table["std"] / np.sqrt(table["n_repeats"]))
+    # pandas leaves nan out, so that the mean would be that of the repeats that went well.
+    table.loc[table["scored"] < table["n_repeats"], ["mean", "std"]] = np.nan
+    table["standard_error"] = table["std"] / np.sqrt(table["n_repeats"])
+    return table.drop(columns="scored")
 
 
 def corruption_errors(
@@ -101,9 +100,9 @@ def corruption_errors(
     Raises
     ------
     ValueError
-        If the curves differ in corruptions or levels, a score is above ``best_score`` or not
-        finite, the baseline makes no errors under a corruption (or, if relative, loses nothing),
-        or clean scores are missing that ``relative`` needs.
+        If the curves differ in corruptions or levels, either of them holds several curves, a score
+        is above ``best_score`` or not finite, the baseline makes no errors under a corruption (or,
+        if relative, loses nothing), or clean scores are missing that ``relative`` needs.
 
     See Also
     --------
@@ -204,6 +203,8 @@ def _summed_errors(
 ) -> "pd.Series[float]":
     """Return the errors summed over levels, by corruption in the order of the curve."""
     _check_curve(name, curve)
+    advice = "Pass the curve of one estimator; take the mean of several results afterwards."
+    _check_repeats(name, curve, ["corruption", "level"], advice)
     errors = best_score - curve["score"]
     if not np.isfinite(errors).all() or (errors < 0).any():
         raise ValueError(
@@ -228,6 +229,15 @@ def _check_curve(name: str, curve: pd.DataFrame) -> None:
             f"{name} has to have the columns {list(_COLUMNS)}. Missing: {missing}. Pass what "
             "robustness_curve returns."
         )
+
+
+def _check_repeats(name: str, curve: pd.DataFrame, point: list[str], advice: str) -> None:
+    """Raise where a repeat is there twice, which is what several curves in one come to."""
+    key = [*point, "repeat"]
+    twice = curve.duplicated(key)
+    if twice.any():
+        first = curve.loc[twice, key].iloc[0].to_dict()
+        raise ValueError(f"{name} holds the same repeat twice, first {first}. {advice}")
 
 
 def _check_points(curve: pd.DataFrame, baseline_curve: pd.DataFrame) -> None:

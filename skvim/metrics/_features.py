@@ -58,7 +58,8 @@ def extract_features(
     extract = _extractor(features)
     found = []
     for name, rows in (("X", X), ("Y", Y)):
-        n_rows = len(rows) if hasattr(rows, "__len__") else len(np.asarray(rows))
+        # Sparse matrices have a shape and refuse len.
+        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
         values = extract(rows)
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
@@ -103,6 +104,8 @@ def _extractor(features: Any) -> Callable[[Any], Any]:
 
 def _estimator_features(estimator: Any, X: Any) -> Any:
     """Return codes of a transformer, or the last hidden layer of a classifier."""
+    if estimator in (None, "passthrough"):
+        return X
     if isinstance(estimator, Pipeline):
         before = estimator[:-1].transform(X) if len(estimator) > 1 else X
         return _estimator_features(estimator[-1], before)

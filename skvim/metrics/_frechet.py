@@ -131,7 +131,9 @@ def frechet_distance(
 
     Its squared standard error is the sum of two terms: the variance of the first-order term, from
     the influence of every row on d², and the spread of the partitions around the line. In
-    simulations it is right to slightly too large, also for X and Y of one distribution.
+    simulations it was 0.9 to 1.2 times the true one, and the too large ones were those of X and Y
+    of one distribution; 1.96 of them on either side held the limit in 92 to 98 %. Least sure are
+    heavy tails with X and Y of very different numbers of rows.
 
     References
     ----------

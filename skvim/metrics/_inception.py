@@ -1,6 +1,7 @@
 """Features of the Inception network, the only module that knows where it comes from."""
 
 import importlib
+import math
 import pickle
 from pathlib import Path
 from typing import Any, final
@@ -152,6 +153,8 @@ class InceptionFeatures:
         """Raise ``ValueError`` unless the values are where they are said to be."""
         low, high = self._range(rows)
         least, most = float(rows.min()), float(rows.max())
+        if not math.isfinite(most - least):
+            raise ValueError("X holds NaN or infinity, which no pixel can be.")
         if not (low <= least and most <= high):
             raise ValueError(
                 f"X holds values in [{least:g}, {most:g}], but value_range is [{low:g}, {high:g}]. "
@@ -167,7 +170,7 @@ class InceptionFeatures:
         """Return the values of black and white."""
         if self.value_range is None:
             return (0.0, 255.0) if rows.dtype == np.uint8 else (0.0, 1.0)
-        low, high = self.value_range
+        low, high = self.value_range if len(self.value_range) == 2 else (0, 0)
         if not low < high:
             raise ValueError(
                 f"value_range must be (low, high) with low < high. Got {self.value_range!r}."

@@ -14,7 +14,7 @@ __all__ = ["PrecisionRecall", "precision_recall"]
 
 # Distances held at once.
 _BLOCK_VALUES = 2**22
-# Rounding of squared distances, in units of the greatest squared norm.
+# Rounding of squared distances, in units of the squared norms of the two rows.
 _ROUNDING = 1e-12
 
 
@@ -112,19 +112,20 @@ def precision_recall(
     """
     check_count("n_neighbors", n_neighbors)
     x, y = extract_features(features, X, Y, least=n_neighbors + 1)
-    # Around a common centre, so that no digits are lost to an offset of the data.
-    centre = x.mean(axis=0)
+    # Around a common centre, so that no digits are lost to an offset of the data; the median, which
+    # a single huge row does not move.
+    centre = np.median(x, axis=0)
     x, y = x - centre, y - centre
     norms_x, norms_y = (np.einsum("ij,ij->i", rows, rows) for rows in (x, y))
-    slack = _ROUNDING * max(norms_x.max(), norms_y.max())
-    # Slack, so that a row on the bound is inside whichever way its distance is computed.
-    reach_x, reach_y = (_reach(rows, n_neighbors) + slack for rows in (x, y))
+    reach_x, reach_y = (_reach(rows, n_neighbors) for rows in (x, y))
     counts = np.empty(len(y))  # real neighbourhoods that a generated row is in
     recalled, covered = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
     size = max(1, _BLOCK_VALUES // len(x))
     for start in range(0, len(y), size):
         block = slice(start, start + size)
-        distances = norms_y[block, None] + norms_x - 2 * y[block] @ x.T
+        distances = norms_y[block, None] + norms_x
+        # Less what may be rounding, so that a row on the bound is inside however it is computed.
+        distances -= _ROUNDING * distances + 2 * y[block] @ x.T
         near = distances <= reach_x
         counts[block] = near.sum(axis=1)
         covered |= near.any(axis=0)

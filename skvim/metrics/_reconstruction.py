@@ -188,6 +188,8 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
         return before.inverse_transform(_reconstruct(estimator[-1], before.transform(X)))
     if isinstance(estimator, Pipeline):
         return _reconstruct(estimator[-1], X)
+    if estimator in (None, "passthrough"):
+        return X
     if hasattr(estimator, "reconstruct"):
         return estimator.reconstruct(X)
     return estimator.inverse_transform(estimator.transform(X))

@@ -9,8 +9,14 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
-from skvim._validation import check_count, check_is_fitted, check_rows, draw_seed
-from skvim.metrics._corrupted import Corruptions, check_labels, evaluate, named
+from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim.metrics._corrupted import (
+    Corruptions,
+    check_images_or_rows,
+    check_labels,
+    evaluate,
+    named,
+)
 
 __all__ = ["robustness_curve"]
 
@@ -36,11 +42,13 @@ def robustness_curve(
     ----------
     estimator : estimator
         A fitted pipeline or estimator. It is neither refitted nor changed.
-    X : array-like or DataFrame of shape (n_samples, n_features)
+    X : array-like or DataFrame of shape (n_samples, n_features), or images
         Rows not used in training, finite numbers. A DataFrame reaches the estimator as a
-        DataFrame with the same columns and index; float32 stays float32, else float64.
+        DataFrame with the same columns and index; float32 stays float32, else float64. Images,
+        (n_samples, height, width[, channels]), stay images, for estimators that take them.
     y : array-like of shape (n_samples,) or None
-        What ``scoring`` compares the predictions with. None for scores that need no labels.
+        What ``scoring`` compares the predictions with. None for scores that need no labels. Leave
+        out rows without a label: a mark such as -1 is a label like others, which no one predicts.
     corruptions : sequence of transformers, or mapping of str to one or several of them
         Transformers of :mod:`skvim.noise`, unfitted ones too; their ``when`` and
         ``random_state`` play no part. In a sequence each bears the name of its class without
@@ -102,7 +110,7 @@ def robustness_curve(
     check_count("n_repeats", n_repeats)
     listed = named(corruptions)
     check_is_fitted(estimator)
-    rows = check_rows(estimator, X, reset=False)
+    rows = check_images_or_rows(estimator, X)
     check_labels(rows, y)
     measure = partial(_score, _scorer(estimator, scoring), estimator, y)
     seed = draw_seed(random_state)

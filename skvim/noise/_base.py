@@ -18,7 +18,7 @@ from skvim._validation import (
     check_rows,
     draw_seed,
 )
-from skvim.noise._corruptions import Generator, Values
+from skvim.noise._corruptions import Generator, Values, check_floating
 
 __all__ = ["BaseNoise"]
 
@@ -122,7 +122,8 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         Parameters
         ----------
         x : ndarray or tensor of shape (n_samples, ...)
-            Floating-point values; not modified. Corruptions of single values take any shape.
+            Values in float32 or float64, tensors also in half precision; not modified. Corruptions
+            of single values take any shape.
         generator : numpy.random.Generator or torch.Generator
             Of the same library (and device) as ``x``.
 
@@ -130,7 +131,14 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         -------
         ndarray or tensor
             New values of the shape and dtype of ``x``.
+
+        Raises
+        ------
+        TypeError
+            If ``x`` holds whole numbers, in which most corruptions would be rounded or cut off, or
+            ``generator`` is that of the other library.
         """
+        check_floating(x)
         return self._corrupt(x, generator)
 
     @property

@@ -6,7 +6,7 @@ brings along all that is needed, and users of NumPy do not wait for the import.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "Generator",
     "Values",
     "brighten",
+    "check_floating",
     "check_range",
     "gaussian",
     "is_array",
@@ -165,9 +166,23 @@ def brighten(x: Values, shift: float, value_range: Sequence[float] | None) -> Va
     return clipped
 
 
+def check_floating(x: Any) -> None:
+    """Raise ``TypeError`` unless values are of a type that holds every corruption of them."""
+    if isinstance(x, np.ndarray):
+        floating = x.dtype in (np.float32, np.float64)
+    else:
+        floating = hasattr(x, "is_floating_point") and x.is_floating_point()
+    if not floating:
+        raise TypeError(
+            "x has to be an array in float32 or float64, or a floating-point tensor. Got "
+            f"{type(x).__name__} of {getattr(x, 'dtype', 'no dtype')}; convert it first, for "
+            "example by x.astype(np.float32) or x.float()."
+        )
+
+
 def check_range(value_range: Sequence[float]) -> tuple[float, float]:
     """Return (low, high), or raise ``ValueError`` unless they are finite and in this order."""
-    pair = tuple(value_range)
+    pair = tuple(value_range) if isinstance(value_range, Iterable) else ()
     known = len(pair) == 2 and all(isinstance(end, Real) and math.isfinite(end) for end in pair)
     if not known or pair[0] >= pair[1]:
         raise ValueError(

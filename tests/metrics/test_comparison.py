@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -251,3 +251,14 @@ def test_both_have_to_be_fitted():
     for models in ((LINEAR, LogisticRegression()), (LogisticRegression(), TREE)):
         with pytest.raises(NotFittedError):
             compare_robustness(*models, X, Y, NOISES)
+
+
+def test_labels_in_a_column_are_those_of_a_row():
+    options = {"n_repeats": 2, "random_state": 0}
+    flat = compare_robustness(LINEAR, TREE, X, Y, NOISES, **options)
+    column = compare_robustness(LINEAR, TREE, X, pd.DataFrame(Y), NOISES, **options)
+    pd.testing.assert_frame_equal(flat, column)
+    line, target = LinearRegression(), X[:, 1:2]
+    other = clone(line).fit(X[:, :1] * np.ones(4), target)
+    found = compare_robustness(line.fit(X, target), other, X, target, NOISES, **options)
+    assert found["first"].iloc[0] == pytest.approx(0, abs=1e-20)

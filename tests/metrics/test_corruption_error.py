@@ -196,3 +196,18 @@ def test_noise_of_real_curves_matches_by_level():
     assert mean_corruption_error(ours, theirs) * mean_corruption_error(theirs, ours) == (
         pytest.approx(1.0)
     )
+
+
+def test_a_score_that_is_nan_is_not_averaged_away():
+    table = robustness_summary(curve({("blur", 1.0): [0.5, np.nan, 0.5], ("blur", 2.0): [0, 1]}))
+    assert np.isnan(table.loc[0, ["mean", "std", "standard_error"]].astype(float)).all()
+    assert table.loc[1, ["mean", "standard_error"]].tolist() == pytest.approx([0.5, 0.5])
+    assert table["n_repeats"].tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_several_curves_in_one_are_not_mixed(own):
+    single = curve({("blur", 1.0): [0.5, 0.6]})
+    several = pd.concat([single.assign(estimator="a"), single.assign(estimator="b")])
+    with pytest.raises(ValueError, match=r"holds the same repeat twice.*one estimator"):
+        mean_corruption_error(*((several, single) if own else (single, several)))

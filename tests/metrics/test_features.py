@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from family import DIGITS, SMALL
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
@@ -292,9 +293,10 @@ def test_inception_is_taken_by_the_measures(weights):
         (np.zeros((2, 4, 4)) - 0.1, {}, r"\[-0.1, -0.1\], but value_range is \[0, 1\]"),
         (np.full((2, 4, 4), 1.01), {}, r"but value_range is \[0, 1\]"),
         (np.full((2, 4, 4), -1.5), {"value_range": (-1, 1)}, "clip X"),
-        (np.full((2, 4, 4), np.nan), {}, "nan"),
+        (np.full((2, 4, 4), np.nan), {}, "NaN or infinity"),
         (np.ones((2, 4, 4), np.uint8), {}, "none is above 1"),
         (np.ones((2, 4, 4)), {"value_range": (1, 0)}, "low < high"),
+        (np.ones((2, 4, 4)), {"value_range": (0, 1, 2)}, "low < high"),
         (np.zeros((2, 12)), {}, "flat rows of 12 values"),
         (np.zeros((2, 12)), {"image_shape": (2, 2)}, "image_shape"),
         (np.zeros((2, 3, 8, 8)), {}, r"1 or 3 channels, the last axis. Got .*\(3, 8, 8\)"),
@@ -353,3 +355,16 @@ def test_inception_says_what_is_wrong_with_weights_and_runs_none_of_their_code(w
     (tmp_path / "broken").write_bytes(b"<html>")
     with pytest.raises(OSError, match="no file of weights"):
         InceptionFeatures(str(tmp_path / "broken"), package=package)(images)
+
+
+@pytest.mark.parametrize("last", ["passthrough", None])
+def test_a_pipeline_that_passes_rows_on_gives_what_is_before(last):
+    scaler = StandardScaler().fit(ROWS)
+    pipeline = Pipeline([("scale", scaler), ("nothing", last)])
+    np.testing.assert_array_equal(features_of(pipeline, ROWS), scaler.transform(ROWS))
+
+
+def test_sparse_rows_reach_an_estimator_that_takes_them():
+    model = TruncatedSVD(2, random_state=0).fit(ROWS)
+    found = features_of(model, sparse.csr_array(ROWS))
+    np.testing.assert_allclose(found, model.transform(ROWS))

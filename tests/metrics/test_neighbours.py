@@ -114,3 +114,11 @@ def test_equal_sets_are_perfect_also_with_copies_of_rows(offset):
 def test_refuses_neighbours_that_there_are_none_of(n, k, message):
     with pytest.raises(ValueError, match=message):
         precision_recall(np.eye(n), np.eye(3), n_neighbors=k)
+
+
+@pytest.mark.parametrize("where", ["x", "y"])
+def test_one_huge_row_leaves_the_figures_of_all_others(where):
+    source = np.random.default_rng(0)
+    x, y = source.normal(size=(60, 3)), source.normal(8.0, size=(60, 3))
+    (x if where == "x" else y)[0] = 1e8
+    assert figures(precision_recall(x, y)) == pytest.approx(by_definition(x, y, 3))

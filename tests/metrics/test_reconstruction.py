@@ -193,3 +193,13 @@ def test_scorers_refuse_models_that_have_no_such_score(scorer, model, error, mes
     assert isinstance(model, BaseEstimator)
     with pytest.raises(error, match=message):
         scorer(model.fit(X), X)
+
+
+def test_a_pipeline_may_pass_its_last_rows_on():
+    pipeline = Pipeline([("scale", StandardScaler()), ("reduce", PCA(2))])
+    search = GridSearchCV(
+        pipeline, {"reduce": [PCA(2), "passthrough", None]}, scoring=reconstruction_scorer, cv=2
+    ).fit(X)
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] < -0.01
+    assert scores[1:] == pytest.approx([0, 0], abs=1e-20)

@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 
-from skvim.metrics import active_units, robustness_curve
+from skvim import AETransformer
+from skvim.metrics import active_units, reconstruction_scorer, robustness_curve
 from skvim.noise import (
     BlurNoise,
     BrightnessNoise,
@@ -434,3 +435,18 @@ def test_a_variance_at_the_threshold_is_not_active():
 def test_active_units_refuses_what_it_cannot_count(codes, threshold, message):
     with pytest.raises(ValueError, match=message):
         active_units(codes, threshold)
+
+
+def test_images_stay_images_for_a_model_that_takes_them():
+    images = np.random.default_rng(0).random((30, 4, 4), dtype=np.float32)
+    model = AETransformer(2, max_epochs=1, random_state=0).fit(images)
+    options = {"scoring": reconstruction_scorer, "n_repeats": 2, "random_state": 0}
+    noises = {"blur": BlurNoise(1.0), "occlusion": OcclusionNoise(2)}
+    of_images = robustness_curve(model, images, None, noises, **options)
+    noises = {
+        "blur": BlurNoise(1.0, image_shape=(4, 4)),
+        "occlusion": OcclusionNoise(2, image_shape=(4, 4)),
+    }
+    flat = images.reshape(30, 16)
+    of_rows = robustness_curve(model, flat, None, noises, **options)
+    pd.testing.assert_frame_equal(of_images, of_rows)

@@ -8,7 +8,15 @@ import torch
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from skvim.noise import BrightnessNoise, MissingFeaturesNoise, SaltPepperNoise
+from skvim.noise import (
+    BlurNoise,
+    BrightnessNoise,
+    ContrastNoise,
+    GaussianNoise,
+    MaskingNoise,
+    MissingFeaturesNoise,
+    SaltPepperNoise,
+)
 from skvim.noise._corruptions import brighten, miss, salt_pepper
 
 
@@ -218,3 +226,20 @@ def test_ranges_that_are_none_are_refused_in_fit(noise, bad):
 def test_a_shift_has_to_be_finite():
     with pytest.raises(ValueError, match=r"shift has to be a finite float\. Got inf"):
         brighten(np.ones(3), np.inf, None)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        GaussianNoise(),
+        MaskingNoise(),
+        MissingFeaturesNoise(value=0.5),
+        BlurNoise(),
+        ContrastNoise(),
+    ],
+)
+@pytest.mark.parametrize("whole", [np.eye(4, dtype=np.uint8), torch.eye(4, dtype=torch.int64)])
+def test_whole_numbers_are_refused_rather_than_rounded(noise, whole):
+    generator = torch.Generator() if torch.is_tensor(whole) else np.random.default_rng(0)
+    with pytest.raises(TypeError, match="float32 or float64, or a floating-point tensor"):
+        noise.corrupt(whole, generator)

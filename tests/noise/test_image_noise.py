@@ -319,6 +319,7 @@ def test_further_parameters_reach_the_transformer():
         ({"corruption": "occlusion"}, "'occlusion' depend on the size .* Pass image_shape"),
         ({"corruption": "occlusion", "image_shape": (8,)}, "image_shape must be"),
         ({"corruption": "gaussian", "value_range": (1, 0)}, "value_range has to be"),
+        ({"corruption": "gaussian", "value_range": None}, "value_range has to be"),
     ],
 )
 def test_bad_severities(arguments, message):
