@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -35,6 +35,8 @@ __all__ = [
     "draw_seed",
     "integer",
     "real",
+    "same_length",
+    "take_rows",
     "validate_data",
 ]
 
@@ -135,6 +137,19 @@ def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
         X, dtype=np.float64, input_name=name, estimator=name, ensure_min_samples=least
     )
     return matrix
+
+
+def same_length(*arrays: Any) -> list[Any]:
+    """Return array-likes with rows that can be taken; raise ``ValueError`` if lengths differ.
+
+    Sparse matrices become CSR.
+    """
+    return list(indexable(*arrays))
+
+
+def take_rows(X: Any, rows: NDArray[np.intp]) -> Any:
+    """Return rows of an array, list, data frame or CSR matrix, as the same kind of object."""
+    return _safe_indexing(X, rows)
 
 
 def draw_seed(random_state: Any) -> int:

@@ -12,6 +12,7 @@ from skvim.metrics._inception import InceptionFeatures
 from skvim.metrics._information import Information, information
 from skvim.metrics._kernel import KernelDistance, kernel_distance
 from skvim.metrics._likelihood import LogLikelihood, log_likelihood
+from skvim.metrics._masked import masked_scorer
 from skvim.metrics._neighbours import PrecisionRecall, precision_recall
 from skvim.metrics._reconstruction import ReconstructionError, reconstruction_error
 from skvim.metrics._robustness import robustness_curve
@@ -38,6 +39,7 @@ __all__ = [
     "kernel_distance",
     "log_likelihood",
     "log_likelihood_scorer",
+    "masked_scorer",
     "mean_corruption_error",
     "precision_recall",
     "reconstruction_error",
