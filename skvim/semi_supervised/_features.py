@@ -8,6 +8,7 @@ from typing import Any, cast, final
 import numpy as np
 from numpy.linalg import eigh
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
 
@@ -20,6 +21,7 @@ __all__ = [
     "make_kernel",
     "map_state",
     "restored_map",
+    "same_map",
 ]
 
 Matrix = NDArray[np.float64]
@@ -59,6 +61,8 @@ def _rbf(X: Matrix, Z: Matrix, *, gamma: float) -> Matrix:
     Squared distances are computed as differences of squared norms, which cancel to nothing far
     from the origin; the kernel itself does not depend on where the origin is.
     """
+    if issparse(Z):  # its origin is where most values are
+        return np.asarray(rbf_kernel(X, Z, gamma=gamma))
     origin = Z.mean(axis=0)
     return np.asarray(rbf_kernel(X - origin, Z - origin, gamma=gamma))
 
@@ -66,10 +70,11 @@ def _rbf(X: Matrix, Z: Matrix, *, gamma: float) -> Matrix:
 def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) -> Matrix:
     """Return what the user's kernel gives, if it is a finite matrix of the right shape."""
     values = np.asarray(function(X, Z), dtype=np.float64)
-    if values.shape != (len(X), len(Z)) or not np.isfinite(values).all():
+    expected = X.shape[0], Z.shape[0]
+    if values.shape != expected or not np.isfinite(values).all():
         raise ValueError(
             "The callable given as the 'kernel' parameter must return a finite matrix of shape "
-            f"(n_rows_of_X, n_rows_of_Z) = ({len(X)}, {len(Z)}). Got shape {values.shape}"
+            f"(n_rows_of_X, n_rows_of_Z) = {expected}. Got shape {values.shape}"
             f"{'' if np.isfinite(values).all() else ' with infinite or missing values'}."
         )
     return values
@@ -79,7 +84,7 @@ def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) ->
 class LinearMap:
     """φ(x) = x."""
 
-    def transform(self, X: Matrix) -> Matrix:
+    def transform(self, X: Any) -> Any:
         """Return X."""
         return X
 
@@ -87,9 +92,9 @@ class LinearMap:
         """Return the matrix with which :meth:`apply` gives φ(X) · weights."""
         return weights
 
-    def apply(self, X: Matrix, folded: Matrix) -> Matrix:
+    def apply(self, X: Any, folded: Matrix) -> Matrix:
         """Return φ(X) · weights from the folded weights."""
-        return X @ folded
+        return np.asarray(X @ folded)
 
 
 @final
@@ -122,8 +127,8 @@ class KernelMap:
 
     def apply(self, X: Matrix, folded: Matrix) -> Matrix:
         """Return k(X, landmarks) · folded, holding the kernel values of few rows at a time."""
-        values = np.empty((len(X), folded.shape[1]))
-        for rows in gen_batches(len(X), max(1, _BATCH // len(self.landmarks))):
+        values = np.empty((X.shape[0], folded.shape[1]))
+        for rows in gen_batches(X.shape[0], max(1, _BATCH // self.landmarks.shape[0])):
             values[rows] = self.kernel(X[rows], self.landmarks) @ folded
         return values
 
@@ -159,6 +164,21 @@ def restored_map(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, in
     if landmarks.shape[1] != n_features or projection.shape[0] != len(landmarks):
         raise ValueError(f"landmarks have the shapes {landmarks.shape} and {projection.shape}")
     return KernelMap(make_kernel(name, **settings), landmarks, projection), len(landmarks)
+
+
+def same_map(one: FeatureMap, other: FeatureMap) -> bool:
+    """Whether two maps are of one kernel and the same landmarks."""
+    states = map_state(one), map_state(other)
+    if states[0].keys() != states[1].keys():
+        return False
+    return all(_equal(state, states[1][name]) for name, state in states[0].items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether settings, arrays or sparse arrays are equal."""
+    if issparse(one) and issparse(other):
+        return one.shape == other.shape and int((one != other).nnz) == 0
+    return one is other or (not issparse(one) and np.array_equal(one, other))
 
 
 def choose_landmarks(

@@ -1,7 +1,11 @@
-"""The objective of the transductive support vector machine, as functions of arrays.
+"""The objectives of the transductive support vector machine, as functions of arrays.
 
 With f = Zw + b for the rows Z, one column of w and b per one-vs-rest problem, labels s = ±1 and
-the share r of the column's class, the objective sums over the columns
+the share r of the column's class, the objective is, summed over the columns,
+
+    J = ½‖w‖² + C Σ_labelled max(0, 1 - s f)² + C* Σ_unlabelled max(0, 1 - abs(f))²
+
+Annealing minimises a smooth stand-in, which also holds the classes to their shares:
 
     ½‖w‖² + C Σ_labelled max(0, 1 - s f)² + C* Σ_unlabelled exp(-3 f²)
     + ½ ρ (mean tanh(2 f) - (2 r - 1))²
@@ -9,26 +13,34 @@ the share r of the column's class, the objective sums over the columns
 where the mean is over all rows and ρ = 40 C* u² / (l + u) for l labelled, u unlabelled rows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from numpy.linalg import eigh
 from numpy.typing import NDArray
 
+from skvim.semi_supervised._rows import Rows
+
 __all__ = [
+    "Costs",
+    "Loss",
     "Problem",
-    "Whitening",
     "balance_loss",
     "balance_weight",
     "cluster_loss",
     "evaluate",
+    "gap_loss",
+    "given_labels",
     "margin_loss",
     "shrunk_frequencies",
-    "whiten",
+    "smooth_loss",
+    "transductive_objective",
 ]
 
 Matrix = NDArray[np.float64]
+#: From scores to a loss and its derivative by the scores.
+Loss = Callable[[Matrix], tuple[float, Matrix]]
 
 SHARPNESS = 3.0  # of exp(-3 f²), the usual smooth stand-in for max(0, 1 - |f|)²
 STEEPNESS = 2.0  # of tanh(2 f), which counts a row fully from the margin on
@@ -45,6 +57,11 @@ def cluster_loss(scores: Matrix) -> tuple[float, Matrix]:
     """Return Σ exp(-3 f²), large where the boundary f = 0 meets rows, and its derivative."""
     loss = np.exp(-SHARPNESS * scores * scores)
     return float(np.sum(loss)), -2.0 * SHARPNESS * scores * loss
+
+
+def gap_loss(scores: Matrix) -> float:
+    """Return Σ max(0, 1 - abs(f))², what a row costs that either label may have."""
+    return float(np.sum(np.maximum(0.0, 1.0 - np.abs(scores)) ** 2))
 
 
 def balance_loss(scores: Matrix, target: Matrix) -> tuple[float, Matrix]:
@@ -98,96 +115,116 @@ def shrunk_frequencies(frequencies: Matrix, n_labeled: int) -> Matrix:
 
 @final
 @dataclass(frozen=True)
-class Whitening:
-    """A basis w = basis · v in which the objective curves about equally in all directions.
+class Costs:
+    """What a labelled and an unlabelled row weigh: C and C*."""
 
-    Attributes
-    ----------
-    basis : ndarray of shape (n_features, n_directions)
-        Orthogonal columns.
-    penalty : ndarray of shape (n_directions,)
-        Their squared lengths: ‖w‖² = Σ penalty · v².
-    """
-
-    basis: Matrix
-    penalty: Matrix
-
-
-def whiten(features: Matrix, row_weights: Matrix) -> Whitening:
-    """Return the eigenvectors of H = I + Zᵀ diag(row_weights) Z as a basis with vᵀHv = 1.
-
-    H stands for the Hessian of the objective; in this basis L-BFGS needs several times fewer
-    steps. With more features than rows, only the directions in which rows vary are kept: the
-    best w has no part in the others.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_features)
-        Centred rows Z.
-    row_weights : ndarray of shape (n_samples,)
-        Curvature of each row's loss, not negative.
-
-    Returns
-    -------
-    Whitening
-        With at most min(n_samples, n_features) directions.
-    """
-    rows = features * np.sqrt(row_weights)[:, None]
-    if rows.shape[1] <= rows.shape[0]:
-        curvature, directions = eigh(rows.T @ rows)
-    else:
-        curvature, combinations = eigh(rows @ rows.T)
-        kept = curvature > curvature[-1] * len(curvature) * np.finfo(float).eps
-        curvature = curvature[kept]
-        directions = rows.T @ (combinations[:, kept] / np.sqrt(curvature))
-    penalty = 1.0 / (1.0 + np.maximum(curvature, 0.0))
-    return Whitening(directions * np.sqrt(penalty), penalty)
+    labeled: float
+    unlabeled: float
 
 
 @final
 @dataclass(frozen=True)
 class Problem:
-    """The data of one fit, in whitened coordinates.
+    """The data of one fit.
 
     Attributes
     ----------
-    rows : ndarray of shape (n_samples, n_directions)
-        Centred features in the whitened basis, labelled rows first.
-    penalty : ndarray of shape (n_directions,)
-        Weight of each squared coordinate in ‖w‖².
+    rows : Rows
+        Labelled rows first.
     signs : ndarray of shape (n_labeled, n_problems)
         +1 or -1.
-    target : ndarray of shape (n_problems,)
-        2 r - 1 for the share r of the column's class.
-    C : float
-        Weight of a labelled row.
-    balance : float
-        Weight ρ of the class balance.
+    shares : ndarray of shape (n_problems,) or None
+        Share r of the column's class among all rows; None leaves it free.
+    costs : Costs
+        C and C*.
     intercept_scale : float
         Length of a unit step of the intercept's coordinate.
     """
 
-    rows: Matrix
-    penalty: Matrix
+    rows: Rows
     signs: Matrix
-    target: Matrix
-    C: float
-    balance: float
+    shares: Matrix | None
+    costs: Costs
     intercept_scale: float
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of the variables: the coordinates of w, then one row for the intercepts."""
-        return len(self.penalty) + 1, len(self.target)
+        return len(self.rows.penalty) + 1, self.signs.shape[1]
+
+    @property
+    def n_unlabeled(self) -> int:
+        """Number of rows without a label."""
+        return int(self.rows.matrix.shape[0]) - len(self.signs)
 
     def split(self, variables: Matrix) -> tuple[Matrix, Matrix]:
         """Return the coordinates of w and the intercepts."""
         matrix = variables.reshape(self.shape)
         return matrix[:-1], self.intercept_scale * matrix[-1]
 
+    def joined(self, weights: Matrix, intercepts: Matrix) -> Matrix:
+        """Return the variables of weights and intercepts for features as they came."""
+        coordinates = self.rows.coordinates(weights)
+        centred = intercepts + self.rows.centre @ weights
+        return np.vstack([coordinates, centred / self.intercept_scale]).ravel()
 
-def evaluate(variables: Matrix, problem: Problem, C_unlabeled: float) -> tuple[float, Matrix]:
-    """Return the objective at a weight C* of the unlabelled rows, and its gradient, both flat.
+    def scores(self, variables: Matrix) -> Matrix:
+        """Return f, of shape (n_samples, n_problems)."""
+        coordinates, intercepts = self.split(variables)
+        found = self.rows.scores(coordinates)
+        found += intercepts
+        return found
+
+
+def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[float, Matrix]:
+    """Return what annealing adds to ½‖w‖², and its derivative by the scores.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_problems)
+        f.
+    problem : Problem
+        The data.
+    C_unlabeled : float
+        C* of the unlabelled rows for now; the class balance keeps its weight.
+    """
+    n_labeled, costs = len(problem.signs), problem.costs
+    margin, by_labeled = margin_loss(scores[:n_labeled], problem.signs)
+    cluster, by_unlabeled = cluster_loss(scores[n_labeled:])
+    value = costs.labeled * margin + C_unlabeled * cluster
+    by_scores = np.concatenate([costs.labeled * by_labeled, C_unlabeled * by_unlabeled])
+    if problem.shares is None:
+        return value, by_scores
+    weight = balance_weight(costs.unlabeled, n_labeled, problem.n_unlabeled)
+    balance, by_sides = balance_loss(scores, 2.0 * problem.shares - 1.0)
+    by_scores += weight * by_sides
+    return value + weight * balance, by_scores
+
+
+def given_labels(
+    scores: Matrix, signs: Matrix, problem: Problem, C_unlabeled: float
+) -> tuple[float, Matrix]:
+    """Return Σ c max(0, 1 - s f)² and its derivative, where every row has a sign.
+
+    Parameters
+    ----------
+    scores, signs : ndarray of shape (n_samples, n_problems)
+        f and ±1.
+    problem : Problem
+        The data.
+    C_unlabeled : float
+        What the rows weigh whose signs are supposed.
+    """
+    n_labeled = len(problem.signs)
+    margin, by_labeled = margin_loss(scores[:n_labeled], signs[:n_labeled])
+    supposed, by_unlabeled = margin_loss(scores[n_labeled:], signs[n_labeled:])
+    value = problem.costs.labeled * margin + C_unlabeled * supposed
+    by_scores = [problem.costs.labeled * by_labeled, C_unlabeled * by_unlabeled]
+    return value, np.concatenate(by_scores)
+
+
+def evaluate(variables: Matrix, problem: Problem, loss: Loss) -> tuple[float, Matrix]:
+    """Return ½‖w‖² plus a loss of the scores, and the gradient.
 
     Parameters
     ----------
@@ -195,32 +232,29 @@ def evaluate(variables: Matrix, problem: Problem, C_unlabeled: float) -> tuple[f
         See :attr:`Problem.shape`.
     problem : Problem
         The data.
-    C_unlabeled : float
-        C*; the class balance keeps its weight.
+    loss : callable
+        From scores to loss and derivative.
 
     Returns
     -------
     value : float
-        The objective.
+        The sum.
     gradient : ndarray of shape (n_variables,)
-        Its gradient.
+        By the variables.
     """
-    weights, intercepts = problem.split(variables)
-    scores = problem.rows @ weights + intercepts
-    n_labeled = len(problem.signs)
-    margin, by_labeled = margin_loss(scores[:n_labeled], problem.signs)
-    cluster, by_unlabeled = cluster_loss(scores[n_labeled:])
-    balance, by_sides = balance_loss(scores, problem.target)
-    by_scores = problem.balance * by_sides
-    by_scores[:n_labeled] += problem.C * by_labeled
-    by_scores[n_labeled:] += C_unlabeled * by_unlabeled
-    penalized = problem.penalty[:, None] * weights
-    value = (
-        0.5 * np.sum(penalized * weights)
-        + problem.C * margin
-        + C_unlabeled * cluster
-        + problem.balance * balance
-    )
+    coordinates, _ = problem.split(variables)
+    value, by_scores = loss(problem.scores(variables))
+    penalized = problem.rows.penalty[:, None] * coordinates
     by_intercepts = problem.intercept_scale * by_scores.sum(axis=0)
-    gradient = np.vstack([problem.rows.T @ by_scores + penalized, by_intercepts])
-    return float(value), gradient.ravel()
+    gradient = np.vstack([problem.rows.gradient(by_scores) + penalized, by_intercepts])
+    return value + float(0.5 * np.sum(penalized * coordinates)), gradient.ravel()
+
+
+def transductive_objective(variables: Matrix, problem: Problem) -> float:
+    """Return J at the problem's own C*."""
+    coordinates, _ = problem.split(variables)
+    scores, n_labeled = problem.scores(variables), len(problem.signs)
+    norm = 0.5 * np.sum(problem.rows.penalty[:, None] * coordinates**2)
+    margin, _ = margin_loss(scores[:n_labeled], problem.signs)
+    gap = gap_loss(scores[n_labeled:])
+    return float(norm + problem.costs.labeled * margin + problem.costs.unlabeled * gap)

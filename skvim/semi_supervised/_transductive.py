@@ -1,26 +1,27 @@
 """A support vector machine that also learns from rows without a label."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 
-from skvim._declare import estimator, parameter
+from skvim._declare import estimator
 from skvim._persistence import Savable
 from skvim._validation import (
-    StrOptions,
     atomic,
     check_is_fitted,
     check_parameters,
     draw_seed,
-    integer,
-    real,
     validate_data,
 )
+from skvim.semi_supervised._calibration import find_sharpness, probabilities
 from skvim.semi_supervised._features import (
     FeatureMap,
     KernelMap,
@@ -29,17 +30,29 @@ from skvim.semi_supervised._features import (
     make_kernel,
     map_state,
     restored_map,
+    same_map,
 )
-from skvim.semi_supervised._labels import Labels, read_labels
-from skvim.semi_supervised._objective import shrunk_frequencies
-from skvim.semi_supervised._solver import Costs, Solution, solve
+from skvim.semi_supervised._labels import UNLABELED, Labels, read_labels
+from skvim.semi_supervised._objective import Costs, shrunk_frequencies
+from skvim.semi_supervised._settings import TransductiveSettings
+from skvim.semi_supervised._solver import Precision, Solution, pose, solve
 
 __all__ = ["TransductiveSVC"]
+
+Rows = Any  # an ndarray or a sparse array of shape (n_samples, n_features)
+
+_ROWS = {"dtype": np.float64, "accept_sparse": "csr"}
+_FOLDS = 5  # of the labels, of which each is left out once
+
+
+def _wants_probability(model: "TransductiveSVC") -> bool:
+    """Whether predict_proba is asked for."""
+    return model.probability
 
 
 @final
 @estimator
-class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
+class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstimator):
     r"""Support vector classifier that places its boundary where unlabelled rows are few.
 
     A row of ``y`` equal to -1 has no label. One-vs-rest machines are fitted together to labelled
@@ -54,9 +67,11 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
     transduction_ : ndarray of shape (n_samples,)
         A label for every row given to ``fit``: the one that ``y`` gave, else the predicted one.
     objective_ : float
-        The objective at the solution, summed over the one-vs-rest problems.
+        J at the solution, summed over the one-vs-rest problems.
+    objective_history_ : ndarray of shape (n_stages,)
+        J after every stage; the first is that of the labelled rows' machine.
     n_iter_ : int
-        Steps of L-BFGS, over all stages of the annealing.
+        Steps of L-BFGS, over all stages.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -70,9 +85,19 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    A transductive support vector machine [1]_ by the gradient method of Chapelle and Zien [2]_.
-    Each one-vs-rest problem, with labels :math:`s=\pm1` and
-    :math:`f(x)=\langle w,\varphi(x)\rangle+b`, minimises
+    A transductive support vector machine [1]_. Each one-vs-rest problem has, with labels
+    :math:`s=\pm1` of :math:`l` rows, :math:`u` rows without and
+    :math:`f(x)=\langle w,\varphi(x)\rangle+b`, the objective
+
+    .. math::
+
+        J = \tfrac12\lVert w\rVert^2 + C\sum_{i\le l}\max(0,1-s_i f(x_i))^2
+        + C^*\sum_{i>l}\max(0,1-\lvert f(x_i)\rvert)^2
+
+    whose last term is large where the boundary runs through unlabelled rows. J has many local
+    minima, and every row in one class is often among the best: the classes are held to their
+    shares. ``solver="gradient"`` follows Chapelle and Zien [2]_: L-BFGS minimises, with
+    :math:`C^*` raised in steps from 0, the smooth
 
     .. math::
 
@@ -81,16 +106,17 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
         + \frac{20\,C^* u^2}{l+u}
         \Bigl(\frac{1}{l+u}\sum_i\tanh(2 f(x_i))-(2r-1)\Bigr)^2
 
-    over :math:`l` labelled and :math:`u` unlabelled rows, with :math:`C^*` raised in steps from 0.
-    The third term is large where the boundary runs through unlabelled rows. The last one keeps
-    the share of rows on the positive side near the share :math:`r` of the class, where [2]_ fixes
-    the mean of :math:`f`; without it every row can end in one class. The objective has many
-    local minima and the solution is one of them. Without unlabelled rows, or with
-    ``C_unlabeled=0``, what remains is the support vector machine with squared hinge loss, which
-    has one minimum.
+    whose last term keeps the share of rows on the positive side near the share :math:`r` of the
+    class, where [2]_ fixes the mean of :math:`f`; at its end J is minimised with the labels found.
+    ``solver="switching"`` follows Joachims [1]_: the rows of highest score get the label +1, as
+    many as the class has, their weight is doubled from :math:`C^*/1024` to :math:`C^*`, and pairs
+    of labels change places as long as that lowers J. It is the slower and mostly the less
+    accurate of the two. Without unlabelled rows, or with ``C_unlabeled=0``, what remains is the
+    support vector machine with squared hinge loss, which has one minimum.
 
     :math:`\varphi` is the Nyström map of the kernel on ``n_components`` rows, the labelled ones
-    first; all rows (``"all"``) make it exact. A fit takes time in proportion to
+    first; all rows (``"all"``) make it exact. The kernel "linear" takes sparse rows of any
+    dimension as they are. A fit takes time in proportion to
     n_samples · n_components · n_classes per step, and memory for a few matrices of n_samples ·
     n_components.
 
@@ -121,88 +147,12 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
     1.0
     """
 
-    C: float = parameter(
-        default=1.0,
-        kind="float in (0, inf)",
-        allowed=[real(0.0, closed="neither")],
-        doc="Weight of the squared slack of a labelled row; less is smoother.",
-        kw_only=False,
-    )
-    C_unlabeled: float | str = parameter(
-        default="auto",
-        kind='float in [0, inf) or "auto"',
-        allowed=[real(0.0), StrOptions({"auto"})],
-        doc="""Weight of an unlabelled row. ``"auto"`` is C · min(1, n_labeled / n_unlabeled), so
-        that any number of unlabelled rows weighs no more than the labelled ones together.
-        0 ignores the unlabelled rows.""",
-    )
-    kernel: str | Callable[[Any, Any], Any] = parameter(
-        default="rbf",
-        kind='{"rbf", "linear", "poly"} or callable',
-        allowed=[StrOptions({"rbf", "linear", "poly"}), callable],
-        doc="""The kernel. ``"linear"`` works on the features as they are, without landmarks. A
-        callable receives two arrays of rows and returns the kernel matrix between them.""",
-    )
-    gamma: float | str = parameter(
-        default="scale",
-        kind='{"scale", "auto"} or float in (0, inf)',
-        allowed=[StrOptions({"scale", "auto"}), real(0.0, closed="neither")],
-        doc="""Coefficient of the kernels "rbf" and "poly". ``"scale"`` is
-        1 / (n_features · X.var()) over all rows, ``"auto"`` 1 / n_features.""",
-    )
-    degree: float = parameter(
-        default=3,
-        kind="float in [1, inf)",
-        allowed=[real(1.0)],
-        doc='Degree of the kernel "poly".',
-    )
-    coef0: float = parameter(
-        default=0.0,
-        kind="float",
-        allowed=[real(None, closed="neither")],
-        doc='Constant of the kernel "poly".',
-    )
-    n_components: int | str = parameter(
-        default=500,
-        kind='int in [1, inf) or "all"',
-        allowed=[integer(1), StrOptions({"all"})],
-        doc="""Number of rows that serve as landmarks of the kernel; more is more exact and
-        slower. ``"all"``, or a number not below n_samples, uses the exact kernel, with memory for
-        n_samples² numbers. The kernel "linear" needs none.""",
-    )
-    class_prior: ArrayLike | None = parameter(
-        default=None,
-        kind="array-like of shape (n_classes,) or None",
-        allowed=["array-like", None],
-        doc="""Share of each class of ``classes_`` among all rows, with sum 1. None estimates it
-        from the labels: their frequencies, drawn towards equal shares as far as chance explains
-        the difference. Give it if the labelled rows were chosen by class.""",
-    )
-    max_iter: int = parameter(
-        default=1000,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Steps of L-BFGS allowed in each of at most five stages.",
-    )
-    tol: float = parameter(
-        default=1e-4,
-        kind="float in (0, inf)",
-        allowed=[real(0.0, closed="neither")],
-        doc="Size of the gradient, relative to the square root of all weights, that ends a stage.",
-    )
-    random_state: Any = parameter(
-        default=None,
-        kind="int, RandomState instance or None",
-        allowed=["random_state"],
-        doc="Seeds the choice of landmarks; without effect where all rows are used.",
-    )
-
     def fit(self, X: ArrayLike, y: ArrayLike) -> "TransductiveSVC":
         """Fit the model to labelled and unlabelled rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             All rows, finite.
         y : array-like of shape (n_samples,)
             Class of each row, -1 where there is none. With strings as classes, use dtype object
@@ -217,7 +167,8 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of range, X is not finite, fewer than two classes are labelled,
-            or y contains the string "-1". A model fitted before stays as it was.
+            y contains the string "-1", or ``probability`` wants two labels of every class and
+            does not find them. A model fitted before stays as it was.
 
         Warns
         -----
@@ -226,7 +177,7 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
         """
         with atomic(self):
             check_parameters(self)
-            rows, y_checked = validate_data(self, X, y, reset=True, dtype=np.float64)
+            rows, y_checked = validate_data(self, X, y, reset=True, **_ROWS)
             labels = read_labels(y_checked, name=type(self).__name__)
             self._fit(rows, y_checked, labels)
         return self
@@ -236,7 +187,7 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to score.
 
         Returns
@@ -246,7 +197,7 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
             A row at the margin of its class has the score ±1.
         """
         check_is_fitted(self)
-        scores = self._scores(validate_data(self, X, reset=False, dtype=np.float64))
+        scores = self._scores(validate_data(self, X, reset=False, **_ROWS))
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -254,7 +205,7 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to classify.
 
         Returns
@@ -263,31 +214,105 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
             Elements of ``classes_``.
         """
         check_is_fitted(self)
-        return self._decide(self._scores(validate_data(self, X, reset=False, dtype=np.float64)))
+        return self._decide(self._scores(validate_data(self, X, reset=False, **_ROWS)))
 
-    def _fit(self, X: NDArray[np.float64], y: NDArray[Any], labels: Labels) -> None:
+    @available_if(_wants_probability)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of every class, if ``probability`` was true in ``fit``.
+
+        Softmax of the scores over a temperature that fits labels left out in training. The most
+        probable class is the one that ``predict`` gives. Where unlabelled rows come from the
+        same source as labelled ones, the probabilities are about right on average; they say
+        nothing of rows of another kind.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        scores = self._scores(validate_data(self, X, reset=False, **_ROWS))
+        if self._sharpness is None:
+            raise NotFittedError(
+                "This TransductiveSVC was fitted with probability=False. Fit it again with True."
+            )
+        return probabilities(scores, self._sharpness)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Take sparse rows too."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _fit(self, X: Rows, y: NDArray[Any], labels: Labels) -> None:
         """Fit to checked data and set the fitted attributes."""
         generator = np.random.default_rng(draw_seed(self.random_state))
-        self._map = self._feature_map(X, labels, generator)
-        solution = solve(
-            self._map.transform(np.vstack([X[labels.given], X[~labels.given]])),
+        sharpness = self._calibrate(X, y, labels, generator) if self.probability else None
+        feature_map = self._feature_map(X, labels, generator)
+        start = self._start(feature_map, labels) if self.warm_start else None
+        self._map = feature_map
+        order = np.argsort(~labels.given, kind="stable")
+        shares = self._shares(labels)
+        problem = pose(
+            self._map.transform(X[order]),
             labels.signs,
-            2.0 * self._shares(labels)[labels.columns] - 1.0,
+            None if shares is None else shares[labels.columns],
             self._costs(labels),
-            max_iter=self.max_iter,
-            tol=self.tol,
         )
+        solution = solve(problem, self.solver, Precision(self.max_iter, self.tol), start)
         self._warn_unless_converged(solution)
-        self._folded = self._map.fold(solution.weights)
+        self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
         self.classes_: NDArray[Any] = labels.classes
-        self.objective_ = solution.objective
+        self.objective_ = float(solution.history[-1])
+        self.objective_history_: NDArray[np.float64] = solution.history
         self.n_iter_ = solution.n_iter
+        self._sharpness = sharpness
         self.transduction_: NDArray[Any] = y.copy()
         if not labels.given.all():
             self.transduction_[~labels.given] = self._decide(self._scores(X[~labels.given]))
 
-    def _scores(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _start(
+        self, feature_map: FeatureMap, labels: Labels
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return the solution of the fit before, if it is one for this map and these classes."""
+        if not hasattr(self, "_weights") or not same_map(self._map, feature_map):
+            return None
+        if not np.array_equal(self.classes_, labels.classes):
+            return None
+        return self._weights, self._intercepts
+
+    def _calibrate(
+        self, X: Rows, y: NDArray[Any], labels: Labels, generator: np.random.Generator
+    ) -> float:
+        """Return the sharpness of probabilities, from scores of labels that were left out."""
+        n_folds = min(_FOLDS, int(np.bincount(labels.codes).min()))
+        if n_folds < 2:
+            raise ValueError(
+                "TransductiveSVC with probability=True leaves labels out to calibrate with, and "
+                "needs two labelled rows of every class. The class "
+                f"{labels.classes.tolist()[int(np.bincount(labels.codes).argmin())]!r} has one. "
+                "Label another, or set probability=False."
+            )
+        seed = int(generator.integers(2**31))
+        given = np.flatnonzero(labels.given)
+        scores = np.empty(labels.signs.shape)
+        settings = {"probability": False, "warm_start": False, "random_state": seed}
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        for _, held in folds.split(given, labels.codes):
+            # Neither strings nor unsigned numbers can hold the mark.
+            masked = y.astype(object)
+            masked[given[held]] = UNLABELED
+            model = clone(self).set_params(**settings).fit(X, masked)
+            scores[held] = model._scores(X[given[held]])
+        return find_sharpness(scores, labels.codes)
+
+    def _scores(self, X: Rows) -> NDArray[np.float64]:
         """Return the score of checked rows in each one-vs-rest problem."""
         return self._map.apply(X, self._folded) + self._intercepts
 
@@ -300,6 +325,7 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
 
     def _saved_state(self) -> dict[str, Any]:
         state = super()._saved_state()
+        state.pop("_weights", None)  # what a warm start needs alone
         return state | {"_map": map_state(self._map)} if "_map" in state else state
 
     def _restore_state(self, state: dict[str, Any], device: Any) -> None:
@@ -312,25 +338,23 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2 or found != ((n_rows, n_columns), (n_columns,)):
             raise ValueError(f"weights have the shapes {found}")
 
-    def _feature_map(
-        self, X: NDArray[np.float64], labels: Labels, generator: np.random.Generator
-    ) -> FeatureMap:
+    def _feature_map(self, X: Rows, labels: Labels, generator: np.random.Generator) -> FeatureMap:
         """Return the map in whose features the machine is linear."""
         if self.kernel == "linear":
             return LinearMap()
         kernel = make_kernel(
             self.kernel, gamma=self._gamma(X), degree=self.degree, coef0=self.coef0
         )
-        n_landmarks = len(X) if self.n_components == "all" else int(self.n_components)
+        n_landmarks = X.shape[0] if self.n_components == "all" else int(self.n_components)
         landmarks = choose_landmarks(labels.given, n_landmarks, generator)
         return KernelMap.fit(kernel, X[landmarks])
 
-    def _gamma(self, X: NDArray[np.float64]) -> float:
+    def _gamma(self, X: Rows) -> float:
         """Return the kernel's coefficient, as scikit-learn's SVC defines it."""
         if self.gamma == "auto":
             return float(1.0 / X.shape[1])
         if self.gamma == "scale":
-            variance = float(X.var())
+            variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
             return float(1.0 / (X.shape[1] * variance)) if variance > 0 else 1.0
         return float(self.gamma)
 
@@ -342,8 +366,10 @@ class TransductiveSVC(Savable, ClassifierMixin, BaseEstimator):
         n_unlabeled = len(labels.given) - n_labeled
         return Costs(self.C, self.C * min(1.0, n_labeled / max(1, n_unlabeled)))
 
-    def _shares(self, labels: Labels) -> NDArray[np.float64]:
-        """Return the share of each class among all rows, as given or estimated."""
+    def _shares(self, labels: Labels) -> NDArray[np.float64] | None:
+        """Return the share of each class among all rows, as given or estimated; None if free."""
+        if isinstance(self.class_prior, str):
+            return None
         if self.class_prior is None:
             return shrunk_frequencies(labels.frequencies, len(labels.codes))
         shares = np.asarray(self.class_prior, dtype=np.float64)

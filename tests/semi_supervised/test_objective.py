@@ -1,26 +1,126 @@
 """The maths beneath TransductiveSVC."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
+from scipy.sparse import csr_array
 
 from skvim.semi_supervised._features import choose_landmarks
-from skvim.semi_supervised._objective import evaluate, shrunk_frequencies, whiten
-from skvim.semi_supervised._solver import Costs, pose
+from skvim.semi_supervised._objective import (
+    Costs,
+    evaluate,
+    given_labels,
+    shrunk_frequencies,
+    smooth_loss,
+    transductive_objective,
+)
+from skvim.semi_supervised._rows import whiten, whitened
+from skvim.semi_supervised._solver import pose
+from skvim.semi_supervised._switching import first_signs, switched
 
 
-@pytest.mark.parametrize("n_features", [4, 30])
-def test_the_gradient_is_the_derivative_of_the_objective(n_features):
+def signs_of(generator, shape):
+    return np.where(generator.random(shape) < 0.5, 1.0, -1.0)
+
+
+def small_problem(kind, n_features=4, shares=(0.3, 0.55, 0.5), costs=(0.7, 0.3)):
+    """8 labelled and 12 unlabelled rows, three columns; and the rows."""
     generator = np.random.default_rng(0)
-    signs = np.where(generator.random((8, 3)) < 0.5, 1.0, -1.0)
-    features = generator.standard_normal((20, n_features))
-    features -= features.mean(axis=0)
-    problem, _ = pose(features, signs, np.array([-0.4, 0.1, 0.0]), Costs(0.7, 0.3))
-    variables = generator.standard_normal(np.prod(problem.shape))
+    signs = signs_of(generator, (8, 3))
+    X = generator.standard_normal((20, n_features)) * (generator.random((20, n_features)) < 0.6)
+    shares = None if shares is None else np.array(shares)
+    features = csr_array(X) if kind == "sparse" else X.copy()
+    return pose(features, signs, shares, Costs(*costs)), X
+
+
+LOSSES = {
+    "smooth": lambda problem: partial(smooth_loss, problem=problem, C_unlabeled=0.2),
+    "given": lambda problem: partial(
+        given_labels,
+        signs=signs_of(np.random.default_rng(1), (20, 3)),
+        problem=problem,
+        C_unlabeled=0.2,
+    ),
+}
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.55, 0.5), None])
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("n_features", [4, 30])
+def test_the_gradient_is_the_derivative_of_the_objective(n_features, kind, name, shares):
+    problem, _ = small_problem(kind, n_features, shares)
+    loss = LOSSES[name](problem)
+    variables = np.random.default_rng(2).standard_normal(np.prod(problem.shape))
     error = check_grad(
-        lambda v: evaluate(v, problem, 0.2)[0], lambda v: evaluate(v, problem, 0.2)[1], variables
+        lambda v: evaluate(v, problem, loss)[0], lambda v: evaluate(v, problem, loss)[1], variables
     )
-    assert error < 1e-5 * np.linalg.norm(evaluate(variables, problem, 0.2)[1])
+    assert error < 1e-5 * np.linalg.norm(evaluate(variables, problem, loss)[1])
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_values_are_those_of_the_rows_as_they_came(kind):
+    problem, X = small_problem(kind)
+    generator = np.random.default_rng(3)
+    weights, intercepts = generator.standard_normal((4, 3)), generator.standard_normal(3)
+    variables = problem.joined(weights, intercepts)
+    scores = X @ weights + intercepts
+    np.testing.assert_allclose(problem.scores(variables), scores, atol=1e-12)
+    slack = np.maximum(0, 1 - problem.signs * scores[:8])
+    gap = np.maximum(0, 1 - np.abs(scores[8:]))
+    expected = 0.5 * np.sum(weights**2) + 0.7 * np.sum(slack**2) + 0.3 * np.sum(gap**2)
+    assert transductive_objective(variables, problem) == pytest.approx(expected, rel=1e-12)
+    loss, imbalance = LOSSES["smooth"](problem), np.tanh(2 * scores).mean(axis=0)
+    smooth = (
+        0.5 * np.sum(weights**2)
+        + 0.7 * np.sum(slack**2)
+        + 0.2 * np.sum(np.exp(-3 * scores[8:] ** 2))
+        + 20 * 0.3 * 12**2 / 20 * np.sum((imbalance - (2 * problem.shares - 1)) ** 2)
+    )
+    assert evaluate(variables, problem, loss)[0] == pytest.approx(smooth, rel=1e-12)
+
+
+def test_sparse_rows_are_scaled_by_the_curvature_of_each_feature():
+    generator = np.random.default_rng(4)
+    X = generator.standard_normal((30, 6)) * (generator.random((30, 6)) < 0.5)
+    row_weights = np.repeat([2.0, 0.3], [10, 20])
+    rows = whitened(csr_array(X), row_weights)
+    centred = X - X.mean(axis=0)
+    curvature = 1 + (row_weights[:, None] * centred**2).sum(axis=0)
+    np.testing.assert_allclose(rows.basis**2 * curvature, 1, rtol=1e-12)
+
+
+def test_first_labels_have_the_counts_of_their_classes():
+    problem, _ = small_problem("dense")
+    scores = np.random.default_rng(5).standard_normal((12, 3))
+    signs = first_signs(scores, problem)
+    positive = (np.vstack([problem.signs, signs]) > 0).sum(axis=0)
+    possible = np.clip(np.rint(problem.shares * 20), (problem.signs > 0).sum(axis=0), None)
+    np.testing.assert_array_equal(positive, possible)
+    for column in range(3):
+        up = signs[:, column] > 0
+        assert not up.any() or up.all() or scores[up, column].min() > scores[~up, column].max()
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.55, 0.5), None])
+def test_switches_lower_the_loss_and_keep_given_counts(shares):
+    problem, _ = small_problem("dense", shares=shares)
+    generator = np.random.default_rng(6)
+    for _ in range(20):
+        scores, signs = 2 * generator.standard_normal((12, 3)), signs_of(generator, (12, 3))
+        after, n_switched = switched(scores, signs, problem)
+        costs = [np.sum(np.maximum(0, 1 - s * scores) ** 2, axis=0) for s in (signs, after)]
+        changed = (signs != after).any(axis=0)
+        assert (costs[1][changed] < costs[0][changed]).all()
+        assert n_switched == (signs != after).sum()
+        if shares is None:
+            best = np.sum(np.maximum(0, 1 - np.abs(scores)) ** 2, axis=0)
+            np.testing.assert_allclose(costs[1], best, atol=1e-9)
+        else:
+            np.testing.assert_array_equal(signs.sum(axis=0), after.sum(axis=0))
+            assert not switched(scores, after, problem)[1]
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (6, 15)])

@@ -1,0 +1,82 @@
+"""Probabilities from scores, by one temperature."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+__all__ = ["find_sharpness", "probabilities"]
+
+Matrix = NDArray[np.float64]
+
+_BOUNDS = (-7.0, 7.0)  # of the logarithm
+
+
+def probabilities(scores: Matrix, sharpness: float) -> Matrix:
+    """Return softmax(sharpness · f) over the classes.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_problems)
+        f; a single column for two classes, whose scores are then -f and f.
+    sharpness : float
+        The inverse of the temperature, above 0.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+        Rows with sum 1, largest where the score is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.semi_supervised._calibration import probabilities
+    >>> probabilities(np.array([[0.0]]), 2.0)
+    array([[0.5, 0.5]])
+    """
+    found: Matrix = softmax(sharpness * _by_class(scores), axis=1)
+    return found
+
+
+def find_sharpness(scores: Matrix, codes: NDArray[np.intp]) -> float:
+    """Return the sharpness with the greatest likelihood of held-out labels.
+
+    Labels are softened as by Platt: of n labelled rows of a class, (n + 1) / (n + 2) of the
+    target goes to the class and the rest to the others, so that a few rows that are all right do
+    not make every probability 0 or 1.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_labeled, n_problems)
+        Of machines that did not see these labels.
+    codes : ndarray of int of shape (n_labeled,)
+        Their classes.
+
+    Returns
+    -------
+    float
+        Between exp(-7) and exp(7).
+
+    References
+    ----------
+    .. [1] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K. (2017). "On calibration of modern
+           neural networks". ICML 2017.
+    .. [2] Platt, J. (1999). "Probabilistic outputs for support vector machines". Advances in
+           Large Margin Classifiers.
+    """
+    values = _by_class(scores)
+    n_classes = values.shape[1]
+    counts = np.bincount(codes, minlength=n_classes)[codes]
+    rest = 1.0 / ((counts + 2.0) * (n_classes - 1))
+    targets = np.repeat(rest[:, None], n_classes, axis=1)
+    targets[np.arange(len(codes)), codes] = (counts + 1.0) / (counts + 2.0)
+
+    def loss(log_sharpness: float) -> float:
+        return -float(np.sum(targets * log_softmax(np.exp(log_sharpness) * values, axis=1)))
+
+    return float(np.exp(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
+
+
+def _by_class(scores: Matrix) -> Matrix:
+    """Return one column of scores per class."""
+    return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores
