@@ -5,7 +5,6 @@ from numbers import Real
 from typing import Any, final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -92,7 +91,7 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
 
 def _reject(values: NDArray[Any], name: str) -> None:
     """Refuse what may or may not mean that a label is missing."""
-    if pd.isna(values).any():
+    if any(_is_missing(value) for value in values.tolist()):
         raise ValueError(
             f"{name} takes {UNLABELED} for a row without a label, but y has missing values (NaN, "
             f"None or NA). Replace them by {UNLABELED}."
@@ -102,6 +101,11 @@ def _reject(values: NDArray[Any], name: str) -> None:
             f'{name} got a y that contains the string "-1". If it marks rows without a label, use '
             "dtype object and the integer -1 for them; if it is a class, rename it."
         )
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a label is NaN, None, NaT or pandas' NA, which compares to nothing."""
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value
 
 
 def _plain(labels: NDArray[Any]) -> NDArray[Any]:

@@ -31,3 +31,8 @@ def _close_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+def pytest_make_parametrize_id(val):
+    """Name functions and classes without their address, which differs between processes."""
+    return getattr(val, "__name__", None) if callable(val) else None

@@ -13,6 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
+from skvim._labeled import UNLABELED
 from skvim._persistence import Savable
 from skvim._validation import (
     atomic,
@@ -32,7 +33,7 @@ from skvim.semi_supervised._features import (
     restored_map,
     same_map,
 )
-from skvim.semi_supervised._labels import UNLABELED, Labels, read_labels
+from skvim.semi_supervised._labels import Labels, read_labels
 from skvim.semi_supervised._objective import Costs, shrunk_frequencies
 from skvim.semi_supervised._settings import TransductiveSettings
 from skvim.semi_supervised._solver import Precision, Solution, pose, solve

@@ -39,9 +39,7 @@ def mean_score(estimator, X, y):
     return float(np.mean(estimator.predict(X) == y))
 
 
-@pytest.mark.parametrize(
-    "scoring", ["accuracy", "f1_macro", "roc_auc", "neg_log_loss", mean_score], ids=str
-)
+@pytest.mark.parametrize("scoring", ["accuracy", "f1_macro", "roc_auc", "neg_log_loss", mean_score])
 def test_a_score_is_that_of_the_labelled_rows(blobs, scoring):
     X, y, partial, model = blobs
     given = partial != -1
@@ -51,9 +49,7 @@ def test_a_score_is_that_of_the_labelled_rows(blobs, scoring):
     assert masked_scorer(scoring)(model, X, partial) != plain(model, X, y)
 
 
-@pytest.mark.parametrize(
-    "kind", [np.ndarray.tolist, csr_array, csc_array, coo_array, pd.DataFrame], ids=str
-)
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, csr_array, csc_array, coo_array, pd.DataFrame])
 def test_rows_keep_their_kind(blobs, kind):
     X, _, partial, _ = blobs
     seen = []
@@ -93,7 +89,7 @@ def test_labels_may_be_strings(blobs):
     assert masked_scorer("accuracy")(model, X, named) == expected
 
 
-@pytest.mark.parametrize("kind", [np.asarray, list, pd.Series], ids=str)
+@pytest.mark.parametrize("kind", [np.asarray, list, pd.Series])
 def test_weights_of_labelled_rows_reach_the_score(blobs, kind):
     X, y, partial, model = blobs
     weights = np.random.default_rng(0).random(len(y))
