@@ -192,7 +192,7 @@ def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[f
     margin, by_labeled = margin_loss(scores[:n_labeled], problem.signs)
     cluster, by_unlabeled = cluster_loss(scores[n_labeled:])
     value = costs.labeled * margin + C_unlabeled * cluster
-    by_scores = np.concatenate([costs.labeled * by_labeled, C_unlabeled * by_unlabeled])
+    by_scores = _joined(costs.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
     if problem.shares is None:
         return value, by_scores
     weight = balance_weight(costs.unlabeled, n_labeled, problem.n_unlabeled)
@@ -219,8 +219,16 @@ def given_labels(
     margin, by_labeled = margin_loss(scores[:n_labeled], signs[:n_labeled])
     supposed, by_unlabeled = margin_loss(scores[n_labeled:], signs[n_labeled:])
     value = problem.costs.labeled * margin + C_unlabeled * supposed
-    by_scores = [problem.costs.labeled * by_labeled, C_unlabeled * by_unlabeled]
-    return value, np.concatenate(by_scores)
+    costs = problem.costs.labeled
+    return value, _joined(costs * by_labeled, C_unlabeled * by_unlabeled, scores)
+
+
+def _joined(labeled: Matrix, unlabeled: Matrix, scores: Matrix) -> Matrix:
+    """Return both parts in the order in memory that the scores have."""
+    found = np.empty_like(scores)
+    found[: len(labeled)] = labeled
+    found[len(labeled) :] = unlabeled
+    return found
 
 
 def evaluate(variables: Matrix, problem: Problem, loss: Loss) -> tuple[float, Matrix]:

@@ -96,14 +96,15 @@ class Rows:
 
     def scores(self, coordinates: Matrix) -> Matrix:
         """Return the product of centred rows and w, of shape (n_samples, n_problems)."""
-        product: Matrix = self.matrix @ coordinates
+        # A few columns as rows of the product: BLAS then takes half the time.
+        product: Matrix = (coordinates.T @ self.matrix.T).T
         if self.shift is not None:
             product -= self.shift @ coordinates
         return product
 
     def gradient(self, by_scores: Matrix) -> Matrix:
         """Return the derivative by the coordinates from the one by the scores."""
-        product: Matrix = self.matrix.T @ by_scores
+        product: Matrix = (by_scores.T @ self.matrix).T
         if self.shift is not None:
             product -= np.outer(self.shift, by_scores.sum(axis=0))
         return product

@@ -1,7 +1,7 @@
 """Two ways to a small objective: annealing a smooth stand-in, and switching supposed labels."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
@@ -28,6 +28,8 @@ Matrix = NDArray[np.float64]
 # From the supervised machine on, each stage starts at the solution of the one before, so that
 # the labels decide which of the many local minima is reached.
 STAGES = (0.0, 0.01, 0.1, 0.3, 1.0)
+# Where the next stage starts need not be known as well as where the last one ends.
+COARSENESS = 10.0
 # Joachims doubles the weight from a value where unlabelled rows hardly count.
 DOUBLINGS = tuple(2.0**-k for k in range(10, -1, -1))
 
@@ -154,9 +156,10 @@ def _anneal(problem: Problem, variables: Matrix, precision: Precision, warm: boo
     """Minimise the smooth stand-in while C* rises from nothing to its value."""
     both = problem.costs.unlabeled > 0 and problem.n_unlabeled > 0
     stages = STAGES if both and not warm else STAGES[-1:] if both else STAGES[:1]
+    coarse = replace(precision, tol=precision.tol * COARSENESS)
     for stage in stages:
         loss = partial(smooth_loss, problem=problem, C_unlabeled=stage * problem.costs.unlabeled)
-        found = _minimum(problem, loss, variables, precision)
+        found = _minimum(problem, loss, variables, precision if stage == stages[-1] else coarse)
         variables = found.x
         yield found
     if both:
