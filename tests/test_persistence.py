@@ -195,6 +195,9 @@ OBJECTS = {
     "kernel": lambda: TransductiveSVC(kernel="poly", degree=2, coef0=1.0, class_prior=[0.5, 0.5]),
     "linear": lambda: TransductiveSVC(kernel="linear", class_prior=np.array([0.4, 0.6])),
     "landmarks": lambda: TransductiveSVC(n_components=20, random_state=0),
+    "probabilities": lambda: TransductiveSVC(
+        probability=True, solver="switching", class_prior="free", random_state=0
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast, final
 import numpy as np
 from numpy.linalg import eigh
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
 
@@ -142,7 +142,7 @@ def map_state(found: FeatureMap) -> dict[str, Any]:
         return {"kernel": "linear"}
     kernel = cast("partial[Matrix]", found.kernel)
     names: dict[Any, str] = {_rbf: "rbf", polynomial_kernel: "poly"}
-    state = {"landmarks": found.landmarks, "projection": found.projection}
+    state = {"landmarks": _packed(found.landmarks), "projection": found.projection}
     return {"kernel": names.get(kernel.func) or kernel.args[0], **kernel.keywords, **state}
 
 
@@ -160,10 +160,10 @@ def restored_map(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, in
     if name not in ("rbf", "poly"):
         raise ValueError(f"the kernel {name!r} is unknown")
     settings = {key: state.get(key, 0.0) for key in ("gamma", "degree", "coef0")}
-    landmarks, projection = state["landmarks"], state["projection"]
-    if landmarks.shape[1] != n_features or projection.shape[0] != len(landmarks):
+    landmarks, projection = _unpacked(state["landmarks"]), state["projection"]
+    if landmarks.shape[1] != n_features or projection.shape[0] != landmarks.shape[0]:
         raise ValueError(f"landmarks have the shapes {landmarks.shape} and {projection.shape}")
-    return KernelMap(make_kernel(name, **settings), landmarks, projection), len(landmarks)
+    return KernelMap(make_kernel(name, **settings), landmarks, projection), landmarks.shape[0]
 
 
 def same_map(one: FeatureMap, other: FeatureMap) -> bool:
@@ -175,10 +175,28 @@ def same_map(one: FeatureMap, other: FeatureMap) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether settings, arrays or sparse arrays are equal."""
-    if issparse(one) and issparse(other):
-        return one.shape == other.shape and int((one != other).nnz) == 0
-    return one is other or (not issparse(one) and np.array_equal(one, other))
+    """Whether settings, arrays or the parts of sparse arrays are equal."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(np.array_equal(part, other[name]) for name, part in one.items())
+    return one is other or (type(one) is type(other) and np.array_equal(one, other))
+
+
+def _packed(rows: Any) -> Any:
+    """Return the parts of a sparse array, and a dense one as it is."""
+    if not issparse(rows):
+        return rows
+    parts = {name: getattr(rows, name) for name in ("data", "indices", "indptr")}
+    return {**parts, "n_features": rows.shape[1]}
+
+
+def _unpacked(state: Any) -> Any:
+    """Return the array of such parts; ``ValueError`` where they do not fit together."""
+    if not isinstance(state, dict):
+        return state
+    parts = tuple(state[name] for name in ("data", "indices", "indptr"))
+    rows = csr_array(parts, shape=(len(parts[-1]) - 1, state["n_features"]))
+    rows.check_format(full_check=True)
+    return rows
 
 
 def choose_landmarks(

@@ -1,0 +1,242 @@
+"""Both solvers, warm starts, sparse rows and probabilities of TransductiveSVC."""
+
+import itertools
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import brier_score_loss
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import SVC
+
+import skvim
+from skvim.datasets import make_g50c
+from skvim.model_selection import MaskedStratifiedKFold, mask_labels
+from skvim.semi_supervised import TransductiveSVC
+from skvim.semi_supervised._calibration import find_sharpness, probabilities
+from skvim.semi_supervised._objective import Costs
+from skvim.semi_supervised._solver import Precision, _given, pose, solve
+
+SOLVERS = ["gradient", "switching"]
+SHARP = Precision(max_iter=1000, tol=1e-7)
+
+
+def overlapping(seed, n=300, n_labeled=40):
+    """Three classes that overlap, labels, and the truth."""
+    X, y = make_blobs(n, 5, centers=3, cluster_std=4.0, random_state=seed)
+    return X, mask_labels(y, n_labeled, random_state=seed), y
+
+
+def few(seed, n_labeled=6, n_unlabeled=6):
+    """A problem so small that all its labelings can be tried."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(n_labeled + n_unlabeled) % 2
+    X = generator.standard_normal((len(y), 4))
+    X[:, 0] += 3.0 * (y - 0.5)
+    return X, np.where(y[:n_labeled, None] > 0, 1.0, -1.0)
+
+
+def best_of_all(X, signs, shares):
+    """The lowest cost of any labeling, or of those with the class's count."""
+    problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
+    n_unlabeled = len(X) - len(signs)
+    wanted = None if shares is None else np.rint(shares[0] * len(X)) - (signs > 0).sum()
+    costs = []
+    for supposed in itertools.product((1.0, -1.0), repeat=n_unlabeled):
+        if wanted is None or supposed.count(1.0) == wanted:
+            every = np.vstack([signs, np.array(supposed)[:, None]])
+            start = np.zeros(problem.shape).ravel()
+            costs.append(_given(problem, every, 0.5, start, SHARP).fun)
+    return min(costs)
+
+
+@pytest.mark.parametrize(
+    ("solver", "shares"), [("gradient", None), ("switching", None), ("switching", [0.5])]
+)
+def test_most_small_problems_are_solved_to_the_global_optimum(solver, shares):
+    shares = None if shares is None else np.array(shares)
+    gaps = []
+    for seed in range(12):
+        X, signs = few(seed)
+        problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
+        found = solve(problem, solver, SHARP).history[-1]
+        gaps.append(found / best_of_all(X, signs, shares) - 1)
+    if shares is None:  # else rows may be nearer to the other class than their label says
+        assert min(gaps) > -1e-6
+    assert np.mean(np.array(gaps) < 0.01) >= 0.75
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_free_classes_end_in_a_minimum_of_the_objective(solver):
+    X, partial_y, _ = overlapping(0)
+    model = TransductiveSVC(solver=solver, class_prior="free", random_state=0, tol=1e-7)
+    scores = model.fit(X, partial_y).decision_function(X)
+    given = partial_y != -1
+    # The machine of the labels that it ends with, given outright, is the same machine.
+    features = model._map.transform(np.vstack([X[given], X[~given]]))
+    signs = np.where(partial_y[given][:, None] == model.classes_, 1.0, -1.0)
+    cost = 1.0 * given.sum() / (~given).sum()
+    problem = pose(features, signs, None, Costs(1.0, cost))
+    every = np.vstack([signs, np.where(scores[~given] > 0, 1.0, -1.0)])
+    best = _given(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
+    assert model.objective_ == pytest.approx(best.fun, rel=1e-5)
+
+
+def test_switching_uses_unlabelled_rows():
+    errors = []
+    for seed in range(4):
+        X, y = make_g50c(random_state=seed)
+        labels = mask_labels(y, 50, random_state=seed)
+        hidden = labels == -1
+        model = TransductiveSVC(0.1, solver="switching", random_state=0).fit(X, labels)
+        svc = SVC(C=0.1).fit(X[~hidden], y[~hidden])
+        errors.append([(m.predict(X[hidden]) != y[hidden]).mean() for m in (model, svc)])
+    ours, supervised = np.mean(errors, axis=0)
+    assert ours < supervised - 0.02
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_sparse_rows_give_the_machine_of_dense_ones(kernel, solver):
+    X, y, _ = overlapping(1)
+    X = np.where(np.abs(X) < 4, 0.0, X) / 10
+    # Without the many minima, there is one machine to find.
+    model = TransductiveSVC(kernel=kernel, solver=solver, C_unlabeled=0, tol=1e-8, random_state=0)
+    dense, sparse = clone(model).fit(X, y), clone(model).fit(csr_array(X), y)
+    np.testing.assert_allclose(
+        sparse.decision_function(csr_array(X)), dense.decision_function(X), atol=1e-4
+    )
+    np.testing.assert_array_equal(sparse.predict(X), dense.predict(csr_array(X)))
+    both = clone(model).set_params(C_unlabeled="auto").fit(csr_array(X), y)
+    assert np.isin(both.transduction_, both.classes_).all()
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_machines_of_sparse_rows_come_back_from_files(kernel, tmp_path):
+    X, y, _ = overlapping(1)
+    model = TransductiveSVC(kernel=kernel, n_components=50, random_state=0).fit(csr_array(X), y)
+    model.save(tmp_path / "model.skvim")
+    loaded = skvim.load(tmp_path / "model.skvim")
+    np.testing.assert_array_equal(loaded.decision_function(X), model.decision_function(X))
+
+
+def test_texts_in_many_dimensions_are_learned_from_sparse_rows():
+    generator = np.random.default_rng(0)
+    n, n_words = 1200, 20_000
+    y = np.arange(n) % 2
+    words = generator.integers(0, n_words, (n, 60))
+    # Eight words in a text are of its topic's 300.
+    words[:, :8] = 300 * y[:, None] + generator.integers(0, 300, (n, 8))
+    X = csr_array(
+        (np.ones(words.size), (np.repeat(np.arange(n), 60), words.ravel())), shape=(n, n_words)
+    )
+    X = csr_array(X / np.sqrt(X.multiply(X).sum(axis=1))[:, None])
+    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    labels = mask_labels(y, 40, random_state=0)
+    hidden = labels == -1
+    model = TransductiveSVC(10.0, kernel="linear", solver="switching").fit(X, labels)
+    svc = SVC(C=10.0, kernel="linear").fit(X[~hidden], y[~hidden])
+    ours, supervised = ((m.predict(X[hidden]) == y[hidden]).mean() for m in (model, svc))
+    assert 1 - ours < (1 - supervised) / 2
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_warm_start_goes_on_from_the_solution_before(solver):
+    X, y, _ = overlapping(2)
+    model = TransductiveSVC(solver=solver, warm_start=True, random_state=0)
+    cold = model.fit(X, y).n_iter_
+    before = model.objective_
+    assert model.fit(X, y).n_iter_ < cold / 2
+    assert model.objective_ <= before * (1 + 1e-3)
+    # A path of C: from one to the next.
+    warm = model.set_params(C=1.5).fit(X, y)
+    assert warm.n_iter_ < TransductiveSVC(1.5, solver=solver, random_state=0).fit(X, y).n_iter_
+
+
+@pytest.mark.parametrize(
+    "change", [{"gamma": 0.3}, {"kernel": "linear"}, {"random_state": 1, "n_components": 60}]
+)
+def test_a_warm_start_for_another_kernel_starts_anew(change):
+    X, y, _ = overlapping(3)
+    model = TransductiveSVC(warm_start=True, random_state=0, n_components=60).fit(X, y)
+    model.set_params(**change).fit(X, y)
+    anew = clone(model).fit(X, y)
+    np.testing.assert_array_equal(model.decision_function(X), anew.decision_function(X))
+    fewer = X[:, :3], np.where(y == 2, -1, y)  # other features, other classes
+    np.testing.assert_array_equal(
+        model.fit(*fewer).decision_function(fewer[0]),
+        clone(model).fit(*fewer).decision_function(fewer[0]),
+    )
+
+
+@pytest.mark.parametrize(("classes", "noise"), [(2, 1.5), (10, 0.6)])
+def test_probabilities_are_calibrated_and_agree_with_predictions(classes, noise):
+    X, y = load_digits(n_class=classes, return_X_y=True)
+    generator = np.random.default_rng(0)
+    X = PCA(16, random_state=0).fit_transform(X) / 16
+    X += generator.normal(scale=noise, size=X.shape)
+    labels = mask_labels(y, 20 * classes, random_state=0)
+    hidden = labels == -1
+    model = TransductiveSVC(1.0, probability=True, random_state=0).fit(X, labels)
+    found = model.predict_proba(X[hidden])
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classes_[found.argmax(axis=1)], model.predict(X[hidden]))
+    confidence, right = found.max(axis=1), model.predict(X[hidden]) == y[hidden]
+    assert confidence.mean() == pytest.approx(right.mean(), abs=0.08)
+    # Better than saying how often it is right on the whole.
+    assert brier_score_loss(right, confidence) < right.mean() * (1 - right.mean())
+
+
+def test_sharpness_is_found_again_from_labels_drawn_by_it():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(20_000, 3))
+    chances = probabilities(scores, 1.7)
+    codes = (generator.random(len(scores))[:, None] > chances.cumsum(axis=1)).sum(axis=1)
+    assert find_sharpness(scores, codes) == pytest.approx(1.7, rel=0.03)
+    halves = probabilities(scores[:, :1], 0.8)
+    np.testing.assert_allclose(halves[:, 1], 1 / (1 + np.exp(-1.6 * scores[:, 0])))
+
+
+def test_few_labels_that_are_all_right_leave_some_doubt():
+    scores = np.array([[-3.0], [-2.0], [2.0], [4.0]])
+    sharpness = find_sharpness(scores, np.array([0, 0, 1, 1]))
+    # Platt's target of a class with two labels is 3/4.
+    assert 0.6 < probabilities(scores, sharpness)[-1, 1] < 0.9
+
+
+def test_probabilities_are_there_only_if_asked_for():
+    X, y, _ = overlapping(4)
+    model = TransductiveSVC(random_state=0).fit(X, y)
+    assert not hasattr(model, "predict_proba")
+    with pytest.raises(NotFittedError, match="fitted with probability=False"):
+        model.set_params(probability=True).predict_proba(X)
+    strings = np.array(["a", "b", "c"], dtype=object)[y.clip(0)]
+    strings[y == -1] = -1
+    assert model.fit(X, strings).predict_proba(X).shape == (len(X), 3)
+    complete = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]  # no room for the mark
+    assert model.fit(X, complete).predict_proba(X).shape == (len(X), 3)
+    lonely = np.where(y == 2, -1, y)
+    lonely[np.flatnonzero(y == 2)[0]] = 2
+    with pytest.raises(ValueError, match=r"two labelled rows of every class\. The class 2 has one"):
+        model.fit(X, lonely)
+    assert model.predict_proba(X).shape == (len(X), 3)
+
+
+def test_a_search_over_solvers_and_classes_shares_works():
+    X, y, _ = overlapping(5)
+    grid = {"solver": SOLVERS, "class_prior": [None, "free"], "C": [0.1, 1.0]}
+    search = GridSearchCV(
+        TransductiveSVC(random_state=0), grid, cv=MaskedStratifiedKFold(3), error_score="raise"
+    ).fit(X, y)
+    assert search.best_score_ > 0.5
+
+
+def test_many_unlabelled_rows_take_seconds():
+    X, y = make_blobs(10_000, 8, centers=10, cluster_std=4.0, random_state=0)
+    fit = partial(TransductiveSVC(random_state=0).fit, X, mask_labels(y, 1000, random_state=0))
+    assert (fit().predict(X) == y).mean() > 0.9
