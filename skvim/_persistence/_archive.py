@@ -53,14 +53,7 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
     described[_DIGEST] = _digest(described, arrays)
     # One entry: safetensors writes several in an order that changes.
     text = json.dumps(described, allow_nan=False)
-    try:
-        content = serialise(arrays, {_DOCUMENT: text})
-    except safetensors.SafetensorError as error:
-        raise UnsavableError(
-            f"{len(text)} characters of parameters, text and settings are too many for one file "
-            f"({error}; at most {_LONGEST} bytes). Use numbers for labels and names where it "
-            "holds millions of them, or pickle the model."
-        ) from error
+    content = _serialised(text, arrays)
     place = Path(path)
     try:
         write_whole(place, content)
@@ -161,6 +154,26 @@ def _array(part: dict[str, Any]) -> NDArray[Any]:
     """Return one array as new memory."""
     flat = np.frombuffer(part["data"], dtype=np.dtype(DTYPES[part["dtype"]]).newbyteorder("<"))
     return flat.reshape(part["shape"]).astype(DTYPES[part["dtype"]], copy=True)
+
+
+def _serialised(text: str, arrays: Arrays) -> bytes:
+    """Return the file's content, if its header is short enough to be read again."""
+    try:
+        content: bytes = serialise(arrays, {_DOCUMENT: text})
+    except safetensors.SafetensorError as error:  # older releases write what they do not read
+        raise _too_long(text) from error
+    if int.from_bytes(content[:8], "little") > _LONGEST:
+        raise _too_long(text)
+    return content
+
+
+def _too_long(text: str) -> UnsavableError:
+    """Return what is raised for more text than a header may hold."""
+    return UnsavableError(
+        f"{len(text)} characters of parameters, text and settings are too many for one file (at "
+        f"most {_LONGEST} bytes). Use numbers for labels and names where it holds millions of "
+        "them, or pickle the model."
+    )
 
 
 def _digest(document: dict[str, Any], arrays: Arrays) -> str:
