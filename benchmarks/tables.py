@@ -171,7 +171,8 @@ def _optimum(runs: list[dict[str, Any]]) -> list[str]:
     for run in runs:
         gaps = run["gaps"]
         near = sum(gap <= 0.01 for gap in gaps) / len(gaps)
-        figures = f"{near:.0%} | {100 * statistics.median(gaps):.1f} | {100 * max(gaps):.1f}"
+        middle = abs(100 * statistics.median(gaps))  # rounding may put it below zero
+        figures = f"{near:.0%} | {middle:.1f} | {100 * max(gaps):.1f}"
         lines.append(f"| {run['solver']}, C={run['C']:g}, shares {run['shares']} | {figures} |")
     return [*lines, "", f"Instances: {len(runs[0]['gaps'])}."]
 
