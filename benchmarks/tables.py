@@ -35,9 +35,8 @@ def row(run: dict[str, Any], names: Iterable[str]) -> str:
 
 def write_tables() -> None:
     """Write what there are results for."""
-    speed, resources, metrics = (
-        RESULTS / f"{name}.json" for name in ("speed", "resources", "metrics")
-    )
+    names = ("speed", "resources", "metrics", "transductive")
+    speed, resources, metrics, transductive = (RESULTS / f"{name}.json" for name in names)
     if speed.exists():
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
@@ -51,6 +50,8 @@ def write_tables() -> None:
         _write("resources.md", _resources(json.loads(resources.read_text())))
     if metrics.exists():
         _write("metrics.md", _metrics(json.loads(metrics.read_text())))
+    if transductive.exists():
+        _write("transductive.md", _transductive(json.loads(transductive.read_text())))
 
 
 def _limits() -> dict[str, str]:
@@ -95,6 +96,85 @@ def _metrics(found: dict[str, Any]) -> list[str]:
         threads += f" Load of the machine at the end: {found['load'][0]:.1f}."
     lines += ["", of, _machine(found["measured on"]), threads]
     return [header("measure", names), *lines]
+
+
+def _transductive(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the tables of the transductive machine, one for each part."""
+    parts = {"published": _published, "mnist": _mnist, "scale": _scale, "optimum": _optimum}
+    lines = []
+    for name, table in parts.items():
+        if name in found:
+            lines += [*table(found[name]["runs"]), "", _machine(found[name]["measured on"]), ""]
+    return lines[:-1]
+
+
+def _published(runs: list[dict[str, Any]]) -> list[str]:
+    """Return errors with the C that labels choose, then with the best, then as published."""
+    cells: dict[str, list[list[str]]] = {}
+    for run in runs:
+        chosen = [run["errors"][str(C)][draw] for draw, C in enumerate(run["chosen"])]
+        best = min(run["errors"].values(), key=statistics.mean)
+        cells.setdefault(run["problem"], []).append([_percent(chosen), _percent(best)])
+    known = {run["problem"]: run["published"] for run in runs}
+    models = list(dict.fromkeys(run["model"] for run in runs))
+    names = [f"{model}, {choice} C" for choice in ("chosen", "best") for model in models]
+    lines = [header("error in %: data, labels", [*names, "published"])]
+    for problem, of in cells.items():
+        figures = [pair[choice] for choice in (0, 1) for pair in of]
+        lines.append(f"| {problem} | {' | '.join(figures)} | {known[problem] or ''} |")
+    return [*lines, "", f"Mean ± standard error of {len(runs[0]['chosen'])} draws."]
+
+
+def _percent(errors: list[float]) -> str:
+    """Return mean and, of several, standard error in %."""
+    mean = f"{100 * statistics.mean(errors):.1f}"
+    if len(errors) == 1:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(errors) / len(errors) ** 0.5:.1f}"
+
+
+def _mnist(runs: list[dict[str, Any]]) -> list[str]:
+    """Return errors on the test rows and seconds."""
+    models = list(dict.fromkeys(run["model"] for run in runs))
+    cells: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for run in runs:
+        of = cells.setdefault(f"{run['codes']}, {run['labels']:,}", {})
+        of.setdefault(run["model"], []).append(run)
+    lines = [header("error in % (seconds): MNIST's codes, labels", models)]
+    for name, by_model in cells.items():
+        figures = []
+        for of in (by_model[model] for model in models):
+            seconds = statistics.median(run["seconds"] for run in of)
+            figures.append(f"{_percent([run['error'] for run in of])} ({seconds:.1f})")
+        lines.append(f"| {name} | {' | '.join(figures)} |")
+    return [*lines, "", f"Draws: {len({run['seed'] for run in runs})}."]
+
+
+def _scale(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what a fit takes and how right it is."""
+    names = ["seconds", "MiB beyond X", "accuracy in %", "of SVC"]
+    lines = [header("features, unlabelled rows", names)]
+    for run in runs:
+        memory, accuracies = run["bytes beyond"] / 2**20, (run["accuracy"], run["accuracy of SVC"])
+        figures = [
+            f"{run['seconds']:.1f}",
+            f"{memory:.0f}",
+            *(f"{100 * a:.1f}" for a in accuracies),
+        ]
+        lines.append(f"| {run['features']}, {run['unlabelled']:,} | {' | '.join(figures)} |")
+    return lines
+
+
+def _optimum(runs: list[dict[str, Any]]) -> list[str]:
+    """Return how often, and how far, J ends above its least value."""
+    lines = [header("J above the optimum, in %", ["instances within 1 %", "median", "largest"])]
+    for run in runs:
+        gaps = run["gaps"]
+        near = sum(gap <= 0.01 for gap in gaps) / len(gaps)
+        middle = abs(100 * statistics.median(gaps))  # rounding may put it below zero
+        figures = f"{near:.0%} | {middle:.1f} | {100 * max(gaps):.1f}"
+        lines.append(f"| {run['solver']}, C={run['C']:g}, shares {run['shares']} | {figures} |")
+    return [*lines, "", f"Instances: {len(runs[0]['gaps'])}."]
 
 
 def _machine(measured_on: dict[str, Any]) -> str:

@@ -1,0 +1,334 @@
+"""Measure the transductive machine: published data sets, MNIST, how cost grows, and optima.
+
+Parts are ``scale`` (time and memory against the number of rows), ``published`` (errors on data
+sets of the literature), ``optimum`` (distance from the global optimum, where it can be found) and
+``mnist`` (against other semi-supervised classifiers). All goes to ``results/transductive.json``
+and into the documentation, growth to ``results/transductive.svg``. Run it on a quiet machine,
+with ``make bench-transductive`` or::
+
+    python benchmarks/transductive.py [--only PART] [--draws N] [--data-home FOLDER]
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from resources import peak
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_moons
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC
+from tables import RESULTS, write_tables
+
+from skvim import VIMAETransformer
+from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d
+from skvim.model_selection import MaskedStratifiedKFold, mask_labels
+from skvim.semi_supervised import TransductiveSVC
+from skvim.semi_supervised._objective import Costs
+from skvim.semi_supervised._solver import Precision, _given, pose
+
+Runs = list[dict[str, Any]]
+Draw = tuple[np.ndarray, np.ndarray]
+
+COSTS = (0.1, 1.0, 10.0, 100.0)
+SOLVERS = ("gradient", "switching")
+# Published: the data of a draw, how many labels, and the error in % of the transductive machine
+# in the literature, where it is known: Chapelle, Schölkopf and Zien (2006), Semi-Supervised
+# Learning, chapter 21; for g50c Chapelle and Zien (2005), AISTATS. Those of the book use one draw
+# of the rows and several of the labels; here each draw has rows of its own.
+PROBLEMS: dict[str, tuple[Callable[[int], Draw], int, float | None]] = {
+    "g241c, 10": (lambda seed: make_g241c(random_state=seed), 10, 24.7),
+    "g241c, 100": (lambda seed: make_g241c(random_state=seed), 100, 18.5),
+    "g241d, 10": (lambda seed: make_g241d(random_state=seed), 10, 50.1),
+    "g241d, 100": (lambda seed: make_g241d(random_state=seed), 100, 22.4),
+    "g50c, 50": (lambda seed: make_g50c(random_state=seed), 50, 6.9),
+    "two moons, 4": (lambda seed: make_moons(300, noise=0.08, random_state=seed), 4, None),
+}
+# Scale: labels, rows without a label, features, classes.
+LABELS, UNLABELED, FEATURES, CLASSES = 1_000, (5_000, 20_000, 59_000), (8, 50), 10
+MILLION = (1_000_000, 8)
+# Optimum: rows with and without a label, and features, few enough to try every labelling.
+FEW_LABELS, FEW_UNLABELED, FEW_FEATURES, INSTANCES = 6, 8, 4, 50
+# MNIST: labels among the 60,000 rows, and the cost of a slack, fixed beforehand.
+DIGIT_LABELS, DIGIT_COST, COMPONENTS, CODES = (100, 600, 1_000, 3_000), 10.0, 50, 32
+
+
+def published(options: argparse.Namespace) -> Runs:
+    """Measure errors on unlabelled rows, for every C and for the C that labels choose."""
+    models: dict[str, Any] = {"SVC": SVC()}
+    for solver in SOLVERS:
+        models[solver] = TransductiveSVC(solver=solver, n_components=500)
+    found = []
+    for problem, (make, n_labels, known) in PROBLEMS.items():
+        for name, model in models.items():
+            start = time.perf_counter()
+            draws = [errors_of(model, *make(seed), n_labels, seed) for seed in range(options.draws)]
+            run = {"problem": problem, "model": name, "published": known}
+            run["errors"] = {str(C): [errors[C] for errors, _ in draws] for C in COSTS}
+            run["chosen"] = [chosen for _, chosen in draws]
+            run["seconds"] = time.perf_counter() - start
+            means = {C: f"{np.mean(errors):.1%}" for C, errors in run["errors"].items()}
+            picked = np.mean([errors[chosen] for errors, chosen in draws])
+            print(f"| {problem} | {name} | {means} | {picked:.1%} | {run['seconds']:.0f} s |")
+            sys.stdout.flush()
+            found.append(run)
+    return found
+
+
+def errors_of(
+    model: Any, X: np.ndarray, y: np.ndarray, n_labels: int, seed: int
+) -> tuple[dict[float, float], float]:
+    """Return the error on unlabelled rows for every C, and the C that the labels choose."""
+    masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
+    given = masked != -1
+    if isinstance(model, SVC):
+        rows, labels = X[given], y[given]
+    else:
+        rows, labels = X, masked
+        model.set_params(random_state=seed)
+    n_folds = min(5, int(np.bincount(y[given]).min()))
+    # Of equally good values the search takes the first, which is the smallest.
+    search = GridSearchCV(
+        model, {"C": list(COSTS)}, cv=MaskedStratifiedKFold(n_folds), refit=False
+    ).fit(rows, labels)
+    errors = {}
+    for C in COSTS:
+        predicted = model.set_params(C=C).fit(rows, labels).predict(X[~given])
+        errors[C] = round(float(np.mean(predicted != y[~given])), 5)
+    return errors, search.best_params_["C"]
+
+
+def optimum(options: argparse.Namespace) -> Runs:
+    """Measure how far J lies above its least value over all labellings, as a share of that."""
+    gaps: dict[tuple[float, str, str], list[float]] = {}
+    for C in (1.0, 10.0):
+        for seed in range(INSTANCES):
+            X, y = few_rows(seed)
+            least = least_objectives(X, y, C)
+            for prior, shares in (("free", "free"), ("given", [0.5, 0.5])):
+                for solver in SOLVERS if prior == "free" else ("switching",):
+                    model = TransductiveSVC(
+                        C, kernel="linear", solver=solver, class_prior=shares, tol=1e-6
+                    )
+                    gap = objective_of(model.fit(X, y), X, prior) / least[prior] - 1.0
+                    gaps.setdefault((C, solver, prior), []).append(round(float(gap), 6))
+    found = []
+    for (C, solver, prior), values in gaps.items():
+        near = np.mean(np.array(values) <= 0.01)
+        print(f"| C={C:g} | {solver} | {prior} | within 1 %: {near:.0%} | {max(values):.1%} |")
+        found.append({"C": C, "solver": solver, "shares": prior, "gaps": values})
+    return found
+
+
+def objective_of(model: TransductiveSVC, X: np.ndarray, prior: str) -> float:
+    """Return J; where shares are given, with half of the unlabelled rows supposed positive.
+
+    J itself supposes the cheaper label of each row, whatever the shares are.
+    """
+    if prior == "free":
+        return model.objective_
+    scores = model.decision_function(X[FEW_LABELS:])
+    signs = np.where(np.argsort(np.argsort(-scores)) < FEW_UNLABELED // 2, 1.0, -1.0)
+    more = np.maximum(0.0, 1.0 - signs * scores) ** 2 - np.maximum(0.0, 1.0 - abs(scores)) ** 2
+    return model.objective_ + model.C * min(1.0, FEW_LABELS / FEW_UNLABELED) * float(more.sum())
+
+
+def few_rows(seed: int) -> Draw:
+    """Draw two overlapping classes; the first rows keep their labels."""
+    source = np.random.default_rng(seed)
+    n_rows = FEW_LABELS + FEW_UNLABELED
+    y = np.arange(n_rows) % 2
+    X = source.standard_normal((n_rows, FEW_FEATURES))
+    X[:, 0] += 3.0 * (y - 0.5)
+    y[FEW_LABELS:] = -1
+    return X, y
+
+
+def least_objectives(X: np.ndarray, y: np.ndarray, C: float) -> dict[str, float]:
+    """Return the least J over all labellings, and over those with half of the rows positive.
+
+    J is the least over the labellings of what a supervised machine has, and that is convex.
+    """
+    signs = np.where(y[:FEW_LABELS, None] > 0, 1.0, -1.0)
+    costs = Costs(C, C * min(1.0, FEW_LABELS / FEW_UNLABELED))
+    problem = pose(X.copy(), signs, None, costs)
+    start, precision = np.zeros(problem.shape).ravel(), Precision(1000, 1e-6)
+    least = {"free": np.inf, "given": np.inf}
+    for labelling in itertools.product((1.0, -1.0), repeat=FEW_UNLABELED):
+        every = np.vstack([signs, np.array(labelling)[:, None]])
+        value = _given(problem, every, costs.unlabeled, start, precision).fun
+        for prior in ("free", "given") if sum(labelling) == 0 else ("free",):
+            least[prior] = min(least[prior], float(value))
+    return least
+
+
+def scale(options: argparse.Namespace) -> Runs:
+    """Measure time and memory in a process for each number of rows."""
+    sizes = [(n, width) for width in FEATURES for n in UNLABELED]
+    found = []
+    for n, width in [*sizes, MILLION] if options.million else sizes:
+        command = [sys.executable, __file__, "--here", str(n), str(width)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        run = json.loads(output.splitlines()[-1])
+        print(f"| {run} |", flush=True)
+        found.append(run)
+    plot(found, RESULTS / "transductive.svg")
+    return found
+
+
+def blobs(n_rows: int, width: int) -> Draw:
+    """Draw normal clusters that overlap, one for each class."""
+    source = np.random.default_rng(0)
+    centres = source.uniform(-5.0, 5.0, (CLASSES, width))
+    y = source.integers(CLASSES, size=n_rows)
+    X = source.standard_normal((n_rows, width))
+    # In place and in parts: a peak of memory here would hide the one that is measured later.
+    X *= 0.85 * np.sqrt(width)
+    for start in range(0, n_rows, 1000):
+        X[start : start + 1000] += centres[y[start : start + 1000]]
+    return X, y
+
+
+def cost_of(n_unlabeled: int, width: int) -> dict[str, float]:
+    """Return seconds, bytes beyond X and accuracies of a fit in this process."""
+    X, y = blobs(LABELS + n_unlabeled, width)
+    masked = y.copy()
+    masked[LABELS:] = -1
+    model = TransductiveSVC(10.0, random_state=0)
+    # Once with few rows, for what is loaded at the first call.
+    model.fit(X[: LABELS + 100], masked[: LABELS + 100])
+    before, start = peak(), time.perf_counter()
+    model.fit(X, masked)
+    seconds, extra = time.perf_counter() - start, peak() - before
+    hidden = slice(LABELS, LABELS + 20_000)
+    alone = SVC(C=10.0).fit(X[:LABELS], y[:LABELS])
+    return {
+        "unlabelled": n_unlabeled,
+        "features": width,
+        "seconds": seconds,
+        "X bytes": X.nbytes,
+        "bytes beyond": extra,
+        "steps": model.n_iter_,
+        "accuracy": float(np.mean(model.transduction_[LABELS:] == y[LABELS:])),
+        "accuracy of SVC": float(alone.score(X[hidden], y[hidden])),
+    }
+
+
+def plot(found: Runs, path: Path) -> None:
+    """Draw seconds against rows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    for width in FEATURES:
+        runs = [run for run in found if run["features"] == width]
+        seconds = [run["seconds"] for run in runs]
+        axes.loglog([run["unlabelled"] for run in runs], seconds, "o-", label=f"{width} features")
+    axes.set_xlabel("unlabelled rows")
+    axes.set_ylabel("seconds a fit")
+    axes.legend()
+    figure.savefig(path)
+
+
+def mnist(options: argparse.Namespace) -> Runs:
+    """Measure errors on MNIST's test rows, for few labels and one C."""
+    home = {"data_home": options.data_home, "return_X_y": True}
+    X, y = fetch_mnist(subset="train", **home)
+    X_test, y_test = fetch_mnist(subset="test", **home)
+    found = []
+    for source in ("PCA", "VIMAE") if options.codes else ("PCA",):
+        maker = PCA(COMPONENTS, random_state=0)
+        if source == "VIMAE":
+            maker = VIMAETransformer(CODES, random_state=0)
+        train, test = maker.fit_transform(X), maker.transform(X_test)
+        width = train.std()  # one for all components: their proportions tell classes apart
+        train, test = (np.asarray(rows / width, dtype=np.float64) for rows in (train, test))
+        for n_labels, seed in itertools.product(DIGIT_LABELS, range(options.draws)):
+            masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
+            for name, model in classifiers(seed, options.self_training).items():
+                start = time.perf_counter()
+                model.fit(*part(name, train, masked, seed))
+                seconds = time.perf_counter() - start
+                error = float(np.mean(model.predict(test) != y_test))
+                sizes = {"codes": source, "labels": n_labels, "seed": seed}
+                found.append({**sizes, "model": name, "seconds": seconds, "error": error})
+                print(f"| {source} | {n_labels} | {name} | {error:.2%} | {seconds:.1f} s |")
+                sys.stdout.flush()
+    return found
+
+
+def classifiers(seed: int, self_training: bool) -> dict[str, Any]:
+    """Return what is compared."""
+    machine_ = SVC(C=DIGIT_COST)
+    found = {
+        "SVC": machine_,
+        "LabelSpreading": LabelSpreading(kernel="knn", n_neighbors=7),
+        "TransductiveSVC": TransductiveSVC(DIGIT_COST, random_state=seed),
+    }
+    if self_training:
+        sure = CalibratedClassifierCV(machine_, ensemble=False, cv=3)
+        found["SelfTrainingClassifier"] = SelfTrainingClassifier(sure)
+    return found
+
+
+def part(name: str, X: np.ndarray, masked: np.ndarray, seed: int) -> Draw:
+    """Return the rows that a classifier is fitted to: all, but for two of them."""
+    given = masked != -1
+    if name == "SVC":
+        return X[given], masked[given]
+    if name == "SelfTrainingClassifier":
+        # With all rows it takes hours.
+        hidden = np.random.default_rng(seed).permutation(np.flatnonzero(~given))[:5000]
+        rows = np.concatenate([np.flatnonzero(given), hidden])
+        return X[rows], masked[rows]
+    return X, masked
+
+
+# Scale comes first: on Linux a process starts with the peak of the one that starts it.
+PARTS = {"scale": scale, "published": published, "optimum": optimum, "mnist": mnist}
+DRAWS = {"published": 10, "mnist": 3}
+
+
+def main() -> None:
+    """Measure everything, print the figures and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--only", choices=PARTS, help="the one part to measure")
+    parser.add_argument("--draws", type=int, help=f"draws of the labels, else {DRAWS}")
+    parser.add_argument("--data-home", type=Path, help="where MNIST is kept")
+    parser.add_argument("--codes", action="store_true", help="MNIST's codes by VIMAE too")
+    parser.add_argument("--self-training", action="store_true", help="on MNIST too; slow")
+    parser.add_argument("--million", action="store_true", help="a fit to 1,000,000 rows too")
+    parser.add_argument("--out", type=Path, default=RESULTS / "transductive.json", help="to write")
+    parser.add_argument("--here", type=int, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    # A fit to few rows may stop at its limit of steps; the figures show it.
+    warnings.simplefilter("ignore")
+    if options.here:
+        print(json.dumps(cost_of(*options.here)))
+        return
+    options.out.parent.mkdir(exist_ok=True)
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    given = options.draws
+    for name, measure in PARTS.items():
+        if options.only in (None, name):
+            options.draws = given or DRAWS.get(name, 1)
+            results[name] = {"measured on": machine(), "runs": measure(options)}
+            results[name]["load"] = os.getloadavg() if hasattr(os, "getloadavg") else None
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_tables()
+
+
+if __name__ == "__main__":
+    main()
