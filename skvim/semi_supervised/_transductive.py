@@ -35,6 +35,7 @@ from skvim.semi_supervised._features import (
 )
 from skvim.semi_supervised._labels import Labels, read_labels
 from skvim.semi_supervised._objective import Costs, shrunk_frequencies
+from skvim.semi_supervised._pools import one_thread_for_scipy
 from skvim.semi_supervised._settings import TransductiveSettings
 from skvim.semi_supervised._solver import Precision, Solution, pose, solve
 
@@ -265,7 +266,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             None if shares is None else shares[labels.columns],
             self._costs(labels),
         )
-        solution = solve(problem, self.solver, Precision(self.max_iter, self.tol), start)
+        with one_thread_for_scipy():
+            solution = solve(problem, self.solver, Precision(self.max_iter, self.tol), start)
         self._warn_unless_converged(solution)
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts

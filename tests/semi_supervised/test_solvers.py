@@ -1,6 +1,9 @@
 """Both solvers, warm starts, sparse rows and probabilities of TransductiveSVC."""
 
 import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,7 +20,7 @@ from sklearn.svm import SVC
 import skvim
 from skvim.datasets import make_g50c
 from skvim.model_selection import MaskedStratifiedKFold, mask_labels
-from skvim.semi_supervised import TransductiveSVC
+from skvim.semi_supervised import TransductiveSVC, _pools
 from skvim.semi_supervised._calibration import find_sharpness, probabilities
 from skvim.semi_supervised._objective import Costs
 from skvim.semi_supervised._solver import Precision, _given, pose, solve
@@ -240,3 +243,33 @@ def test_many_unlabelled_rows_take_seconds():
     X, y = make_blobs(10_000, 8, centers=10, cluster_std=4.0, random_state=0)
     fit = partial(TransductiveSVC(random_state=0).fit, X, mask_labels(y, 1000, random_state=0))
     assert (fit().predict(X) == y).mean() > 0.9
+
+
+def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
+    """Pools stand in for SciPy's, which a machine may not have."""
+
+    class Pool:
+        number = 3
+
+        def get_num_threads(self):
+            return self.number
+
+        def set_num_threads(self, number):
+            self.number = number
+
+    pool, inside = Pool(), threading.Barrier(2)
+    monkeypatch.setattr(_pools, "_scipys", lambda: (pool,))
+
+    def fit(wait):
+        with _pools.one_thread_for_scipy():
+            inside.wait(10)
+            assert pool.number == 1
+            time.sleep(wait)
+            assert pool.number == 1
+
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(fit, [0.0, 0.2]))
+    assert pool.number == 3
+    with pytest.raises(ValueError, match="fails"), _pools.one_thread_for_scipy():
+        raise ValueError("fails")
+    assert pool.number == 3
