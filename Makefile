@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test oldest lint fmt types imports doctest docs check clean
-.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
+.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive bench-lamda
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +65,11 @@ bench-metrics: $(VENV)/installed-plot  ## time and memory of every measure
 	$(bin)/python benchmarks/metrics.py
 
 bench-transductive: $(VENV)/installed-plot  ## the transductive machine: errors, optima, growth
-	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --self-training --codes
+
+bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## another library's machine; Python 3.11
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \
+		--lamda $(VENV)-lamda/bin/python
 
 check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 
@@ -103,4 +107,14 @@ $(VENV)-pythae/installed: $(VENV)/created
 	$(bin)/python -m venv $(VENV)-pythae
 	@echo "Installing pythae into $(VENV)-pythae (minutes the first time)"
 	$(VENV)-pythae/bin/python -m pip install --quiet 'torch==2.13.0' 'pythae==0.1.2'
+	@touch $@
+
+# Its newest release takes none of today's versions, and much that a machine of its needs not.
+$(VENV)-lamda/installed: $(VENV)/created
+	$(bin)/python -m venv $(VENV)-lamda
+	@echo "Installing LAMDA-SSL into $(VENV)-lamda (minutes the first time)"
+	$(VENV)-lamda/bin/python -m pip install --quiet --no-deps 'LAMDA-SSL==1.0.2' 'torch==2.13.0'
+	$(VENV)-lamda/bin/python -m pip install --quiet 'numpy==1.23.5' 'scikit-learn==1.2.2' \
+		'scipy==1.10.1' 'pandas==2.0.3' 'matplotlib==3.7.5' \
+		filelock fsspec jinja2 networkx sympy typing_extensions setuptools
 	@touch $@

@@ -1,8 +1,9 @@
 """Measure the transductive machine: published data sets, MNIST, how cost grows, and optima.
 
 Parts are ``scale`` (time and memory against the number of rows), ``published`` (errors on data
-sets of the literature), ``optimum`` (distance from the global optimum, where it can be found) and
-``mnist`` (against other semi-supervised classifiers). All goes to ``results/transductive.json``
+sets of the literature), ``elsewhere`` (the same with another library's machine, in an environment
+of its own), ``optimum`` (distance from the global optimum, where it can be found) and ``mnist``
+(against other semi-supervised classifiers). All goes to ``results/transductive.json``
 and into the documentation, growth to ``results/transductive.svg``. Run it on a quiet machine,
 with ``make bench-transductive`` or::
 
@@ -15,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -56,11 +58,14 @@ PROBLEMS: dict[str, tuple[Callable[[int], Draw], int, float | None]] = {
     "g50c, 50": (lambda seed: make_g50c(random_state=seed), 50, 6.9),
     "two moons, 4": (lambda seed: make_moons(300, noise=0.08, random_state=seed), 4, None),
 }
+# Elsewhere: the problems that LAMDA-SSL is tried on, and how many seconds it gets for a draw.
+ELSEWHERE, PATIENCE = ("g50c, 50", "g241c, 100", "two moons, 4"), 300
 # Scale: labels, rows without a label, features, classes.
 LABELS, UNLABELED, FEATURES, CLASSES = 1_000, (5_000, 20_000, 59_000), (8, 50), 10
 MILLION = (1_000_000, 8)
 # Optimum: rows with and without a label, and features, few enough to try every labelling.
 FEW_LABELS, FEW_UNLABELED, FEW_FEATURES, INSTANCES = 6, 8, 4, 50
+WEIGHT = min(1.0, (FEW_LABELS / FEW_UNLABELED) ** 0.5)  # of a row without a label, by default
 # MNIST: labels among the 60,000 rows, and the cost of a slack, fixed beforehand.
 DIGIT_LABELS, DIGIT_COST, COMPONENTS, CODES = (100, 600, 1_000, 3_000), 10.0, 50, 32
 
@@ -69,7 +74,7 @@ def published(options: argparse.Namespace) -> Runs:
     """Measure errors on unlabelled rows, for every C and for the C that labels choose."""
     models: dict[str, Any] = {"SVC": SVC()}
     for solver in SOLVERS:
-        models[solver] = TransductiveSVC(solver=solver, n_components=500)
+        models[solver] = TransductiveSVC(solver=solver)
     found = []
     for problem, (make, n_labels, known) in PROBLEMS.items():
         for name, model in models.items():
@@ -110,6 +115,41 @@ def errors_of(
     return errors, search.best_params_["C"]
 
 
+def elsewhere(options: argparse.Namespace) -> Runs:
+    """Measure LAMDA-SSL's TSVM on the same draws, each fit as long as it is given."""
+    found = []
+    for problem in ELSEWHERE if options.lamda else ():
+        make, n_labels, _ = PROBLEMS[problem]
+        for seed in range(options.draws):
+            X, y = make(seed)
+            masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
+            fits = lamda(options.lamda, X, y, masked)
+            found.append({"problem": problem, "seed": seed, "fits": fits})
+            print(f"| {problem} | LAMDA-SSL | {fits} |", flush=True)
+            if not fits:
+                break
+    return found
+
+
+def lamda(python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray) -> list[list[float]]:
+    """Return C, error and seconds of every fit that ended in time."""
+    given = masked != -1
+    rows = {"labeled": X[given], "labels": y[given], "unlabeled": X[~given], "truth": y[~given]}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.npz"
+        np.savez(file, gamma=1 / (X.shape[1] * X.var()), **rows)
+        worker = Path(__file__).with_name("lamda_worker.py")
+        command = [str(python), str(worker), str(file), *map(str, COSTS)]
+        try:
+            run = subprocess.run(
+                command, check=True, capture_output=True, text=True, timeout=PATIENCE
+            )
+            output = run.stdout
+        except subprocess.TimeoutExpired as late:
+            output = (late.stdout or b"").decode()
+    return [json.loads(line) for line in output.splitlines() if line.startswith("[")]
+
+
 def optimum(options: argparse.Namespace) -> Runs:
     """Measure how far J lies above its least value over all labellings, as a share of that."""
     gaps: dict[tuple[float, str, str], list[float]] = {}
@@ -142,7 +182,7 @@ def objective_of(model: TransductiveSVC, X: np.ndarray, prior: str) -> float:
     scores = model.decision_function(X[FEW_LABELS:])
     signs = np.where(np.argsort(np.argsort(-scores)) < FEW_UNLABELED // 2, 1.0, -1.0)
     more = np.maximum(0.0, 1.0 - signs * scores) ** 2 - np.maximum(0.0, 1.0 - abs(scores)) ** 2
-    return model.objective_ + model.C * min(1.0, FEW_LABELS / FEW_UNLABELED) * float(more.sum())
+    return model.objective_ + model.C * WEIGHT * float(more.sum())
 
 
 def few_rows(seed: int) -> Draw:
@@ -162,7 +202,7 @@ def least_objectives(X: np.ndarray, y: np.ndarray, C: float) -> dict[str, float]
     J is the least over the labellings of what a supervised machine has, and that is convex.
     """
     signs = np.where(y[:FEW_LABELS, None] > 0, 1.0, -1.0)
-    costs = Costs(C, C * min(1.0, FEW_LABELS / FEW_UNLABELED))
+    costs = Costs(C, C * WEIGHT)
     problem = pose(X.copy(), signs, None, costs)
     start, precision = np.zeros(problem.shape).ravel(), Precision(1000, 1e-6)
     least = {"free": np.inf, "given": np.inf}
@@ -297,8 +337,14 @@ def part(name: str, X: np.ndarray, masked: np.ndarray, seed: int) -> Draw:
 
 
 # Scale comes first: on Linux a process starts with the peak of the one that starts it.
-PARTS = {"scale": scale, "published": published, "optimum": optimum, "mnist": mnist}
-DRAWS = {"published": 10, "mnist": 3}
+PARTS = {
+    "scale": scale,
+    "published": published,
+    "elsewhere": elsewhere,
+    "optimum": optimum,
+    "mnist": mnist,
+}
+DRAWS = {"published": 10, "elsewhere": 10, "mnist": 3}
 
 
 def main() -> None:
@@ -310,6 +356,7 @@ def main() -> None:
     parser.add_argument("--codes", action="store_true", help="MNIST's codes by VIMAE too")
     parser.add_argument("--self-training", action="store_true", help="on MNIST too; slow")
     parser.add_argument("--million", action="store_true", help="a fit to 1,000,000 rows too")
+    parser.add_argument("--lamda", type=Path, help="the Python of an environment with LAMDA-SSL")
     parser.add_argument("--out", type=Path, default=RESULTS / "transductive.json", help="to write")
     parser.add_argument("--here", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -28,6 +28,8 @@ Matrix = NDArray[np.float64]
 Kernel = Callable[[Matrix, Matrix], Matrix]
 
 _BATCH = 2**24  # entries of a kernel matrix held at once: 128 MiB
+_ROWS_PER_CENTRE = 10  # fewer make poor centres, in many dimensions above all
+_CLUSTERED = 20_000  # rows of which centres are sought
 _NEGLIGIBLE = 1e-10  # relative size under which an eigenvalue of a kernel matrix is rounding
 
 
@@ -84,7 +86,9 @@ def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) ->
 class LinearMap:
     """φ(x) = x."""
 
-    def transform(self, X: Any) -> Any:
+    projection = None
+
+    def values(self, X: Any) -> Any:
         """Return X."""
         return X
 
@@ -117,9 +121,12 @@ class KernelMap:
         kept = sizes > max(sizes[-1], 0.0) * _NEGLIGIBLE
         return cls(kernel, landmarks, directions[:, kept] / np.sqrt(sizes[kept]))
 
-    def transform(self, X: Matrix) -> Matrix:
-        """Return φ(X) of shape (n_samples, n_directions)."""
-        return self.apply(X, self.projection)
+    def values(self, X: Matrix) -> Matrix:
+        """Return k(X, landmarks), which times the projection is φ(X)."""
+        found = np.empty((X.shape[0], self.landmarks.shape[0]))
+        for rows in gen_batches(X.shape[0], _batch(self.landmarks)):
+            found[rows] = self.kernel(X[rows], self.landmarks)
+        return found
 
     def fold(self, weights: Matrix) -> Matrix:
         """Return the matrix with which :meth:`apply` gives φ(X) · weights, without forming φ."""
@@ -127,10 +134,15 @@ class KernelMap:
 
     def apply(self, X: Matrix, folded: Matrix) -> Matrix:
         """Return k(X, landmarks) · folded, holding the kernel values of few rows at a time."""
-        values = np.empty((X.shape[0], folded.shape[1]))
-        for rows in gen_batches(X.shape[0], max(1, _BATCH // self.landmarks.shape[0])):
-            values[rows] = self.kernel(X[rows], self.landmarks) @ folded
-        return values
+        found = np.empty((X.shape[0], folded.shape[1]))
+        for rows in gen_batches(X.shape[0], _batch(self.landmarks)):
+            found[rows] = self.kernel(X[rows], self.landmarks) @ folded
+        return found
+
+
+def _batch(landmarks: Matrix) -> int:
+    """Return the number of rows whose kernel values are held at once."""
+    return max(1, _BATCH // int(landmarks.shape[0]))
 
 
 FeatureMap = LinearMap | KernelMap
@@ -200,26 +212,60 @@ def _unpacked(state: Any) -> Any:
 
 
 def choose_landmarks(
-    labeled: NDArray[np.bool_], n_landmarks: int, generator: np.random.Generator
-) -> NDArray[np.intp]:
-    """Draw the rows that serve as landmarks: labelled ones first, since they steer the fit most.
+    X: Any,
+    labeled: NDArray[np.bool_],
+    n_landmarks: int,
+    generator: np.random.Generator,
+    *,
+    centres: bool = True,
+) -> Any:
+    """Return the landmarks: centres of clusters of the rows, or some of the rows.
+
+    Centres stand for more rows each and were measured to give smaller errors, if there are many
+    rows to each; else they are labelled rows first, since those steer the fit most.
 
     Parameters
     ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        All rows.
     labeled : ndarray of bool of shape (n_samples,)
         Which rows have a label.
     n_landmarks : int
-        How many to draw; all rows if there are no more.
+        How many to take; all rows if there are no more.
     generator : numpy.random.Generator
-        Source of the draw.
+        Source of the choice.
+    centres : bool, default=True
+        Whether they may be other points than rows. Those of sparse rows never are.
 
     Returns
     -------
-    ndarray of int of shape (min(n_landmarks, n_samples),)
-        Sorted row numbers.
+    {ndarray, csr_array} of shape (min(n_landmarks, n_samples), n_features)
+        The landmarks.
     """
-    if n_landmarks >= len(labeled):
-        return np.arange(len(labeled))
-    shuffled = generator.permutation(len(labeled))
+    n_rows = X.shape[0]
+    if n_landmarks >= n_rows:
+        return X
+    if centres and not issparse(X) and n_rows >= _ROWS_PER_CENTRE * n_landmarks:
+        return _centres(X, n_landmarks, generator)
+    shuffled = generator.permutation(n_rows)
     labeled_first = shuffled[np.argsort(~labeled[shuffled], kind="stable")]
-    return np.sort(labeled_first[:n_landmarks])
+    return X[np.sort(labeled_first[:n_landmarks])]
+
+
+def _centres(X: Matrix, n_centres: int, generator: np.random.Generator) -> Matrix:
+    """Return the centres of k-means on some of the rows, roughly."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    n_rows = min(len(X), max(_CLUSTERED, _ROWS_PER_CENTRE * n_centres))
+    rows = X[generator.choice(len(X), n_rows, replace=False)]
+    # A set number of passes: to stop by sums of distances depends on the number of threads.
+    means = MiniBatchKMeans(
+        n_centres,
+        init="random",
+        n_init=1,
+        batch_size=4096,
+        max_iter=20,
+        max_no_improvement=None,
+        random_state=int(generator.integers(2**31)),
+    )
+    return np.asarray(means.fit(rows).cluster_centers_)

@@ -14,7 +14,7 @@ where the mean is over all rows and ρ = 40 C* u² / (l + u) for l labelled, u u
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "margin_loss",
     "shrunk_frequencies",
     "smooth_loss",
+    "thinned",
     "transductive_objective",
 ]
 
@@ -174,6 +175,33 @@ class Problem:
         found = self.rows.scores(coordinates)
         found += intercepts
         return found
+
+
+def thinned(problem: Problem, n_unlabeled: int) -> Problem:
+    """Return a problem with the first unlabelled rows alone, which stand for all of them.
+
+    Parameters
+    ----------
+    problem : Problem
+        With unlabelled rows in random order.
+    n_unlabeled : int
+        How many to keep at most.
+
+    Returns
+    -------
+    Problem
+        Of the same variables, a view of the same rows; together the kept ones weigh what all do.
+        The problem itself, where it has no more.
+    """
+    if problem.n_unlabeled <= n_unlabeled:
+        return problem
+    matrix = problem.rows.matrix[: len(problem.signs) + n_unlabeled]
+    weight = problem.costs.unlabeled * problem.n_unlabeled / n_unlabeled
+    return replace(
+        problem,
+        rows=replace(problem.rows, matrix=matrix),
+        costs=replace(problem.costs, unlabeled=weight),
+    )
 
 
 def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[float, Matrix]:

@@ -14,6 +14,7 @@ __all__ = ["Rows", "Whitening", "whiten", "whitened"]
 Matrix = NDArray[np.float64]
 
 _CHUNK = 2**20  # entries of the rows that are worked on at once
+_HEAD = 10_000  # rows of the last kind that the basis is computed from, or ten per feature
 
 
 @final
@@ -122,15 +123,18 @@ class Rows:
         return (self.basis.T @ weights) / self.penalty[:, None]
 
 
-def whitened(features: Any, row_weights: Matrix) -> Rows:
+def whitened(features: Any, row_weights: Matrix, projection: Matrix | None = None) -> Rows:
     """Return rows in the basis that :func:`whiten` finds, or in a diagonal one where sparse.
 
     Parameters
     ----------
-    features : ndarray or csr_array of shape (n_samples, n_features)
+    features : ndarray or csr_array of shape (n_samples, n_columns)
         Overwritten where dense.
     row_weights : ndarray of shape (n_samples,)
-        Curvature of each row's loss, not negative.
+        Curvature of each row's loss, not negative. Rows of the last one's kind follow all
+        others, in random order.
+    projection : ndarray of shape (n_columns, n_features) or None
+        The rows are ``features @ projection``; None takes them as they are. Dense rows only.
 
     Returns
     -------
@@ -141,12 +145,31 @@ def whitened(features: Any, row_weights: Matrix) -> Rows:
         return _scaled(features, row_weights)
     centre = features.mean(axis=0)
     features -= centre
-    found = whiten(features, row_weights)
-    if found.basis.shape[0] != found.basis.shape[1]:
-        return Rows(features @ found.basis, None, found.basis, found.penalty, centre)
+    head = _head(row_weights, 10 * features.shape[1])
+    rows = features[: len(head)]
+    found = whiten(rows if projection is None else rows @ projection, head)
+    basis = found.basis
+    if projection is not None:
+        centre, basis = centre @ projection, projection @ basis
+    if basis.shape[0] != basis.shape[1]:
+        return Rows(features @ basis, None, found.basis, found.penalty, centre)
     for part in gen_batches(len(features), _CHUNK // max(1, features.shape[1]) + 1):
-        features[part] = features[part] @ found.basis
+        features[part] = features[part] @ basis
     return Rows(features, None, found.basis, found.penalty, centre)
+
+
+def _head(row_weights: Matrix, n_rows: int) -> Matrix:
+    """Return weights of the first rows that curve the objective about as all rows do.
+
+    Enough of them tell the directions apart; the rows left out lend them their weight.
+    """
+    last = row_weights == row_weights[-1]
+    n_kept = int((~last).sum()) + max(n_rows, _HEAD)
+    if n_kept >= len(row_weights):
+        return row_weights
+    head = row_weights[:n_kept].copy()
+    head[last[:n_kept]] *= last.sum() / last[:n_kept].sum()
+    return head
 
 
 def _scaled(features: Any, row_weights: Matrix) -> Rows:

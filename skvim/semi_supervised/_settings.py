@@ -27,9 +27,8 @@ class TransductiveSettings:
         default="auto",
         kind='float in [0, inf) or "auto"',
         allowed=[real(0.0), StrOptions({"auto"})],
-        doc="""Weight of an unlabelled row. ``"auto"`` is C · min(1, n_labeled / n_unlabeled), so
-        that any number of unlabelled rows weighs no more than the labelled ones together.
-        0 ignores the unlabelled rows.""",
+        doc="""Weight of an unlabelled row. ``"auto"`` is C · min(1, √(n_labeled / n_unlabeled)):
+        the more rows there are without a label, the less each weighs. 0 ignores them.""",
     )
     kernel: str | Callable[[Any, Any], Any] = parameter(
         default="rbf",
@@ -58,12 +57,14 @@ class TransductiveSettings:
         doc='Constant of the kernel "poly".',
     )
     n_components: int | str = parameter(
-        default=500,
-        kind='int in [1, inf) or "all"',
-        allowed=[integer(1), StrOptions({"all"})],
-        doc="""Number of rows that serve as landmarks of the kernel; more is more exact and
-        slower. ``"all"``, or a number not below n_samples, uses the exact kernel, with memory for
-        n_samples² numbers. The kernel "linear" needs none.""",
+        default="auto",
+        kind='int in [1, inf), "auto" or "all"',
+        allowed=[integer(1), StrOptions({"auto", "all"})],
+        doc="""Number of landmarks of the kernel; more is more exact and slower. ``"auto"`` is a
+        tenth of the rows, but between 500 and 1,000. They are centres of clusters where there
+        are ten rows to each, else rows, and rows always where these are sparse or the kernel is
+        a function. ``"all"``, or a number not below n_samples, uses the exact kernel, with
+        memory for n_samples² numbers. The kernel "linear" needs none.""",
     )
     class_prior: ArrayLike | str | None = parameter(
         default=None,
@@ -113,6 +114,7 @@ class TransductiveSettings:
         default=None,
         kind="int, RandomState instance or None",
         allowed=["random_state"],
-        doc="""Seeds the choice of landmarks, without effect where all rows are used, and the
-        parts of the labels that ``probability`` leaves out.""",
+        doc="""Seeds the choice of landmarks, of the 10,000 unlabelled rows that annealing looks
+        at where there are more, and of the labels that ``probability`` leaves out. Without
+        effect where all rows are used.""",
     )

@@ -37,7 +37,7 @@ from skvim.semi_supervised._labels import Labels, read_labels
 from skvim.semi_supervised._objective import Costs, shrunk_frequencies
 from skvim.semi_supervised._pools import one_thread_for_scipy
 from skvim.semi_supervised._settings import TransductiveSettings
-from skvim.semi_supervised._solver import Precision, Solution, pose, solve
+from skvim.semi_supervised._solver import SAMPLE, Precision, Solution, pose, solve
 
 __all__ = ["TransductiveSVC"]
 
@@ -116,11 +116,11 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     accurate of the two. Without unlabelled rows, or with ``C_unlabeled=0``, what remains is the
     support vector machine with squared hinge loss, which has one minimum.
 
-    :math:`\varphi` is the Nyström map of the kernel on ``n_components`` rows, the labelled ones
-    first; all rows (``"all"``) make it exact. The kernel "linear" takes sparse rows of any
-    dimension as they are. A fit takes time in proportion to
-    n_samples · n_components · n_classes per step, and memory for a few matrices of n_samples ·
-    n_components.
+    :math:`\varphi` is the Nyström map of the kernel on ``n_components`` landmarks; all rows
+    (``"all"``) make it exact. The kernel "linear" takes sparse rows of any
+    dimension as they are. Annealing looks at no more than 10,000 unlabelled rows, and all rows
+    have their say at its end. A step takes time in proportion to rows · n_components ·
+    n_classes, and a fit memory for about two matrices of n_samples · n_components.
 
     Unlabelled rows help where classes form clusters, and can harm where they do not. They can
     also harm where C is so large that the norm of w hardly counts: a large w lowers the third
@@ -258,13 +258,14 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         feature_map = self._feature_map(X, labels, generator)
         start = self._start(feature_map, labels) if self.warm_start else None
         self._map = feature_map
-        order = np.argsort(~labels.given, kind="stable")
+        order = _labeled_first(labels.given, generator)
         shares = self._shares(labels)
         problem = pose(
-            self._map.transform(X[order]),
+            self._map.values(X[order]),
             labels.signs,
             None if shares is None else shares[labels.columns],
             self._costs(labels),
+            self._map.projection,
         )
         with one_thread_for_scipy():
             solution = solve(problem, self.solver, Precision(self.max_iter, self.tol), start)
@@ -348,9 +349,18 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         kernel = make_kernel(
             self.kernel, gamma=self._gamma(X), degree=self.degree, coef0=self.coef0
         )
-        n_landmarks = X.shape[0] if self.n_components == "all" else int(self.n_components)
-        landmarks = choose_landmarks(labels.given, n_landmarks, generator)
-        return KernelMap.fit(kernel, X[landmarks])
+        n_landmarks = self._n_landmarks(X.shape[0])
+        named = isinstance(self.kernel, str)  # a function may take rows of the user's kind alone
+        landmarks = choose_landmarks(X, labels.given, n_landmarks, generator, centres=named)
+        return KernelMap.fit(kernel, landmarks)
+
+    def _n_landmarks(self, n_rows: int) -> int:
+        """Return the number of landmarks that are asked for."""
+        if self.n_components == "all":
+            return n_rows
+        if self.n_components == "auto":
+            return min(max(n_rows // 10, 500), 1000)
+        return int(self.n_components)
 
     def _gamma(self, X: Rows) -> float:
         """Return the kernel's coefficient, as scikit-learn's SVC defines it."""
@@ -367,7 +377,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             return Costs(self.C, float(self.C_unlabeled))
         n_labeled = len(labels.codes)
         n_unlabeled = len(labels.given) - n_labeled
-        return Costs(self.C, self.C * min(1.0, n_labeled / max(1, n_unlabeled)))
+        return Costs(self.C, self.C * min(1.0, (n_labeled / max(1, n_unlabeled)) ** 0.5))
 
     def _shares(self, labels: Labels) -> NDArray[np.float64] | None:
         """Return the share of each class among all rows, as given or estimated; None if free."""
@@ -395,3 +405,11 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+
+def _labeled_first(given: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.intp]:
+    """Return row numbers, those without a label last, in random order if a sample is taken."""
+    hidden = np.flatnonzero(~given)
+    if len(hidden) > SAMPLE:
+        generator.shuffle(hidden)
+    return np.concatenate([np.flatnonzero(given), hidden])

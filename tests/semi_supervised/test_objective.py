@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import check_grad
 from scipy.sparse import csr_array
 
+from skvim.semi_supervised import _rows
 from skvim.semi_supervised._features import choose_landmarks
 from skvim.semi_supervised._objective import (
     Costs,
@@ -14,6 +15,7 @@ from skvim.semi_supervised._objective import (
     given_labels,
     shrunk_frequencies,
     smooth_loss,
+    thinned,
     transductive_objective,
 )
 from skvim.semi_supervised._rows import whiten, whitened
@@ -146,11 +148,58 @@ def test_frequencies_shrink_only_as_far_as_chance_explains():
     np.testing.assert_allclose(shrunk_frequencies(np.array([0.53, 0.47]), 30), 0.5)
 
 
-def test_landmarks_are_labelled_rows_first():
-    labeled = np.arange(100) % 4 == 0
-    chosen = choose_landmarks(labeled, 40, np.random.default_rng(0))
-    assert set(np.flatnonzero(labeled)) <= set(chosen)
-    assert len(set(chosen)) == 40
-    np.testing.assert_array_equal(
-        choose_landmarks(labeled, 500, np.random.default_rng(0)), np.arange(100)
-    )
+@pytest.mark.parametrize(("sparse", "centres"), [(False, True), (True, True), (False, False)])
+def test_landmarks_are_labelled_rows_first(sparse, centres):
+    labeled = np.arange(200) % 8 == 0
+    rows = np.arange(200.0)[:, None]  # each holds its number
+    X = csr_array(rows) if sparse else rows
+    choose = partial(choose_landmarks, X, labeled, centres=centres)
+    few = 40 if centres and not sparse else 15  # with as many rows to each: no centres
+    chosen = choose(few, np.random.default_rng(0))
+    numbers = set((chosen.toarray() if sparse else chosen).ravel().astype(int))
+    assert len(numbers) == few
+    assert numbers <= set(range(200))
+    assert len(numbers & set(np.flatnonzero(labeled))) == min(few, 25)
+    assert choose(500, np.random.default_rng(0)) is X
+
+
+def test_landmarks_of_many_rows_lie_in_every_cluster():
+    generator = np.random.default_rng(0)
+    centres = 10 * generator.standard_normal((20, 3))
+    X = np.repeat(centres, 500, axis=0) + 0.1 * generator.standard_normal((10_000, 3))
+    found = choose_landmarks(X, np.zeros(len(X), dtype=bool), 100, np.random.default_rng(1))
+    again = choose_landmarks(X, np.zeros(len(X), dtype=bool), 100, np.random.default_rng(1))
+    np.testing.assert_array_equal(found, again)
+    distances = np.linalg.norm(X[:, None] - found, axis=2).min(axis=1)
+    drawn = X[generator.choice(len(X), 100, replace=False)]
+    assert np.mean(distances) < np.linalg.norm(X[:, None] - drawn, axis=2).min(axis=1).mean()
+
+
+@pytest.mark.parametrize("n_columns", [4, 6])
+def test_a_projection_gives_the_rows_of_projected_features(n_columns):
+    generator = np.random.default_rng(7)
+    features, projection = generator.standard_normal((30, 6)), np.eye(6)[:, :n_columns] * 1.5
+    weights = np.repeat([2.0, 0.3], [10, 20])
+    one = whitened(features.copy(), weights, projection)
+    other = whitened(features @ projection, weights)
+    np.testing.assert_allclose(one.penalty, other.penalty)
+    np.testing.assert_allclose(one.centre, other.centre)
+    np.testing.assert_allclose(one.matrix @ one.matrix.T, other.matrix @ other.matrix.T)
+
+
+def test_a_sample_weighs_what_all_rows_weigh():
+    problem, _ = small_problem("dense")
+    few = thinned(problem, 5)
+    assert few.n_unlabeled == 5
+    assert few.costs.unlabeled * 5 == pytest.approx(problem.costs.unlabeled * problem.n_unlabeled)
+    assert np.shares_memory(few.rows.matrix, problem.rows.matrix)
+    assert thinned(problem, problem.n_unlabeled) is problem
+
+
+def test_the_first_rows_give_about_the_basis_of_all(monkeypatch):
+    generator = np.random.default_rng(8)
+    features = generator.standard_normal((3000, 5)) * [3.0, 1.0, 0.3, 2.0, 1.0]
+    weights = np.repeat([2.0, 0.3], [100, 2900])
+    complete = whitened(features.copy(), weights)
+    monkeypatch.setattr(_rows, "_HEAD", 1000)
+    np.testing.assert_allclose(whitened(features, weights).penalty, complete.penalty, rtol=0.2)

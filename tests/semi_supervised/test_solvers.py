@@ -4,7 +4,6 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from sklearn.svm import SVC
 import skvim
 from skvim.datasets import make_g50c
 from skvim.model_selection import MaskedStratifiedKFold, mask_labels
-from skvim.semi_supervised import TransductiveSVC, _pools
+from skvim.semi_supervised import TransductiveSVC, _pools, _rows, _solver
 from skvim.semi_supervised._calibration import find_sharpness, probabilities
 from skvim.semi_supervised._objective import Costs
 from skvim.semi_supervised._solver import Precision, _given, pose, solve
@@ -81,9 +80,9 @@ def test_free_classes_end_in_a_minimum_of_the_objective(solver):
     scores = model.fit(X, partial_y).decision_function(X)
     given = partial_y != -1
     # The machine of the labels that it ends with, given outright, is the same machine.
-    features = model._map.transform(np.vstack([X[given], X[~given]]))
+    features = model._map.values(np.vstack([X[given], X[~given]])) @ model._map.projection
     signs = np.where(partial_y[given][:, None] == model.classes_, 1.0, -1.0)
-    cost = 1.0 * given.sum() / (~given).sum()
+    cost = np.sqrt(given.sum() / (~given).sum())
     problem = pose(features, signs, None, Costs(1.0, cost))
     every = np.vstack([signs, np.where(scores[~given] > 0, 1.0, -1.0)])
     best = _given(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
@@ -239,10 +238,28 @@ def test_a_search_over_solvers_and_classes_shares_works():
     assert search.best_score_ > 0.5
 
 
-def test_many_unlabelled_rows_take_seconds():
-    X, y = make_blobs(10_000, 8, centers=10, cluster_std=4.0, random_state=0)
-    fit = partial(TransductiveSVC(random_state=0).fit, X, mask_labels(y, 1000, random_state=0))
-    assert (fit().predict(X) == y).mean() > 0.9
+def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
+    X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
+    labels = mask_labels(y, 100, random_state=0)
+    model = TransductiveSVC(n_components=100, random_state=0)
+    sampled = clone(model).fit(X, labels)
+    monkeypatch.setattr(_solver, "SAMPLE", len(X))
+    monkeypatch.setattr(_rows, "_HEAD", len(X))
+    complete = clone(model).fit(X, labels)
+    assert (sampled.transduction_ == complete.transduction_).mean() > 0.99
+    assert sampled.objective_ == pytest.approx(complete.objective_, rel=0.02)
+    assert (sampled.predict(X) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_the_order_of_many_rows_does_not_matter(kernel):
+    """A sample of the first rows would be of one class alone."""
+    X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
+    labels = mask_labels(y, 100, random_state=0)
+    model = TransductiveSVC(kernel=kernel, n_components=100, random_state=0)
+    order = np.argsort(y, kind="stable")
+    mixed, sorted_ = clone(model).fit(X, labels), clone(model).fit(X[order], labels[order])
+    assert (mixed.transduction_[order] == sorted_.transduction_).mean() > 0.98
 
 
 def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):

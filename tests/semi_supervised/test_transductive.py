@@ -223,11 +223,11 @@ def test_zero_weight_ignores_unlabelled_rows(C_unlabeled):
     np.testing.assert_allclose(ignoring, alone, atol=1e-5)
 
 
-def test_auto_weighs_unlabelled_rows_like_labelled_ones_at_most():
+def test_auto_weighs_unlabelled_rows_less_the_more_there_are():
     X, y, _ = wine()
     n_labeled = np.sum(y != UNLABELED)
     automatic = scores_after_fit(TransductiveSVC(2.0), X, y)
-    by_hand = TransductiveSVC(2.0, C_unlabeled=2.0 * n_labeled / (len(y) - n_labeled))
+    by_hand = TransductiveSVC(2.0, C_unlabeled=2.0 * np.sqrt(n_labeled / (len(y) - n_labeled)))
     np.testing.assert_array_equal(automatic, scores_after_fit(by_hand, X, y))
 
 
