@@ -19,7 +19,7 @@ RESULTS = HERE / "results"
 FOLDER = HERE.parents[1] / "docs" / "_tables"
 # As the including page sees it.
 _RELATIVE = "../examples/paper/results"
-_TITLES = {"cpu": "On a CPU", "gpu": "On a GPU"}
+_PRESETS = ("cpu", "gpu")
 _FIGURE_TITLES = {
     "1": "Figure 1, Omniglot: test reconstructions (odd rows are the originals) and samples",
     "2": "Figure 2, MNIST: test reconstructions (odd rows are the originals) and samples",
@@ -33,10 +33,9 @@ _FIGURE_TITLES = {
 def paper_page(preset: str) -> str:
     """Return all tables and figures of a preset."""
     results = Results(RESULTS / preset)
-    parts = [f"## {_TITLES[preset]}", ""]
     if not results:
-        return "\n".join([*parts, f"Preset `{preset}`: {NOT_RUN}.", ""])
-    parts += [_measured_on(results), ""]
+        return f"Preset `{preset}`: {NOT_RUN}.\n"
+    parts = [_measured_on(results), ""]
     for name in TABLES:
         parts += [markdown(table) for table in tables_of(results, name)]
     for figure in FIGURES:
@@ -76,15 +75,15 @@ def promises_page(preset: str) -> str:
     """Return the verdicts of a preset."""
     results = Results(RESULTS / preset)
     tables = (promises(results), beaten(results))
-    return "\n".join([f"## {_TITLES[preset]}", "", *map(markdown, tables)])
+    return "\n".join(map(markdown, tables))
 
 
 def write_pages() -> None:
     """Write what docs/paper.rst and docs/promises.rst include."""
-    pages = {"paper.md": paper_page, "promises.md": promises_page}
-    for name, page in pages.items():
-        text = "\n".join(page(preset) for preset in _TITLES)
-        (FOLDER / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    for name, page in (("paper", paper_page), ("promises", promises_page)):
+        for preset in _PRESETS:
+            text = page(preset).rstrip("\n") + "\n"
+            (FOLDER / f"{name}-{preset}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

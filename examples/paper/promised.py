@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from results import BySeed, Results
 from rules import Comparison, alike, exact, highest, lowest, more, noisy, within
-from settings import DATA_SETS
+from settings import DATA_SETS, MODELS
 
 from skvim.objectives import Logistic, Normal
 
@@ -48,6 +48,10 @@ def _title(data_set: str) -> str:
     return DATA_SETS[data_set].title
 
 
+def _name(model: str) -> str:
+    return MODELS[model].title
+
+
 def _sse(results: Results, data_set: str, models: Iterable[str]) -> BySeed:
     return lowest(results.values(data_set, m, "reconstruction", "sse") for m in models)
 
@@ -86,7 +90,7 @@ def similar_likelihoods(results: Results) -> list[Comparison]:
     """Compare each model's likelihood with the VAE's."""
     return [
         within(
-            f"{_title(d)}, −log p(x) of {m} relative to vae",
+            f"{_title(d)}, −log p(x) of {_name(m)} relative to VAE",
             _relative(_nll(results, d, m), _nll(results, d, "vae")),
             -_SHARE,
             _SHARE,
@@ -133,7 +137,7 @@ def omniglot_alike(results: Results) -> list[Comparison]:
     base = _sse(results, "omniglot", ("vae",))
     return [
         within(
-            f"Omniglot, SSE of {m} relative to vae",
+            f"Omniglot, SSE of {_name(m)} relative to VAE",
             _relative(_sse(results, "omniglot", (m,)), base),
             -_SHARE,
             _SHARE,
@@ -197,7 +201,7 @@ def vim_robust(results: Results) -> list[Comparison]:
     """Compare mean accuracies over the paper's noises."""
     return [
         more(
-            f"{_title(d)}, mean of noisy cells: {m} − best ELBO",
+            f"{_title(d)}, mean of noisy cells: {_name(m)} − best ELBO",
             noisy(results, d, m, _NOISY[d]),
             highest(noisy(results, d, e, _NOISY[d]) for e in _ELBO),
         )
@@ -216,7 +220,11 @@ def masking_hurts(results: Results) -> list[Comparison]:
         return {seed: clean[seed] - masked[seed] for seed in clean if seed in masked}
 
     return [
-        more(f"{_title(d)}, points lost to masking: {e} − VIMAE-l", loss(d, e), loss(d, "vimae-l"))
+        more(
+            f"{_title(d)}, points lost to masking: {_name(e)} − VIMAE-l",
+            loss(d, e),
+            loss(d, "vimae-l"),
+        )
         for d in _LABELED
         for e in _ELBO
     ]

@@ -219,7 +219,7 @@ PRESETS = {
     "cpu": Preset(10_000, 10_000, 2, _CPU_EPOCHS, (256, 256), 500, 20, 500, 2500, 10),
     "gpu": Preset(None, None, 5, {}, None, 1000, 100, 1000, 10_000, 20, 5000, 20_000),
 }
-_EPOCHS = {"tiny": 3, "cpu": 50, "gpu": 20}  # where a preset names none
+_EPOCHS = {"tiny": 10, "cpu": 50, "gpu": 20}  # where a preset names none
 
 
 def models_of(data_set: str) -> dict[str, Model]:
