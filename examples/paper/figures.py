@@ -19,7 +19,7 @@ from skvim.inspection import ReconstructionDisplay, RobustnessDisplay, SamplesDi
 __all__ = ["draw"]
 
 _DPI = 110
-_N_IMAGES, _N_SAMPLES = 20, 25
+_N_IMAGES, _N_SAMPLES = 20, 16
 _NOISY = "masking 0.5"
 
 
@@ -62,14 +62,14 @@ def pictures(run: Run, figure: str, chosen: Iterable[str] | None) -> dict[str, A
     if not models:
         return {}
     X = load(run.request(Cell(data_set, "", 0))).X_test
-    size = (13, 4.2 * len(models))
+    size = (9, 2.6 * len(models))
     drawn, axes = plt.subplots(
         len(models), 2, figsize=size, layout="constrained", squeeze=False, width_ratios=(2, 1)
     )
     options = {"image_shape": DATA_SETS[data_set].image_shape, "value_range": (0, 1)}
     for (left, right), (title, model) in zip(axes, models.items(), strict=True):
         ReconstructionDisplay.from_estimator(model, X, n_images=_N_IMAGES, ax=left, **options)
-        left.set_title(f"{title}: test rows, odd rows are the originals")
+        left.set_title(f"{title}: test, odd rows are originals")
         if hasattr(model, "sample"):
             SamplesDisplay.from_estimator(
                 model, n_samples=_N_SAMPLES, random_state=0, ax=right, **options

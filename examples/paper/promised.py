@@ -171,8 +171,9 @@ def beta_h_worse(results: Results) -> list[Comparison]:
 
 
 def beta_h_fails(results: Results) -> list[Comparison]:
-    """Count the active units of β_H on faces."""
+    """Count the active units of β_H on faces; none where its training diverged."""
     units = _known(results, "beta-h", "active_units", "celeba")
+    units |= dict.fromkeys(results.failed("celeba", "beta-h"), 0.0)
     return [within("CelebA, active units of β_H", units, -1.0, 0.5)]
 
 

@@ -76,7 +76,8 @@ def generation(results: Results) -> Table:
     """Return Table I: likelihoods of the grey sets, Fréchet distances of the coloured ones."""
     columns, cells = [], []
     for name in ("mnist", "omniglot"):
-        for method, title in (("importance", "importance sampling"), ("ais", "AIS")):
+        rows_of_ais = "AIS, few rows (importance sampling of the same rows)"
+        for method, title in (("importance", "importance sampling"), ("ais", rows_of_ais)):
             columns.append(f"{DATA_SETS[name].title}: −log p(x), {title}")
             cells.append((name, method))
         columns.append(f"{DATA_SETS[name].title}: σ²")
@@ -108,14 +109,19 @@ def _generation_cell(results: Results, name: str, what: str, model: str) -> str:
         return over_seeds(found, cell("1", name, model, "frechet"), 2)
     if what == "variance":
         return over_seeds(results.values(name, model, "likelihood", "variance"), digits=4)
-    nats = results.values(name, model, "likelihood", what, "nats")
-    errors = results.values(name, model, "likelihood", what, "standard error")
-    if not nats:
+
+    def negative(quantity: str) -> BySeed:
+        nats = results.values(name, model, "likelihood", what, quantity)
+        return {seed: -value for seed, value in nats.items()}
+
+    if not negative("nats"):
         return NOT_RUN
-    text = over_seeds({seed: -value for seed, value in nats.items()})
-    printed = cell("1", name, model, "nll") if what == "ais" else None
-    error = f" (s.e. {np.mean(list(errors.values())):.1f})"
-    return text + error + ("" if printed is None else f" [{printed:g}]")
+    text = over_seeds(negative("nats"))
+    if what == "ais":
+        return f"{text} ({np.mean(list(negative('importance').values())):.1f})"
+    error = -np.mean(list(negative("standard error").values()))
+    printed = cell("1", name, model, "nll")
+    return f"{text} (s.e. {error:.1f})" + ("" if printed is None else f" [{printed:g}]")
 
 
 def _features(results: Results) -> set[str]:
@@ -202,6 +208,12 @@ def _common(results: Results, names: Iterable[str]) -> list[str]:
     """Say what readers must know of the rows."""
     notes = []
     for name in names:
+        for code, model in models_of(name).items():
+            if failed := results.failed(name, code):
+                seeds = ", ".join(map(str, failed))
+                notes.append(
+                    f"Training diverged: {DATA_SETS[name].title}, {model.title}, seed {seeds}."
+                )
         if "stand-in" in results.sources(name):
             notes.append(f"{DATA_SETS[name].title} is a stand-in made of small digits here.")
     mixed = [row for row in results.mixed() if row.split()[0] in set(names)]

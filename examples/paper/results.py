@@ -86,6 +86,11 @@ class Results:
         found = self.values(data_set, model, "robustness", features, column)
         return found or self.values(data_set, model, "robustness", "mean", column)
 
+    def failed(self, data_set: str, model: str) -> list[int]:
+        """Return the seeds whose training diverged."""
+        found = self.cells.get((data_set, model), {})
+        return [seed for seed, content in found.items() if "failed" in (content["fit"] or {})]
+
     def sources(self, data_set: str) -> set[str]:
         """Return where the rows came from."""
         return {

@@ -45,7 +45,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="repetitions; the preset's number if not given")
     parser.add_argument("--epochs", type=int, help="epochs of training, likewise")
     parser.add_argument("--models", nargs="+", help="only these rows")
-    parser.add_argument("--jobs", type=int, help="processes; 2, or 1 where there is a GPU to share")
+    parser.add_argument("--jobs", type=int, help="processes; 2, or with a GPU 4 of them")
     parser.add_argument("--out", type=Path, help="folder of the results")
     parser.add_argument("--cache", type=Path, help="folder of the fitted models")
     parser.add_argument(
@@ -103,7 +103,10 @@ def n_processes(options: argparse.Namespace) -> int:
     """Return how many cells run side by side."""
     import torch
 
-    return options.jobs or (1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1))
+    n_cores = os.cpu_count() or 1
+    # On a GPU the classifiers, which run beside it, take most of the time.
+    most = max(1, n_cores // 4) if torch.cuda.is_available() else n_cores
+    return options.jobs or min(4 if torch.cuda.is_available() else 2, most)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

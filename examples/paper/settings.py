@@ -217,7 +217,7 @@ _CPU_EPOCHS = {"mnist": 20, "omniglot": 20, "cifar10": 15, "celeba": 10}
 PRESETS = {
     "tiny": Preset(400, 200, 1, {}, (32,), 20, 4, 50, 200, 1, 200, 300, n_tabular_seeds=1),
     "cpu": Preset(10_000, 10_000, 2, _CPU_EPOCHS, (256, 256), 500, 20, 500, 2500, 10),
-    "gpu": Preset(None, None, 5, {}, None, 1000, 100, 1000, 10_000, 20, 5000, 20_000),
+    "gpu": Preset(None, None, 5, {}, None, 500, 32, 500, 10_000, 20, 5000, 20_000),
 }
 _EPOCHS = {"tiny": 10, "cpu": 50, "gpu": 20}  # where a preset names none
 

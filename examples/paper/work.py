@@ -10,6 +10,8 @@ from measures import PARTS, Context, settings_of
 from settings import MODELS, PRESETS, build
 from store import Cell, Store, describe, fingerprint, measured_on
 
+from skvim.exceptions import TrainingDivergedError
+
 __all__ = ["Job", "Run", "fitted", "missing", "model_settings", "work"]
 
 
@@ -64,6 +66,8 @@ def missing(run: Run, job: Job) -> Job | None:
     content = run.store.read(job.cell)
     parts = job.parts
     if content is not None and content.get("key") == key:
+        if "failed" in (content["fit"] or {}):
+            return None  # it would fail again
         done = {name: part.get("key") for name, part in content["parts"].items()}
         parts = tuple(p for p in parts if done.get(p) != part_key(run, job.cell, p))
     keep = job.keep and not run.store.model_path(job.cell, key).exists()
@@ -79,7 +83,12 @@ def work(run: Run, job: Job) -> tuple[Job, float]:
     if content is None or content.get("key") != key:
         content = _fresh(run, job.cell, settings, key)
     task = load(run.request(job.cell))
-    model = fitted(run, job.cell, task, key, content)
+    try:
+        model = fitted(run, job.cell, task, key, content)
+    except TrainingDivergedError as error:
+        content["fit"] = {"failed": str(error), "seconds": round(time.perf_counter() - start, 2)}
+        run.store.write(job.cell, content)
+        return job, time.perf_counter() - start
     context = Context(job.cell.data_set, run.preset, job.cell.seed, run.cache)
     for part in job.parts:
         began = time.perf_counter()

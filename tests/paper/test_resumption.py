@@ -98,6 +98,25 @@ def test_a_figure_of_committed_results_fits_the_model_again(paper, tmp_path):
     assert run.store.read(job.cell)["parts"] == values
 
 
+def test_a_training_that_diverges_is_reported_and_stops_nothing(paper, tmp_path, monkeypatch):
+    run, jobs = wine(paper, tmp_path)
+    # The first step leads out of what float32 holds.
+    monkeypatch.setattr(
+        paper.work,
+        "build",
+        lambda *arguments, build=paper.work.build: (
+            build(*arguments).set_params(lr=1e30) if "vimae-n" in arguments else build(*arguments)
+        ),
+    )
+    paper.run.execute(run, jobs, 1)
+    results = paper.results.Results(tmp_path)
+    assert results.failed("wine", "vimae-n") == [0]
+    assert results.part("wine", "pca", "robustness")
+    assert [paper.work.missing(run, job) for job in jobs] == [None, None]
+    table = paper.render.tables_of(results, "tabular")[0]
+    assert "Training diverged: Wine, VIMAE-n, seed 0." in table.notes
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(paper, tmp_path):
     command = [sys.executable, str(paper.folder / "run.py"), "--table", "tabular"]
