@@ -86,7 +86,7 @@ def settings_of(part: str, data_set: str, preset: str) -> dict[str, Any]:
         },
         "frechet": {"samples": amount.n_samples, "classifier rows": amount.n_classifier},
         "robustness": {
-            "classifier": CLASSIFIER,
+            "classifier": CLASSIFIER | {"C": data.C},
             "labels": data.n_labeled,
             "problems": amount.n_tasks if data_set == "omniglot" else 1,
             "noises": data.noises,
@@ -169,9 +169,7 @@ def frechet(model: Any, task: Task, context: Context) -> dict[str, Any]:
 def _features(task: Task, context: Context) -> tuple[str, Any]:
     """Return Inception where its weights are at hand, else what the training rows teach."""
     weights = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION)
-    packages = ("torch_fidelity", "torchmetrics")
-    found = [name for name in packages if importlib.util.find_spec(name)]
-    if weights.exists() and found == [*packages]:
+    if weights.exists() and importlib.util.find_spec("torch_fidelity"):
         shape = context.data.image_shape
         return "Inception", InceptionFeatures(weights, value_range=(0, 1), image_shape=shape)
     path = context.cache / context.data_set / f"features-{context.preset}-{task.source}.joblib"
@@ -218,15 +216,23 @@ def robustness(model: Any, task: Task, context: Context) -> dict[str, Any]:
     net = getattr(model, "net_", None)
     if net is not None and net.autoencoder.posterior.stochastic and hasattr(model, "output"):
         encoders["sample"] = copy.copy(model).set_params(output="sample")
+    # Of draws the columns of the table alone, of means the whole curve.
+    noises = {
+        "mean": data.noises,
+        "sample": [noise for noise in data.noises if _column(noise) in data.columns],
+    }
     values: dict[str, Any] = {
         features: _average(
-            [accuracies(encoder, p, data.noises, repeats, context.seed) for p in task.problems]
+            [
+                accuracies(encoder, p, noises[features], repeats, context.seed, data.C)
+                for p in task.problems
+            ]
         )
         for features, encoder in encoders.items()
     }
     known = [noise for noise in data.noises if _column(noise) in data.labeled_columns]
     values["corrupted"] = _average(
-        [_knowing(model, p, noise, context.seed) for p in task.problems for noise in known]
+        [_knowing(model, p, noise, context.seed, data.C) for p in task.problems for noise in known]
     )
     values["labelled rows"] = int((task.problems[0].y != -1).sum())
     values["test rows"] = sum(len(problem.y_test) for problem in task.problems)
@@ -234,19 +240,19 @@ def robustness(model: Any, task: Task, context: Context) -> dict[str, Any]:
 
 
 def accuracies(
-    encoder: Any, problem: Problem, noises: Sequence[Any], n_repeats: int, seed: int
+    encoder: Any, problem: Problem, noises: Sequence[Any], n_repeats: int, seed: int, C: float
 ) -> dict[str, float]:
     """Return accuracies in %, by column, of a classifier of clean codes."""
-    classifier = TransductiveSVC(**CLASSIFIER, random_state=seed)
+    classifier = TransductiveSVC(C, **CLASSIFIER, random_state=seed)
     classifier.fit(encoder.transform(problem.X), problem.y)
     pipeline = Pipeline([("encoder", encoder), ("classifier", classifier)])
     return _scores(pipeline, problem, noises, n_repeats, seed)
 
 
-def _knowing(encoder: Any, problem: Problem, noise: Any, seed: int) -> dict[str, float]:
+def _knowing(encoder: Any, problem: Problem, noise: Any, seed: int, C: float) -> dict[str, float]:
     """Return the accuracy of a classifier of codes that bear the noise of the test rows."""
     corrupted = noise.corrupt(problem.X, np.random.default_rng([seed, 3]))
-    classifier = TransductiveSVC(**CLASSIFIER, random_state=seed)
+    classifier = TransductiveSVC(C, **CLASSIFIER, random_state=seed)
     classifier.fit(encoder.transform(corrupted), problem.y)
     pipeline = Pipeline([("encoder", encoder), ("classifier", classifier)])
     scores = _scores(pipeline, problem, [noise], 1, seed)

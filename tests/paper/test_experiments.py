@@ -92,7 +92,7 @@ def problem(paper):
 def test_noise_reaches_test_rows_alone_and_is_not_clipped(paper, problem):
     encoder = Recorder().fit(problem.X)
     noises = [GaussianNoise(0.4), MaskingNoise(0.5)]
-    scores = paper.measures.accuracies(encoder, problem, noises, 1, seed=0)
+    scores = paper.measures.accuracies(encoder, problem, noises, 1, seed=0, C=1.0)
     assert list(scores) == ["clean", "gaussian 0.4", "masking 0.5"]
     training, clean, gaussian, masked = encoder.seen_
     np.testing.assert_array_equal(training, problem.X)
@@ -110,7 +110,7 @@ def test_a_classifier_that_knows_the_noise_is_kept_apart(paper, problem, monkeyp
     fitted = []
 
     class Machine(ClassifierMixin, BaseEstimator):
-        def __init__(self, **settings):
+        def __init__(self, *settings, **more):
             pass
 
         def fit(self, X, y):
