@@ -206,7 +206,7 @@ def _protocol(results: Results, name: str, features: str) -> list[str]:
 
 def _common(results: Results, names: Iterable[str]) -> list[str]:
     """Say what readers must know of the rows."""
-    notes = []
+    notes = ["Test rows are held out of the training set here."] if results.validated() else []
     for name in names:
         for code, model in models_of(name).items():
             if failed := results.failed(name, code):

@@ -100,6 +100,11 @@ class Results:
             if name == data_set
         }
 
+    def validated(self) -> bool:
+        """Tell whether rows held out of the training set stand for test rows."""
+        cells = (content for by_seed in self.cells.values() for content in by_seed.values())
+        return any(content["settings"].get("validation") for content in cells)
+
     def mixed(self) -> list[str]:
         """Return rows whose seeds were not run under the same settings."""
         found = []

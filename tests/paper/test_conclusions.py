@@ -128,3 +128,15 @@ def test_beaten_means_above_the_paper_and_every_baseline(paper, ours, expected, 
     assert printed == "93"
     assert baseline == "94.3 ± 0.6"  # the better one of each seed
     assert state.startswith(expected)
+
+
+def test_a_recipe_between_the_baselines_and_the_paper_beats_neither(paper, stored, cell_of):
+    cells = [
+        cell_of("mnist", name, seed, {"clean": level + 0.1 * seed})
+        for name, level in {"ours": 91.0, "raw": 80.0}.items()
+        for seed in range(3)
+    ]
+    rows = dict(paper.claims.beaten(stored(*cells)).rows)
+    assert rows["MNIST, clean, ours"][-1] == "not beaten"
+    # The paper has no such column: there the baselines alone are the bar.
+    assert rows["MNIST, gaussian 0.3, ours"][-1] == "not run"
