@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo
+PRESET ?= cpu
+PAPER_ARGS ?=
 PYTEST_ARGS ?=
 
 bin := $(VENV)/bin
@@ -12,6 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test oldest lint fmt types imports doctest docs check clean
+.PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive bench-lamda
 
 help:  ## print this list
@@ -19,6 +22,16 @@ help:  ## print this list
 
 demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into demo/
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
+
+paper: $(VENV)/installed-test  ## the paper's tables and figures; PRESET, PAPER_ARGS="--data-home DIR"
+	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset $(PRESET) $(PAPER_ARGS)
+	$(bin)/python examples/paper/pages.py
+
+paper-tiny: $(VENV)/installed-test  ## the same in two minutes on stand-ins, into demo/paper
+	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset tiny --out $(OUT)/paper
+
+paper-pages: $(VENV)/installed-test  ## the pages of the paper again, from committed results
+	$(bin)/python examples/paper/pages.py
 
 test: $(VENV)/installed-dev  ## all tests, on every core
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
@@ -71,7 +84,7 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## another library'
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \
 		--lamda $(VENV)-lamda/bin/python
 
-check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
+check: lint types imports doctest docs oldest demo paper-tiny test  ## all of the above that can fail
 
 clean:  ## remove what was built; the environment stays
 	rm -rf build dist *.egg-info demo docs/_build docs/generated

@@ -126,7 +126,7 @@ def elsewhere(options: argparse.Namespace) -> Runs:
             fits = lamda(options.lamda, X, y, masked)
             found.append({"problem": problem, "seed": seed, "fits": fits})
             print(f"| {problem} | LAMDA-SSL | {fits} |", flush=True)
-            if not fits:
+            if len(fits) < len(COSTS):
                 break
     return found
 

@@ -1,0 +1,153 @@
+"""Figures, as PNG and SVG: reconstructions, samples, robustness, and the plane of information."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from data import available, load
+from plan import FIGURE_SETS, SWEEP_SET
+from results import BySeed, Results
+from settings import DATA_SETS, MODELS, SWEEP, models_of
+from store import Cell, fingerprint
+from work import Run, model_settings
+
+from skvim.inspection import ReconstructionDisplay, RobustnessDisplay, SamplesDisplay
+
+__all__ = ["draw"]
+
+_DPI = 110
+_N_IMAGES, _N_SAMPLES = 20, 16
+_NOISY = "masking 0.5"
+
+
+def draw(run: Run, figures: Iterable[str], models: Iterable[str] | None = None) -> list[Path]:
+    """Draw figures into the folder of the results; return the files."""
+    written = []
+    for figure in figures:
+        if figure == "noise":
+            found = robustness(Results(run.results))
+        elif figure == "plane":
+            found = plane(Results(run.results))
+        else:
+            found = pictures(run, figure, models)
+        if not found:
+            print(f"figure {figure}: not run")
+        for name, drawn in found.items():
+            for suffix in (".png", ".svg"):
+                path = run.results / f"figure-{name}{suffix}"
+                # Without a date, so that equal results give equal files.
+                metadata = {"Date": None} if suffix == ".svg" else None
+                with plt.rc_context({"svg.hashsalt": name}):
+                    drawn.savefig(path, dpi=_DPI, metadata=metadata)
+                written.append(path)
+            plt.close(drawn)
+    return written
+
+
+def pictures(run: Run, figure: str, chosen: Iterable[str] | None) -> dict[str, Any]:
+    """Return test reconstructions (left) and samples (right) of the models of seed 0."""
+    data_set = FIGURE_SETS[figure]
+    if not available(data_set, run.preset, run.data_home):
+        return {}
+    models = {}
+    for name, model in models_of(data_set).items():
+        cell = Cell(data_set, name, 0)
+        if model.cls is not None and (not chosen or name in chosen):
+            key = fingerprint(model_settings(run, cell))
+            models[model.title] = run.store.load_model(cell, key)
+    models = {title: model for title, model in models.items() if model is not None}
+    if not models:
+        return {}
+    X = load(run.request(Cell(data_set, "", 0))).X_test
+    size = (9, 2.6 * len(models))
+    drawn, axes = plt.subplots(
+        len(models), 2, figsize=size, layout="constrained", squeeze=False, width_ratios=(2, 1)
+    )
+    options = {"image_shape": DATA_SETS[data_set].image_shape, "value_range": (0, 1)}
+    for (left, right), (title, model) in zip(axes, models.items(), strict=True):
+        ReconstructionDisplay.from_estimator(model, X, n_images=_N_IMAGES, ax=left, **options)
+        left.set_title(f"{title}: test, odd rows are originals")
+        if hasattr(model, "sample"):
+            SamplesDisplay.from_estimator(
+                model, n_samples=_N_SAMPLES, random_state=0, ax=right, **options
+            )
+            right.set_title(f"{title}: samples")
+        else:
+            right.set_axis_off()
+            right.set_title("no prior to sample from")
+    return {figure: drawn}
+
+
+def robustness(results: Results) -> dict[str, Any]:
+    """Return accuracy against the level of noise, one figure a data set."""
+    drawn = {}
+    for data_set in ("mnist", "omniglot", "cifar10"):
+        curves = {
+            model.title: curve(results, data_set, name)
+            for name, model in models_of(data_set).items()
+            if results.part(data_set, name, "robustness")
+        }
+        if curves:
+            display = RobustnessDisplay.from_curves(curves, score_name="accuracy (%)")
+            display.figure_.suptitle(f"{DATA_SETS[data_set].title}, features: posterior mean")
+            drawn[f"noise-{data_set}"] = display.figure_
+    return drawn
+
+
+def curve(results: Results, data_set: str, model: str) -> pd.DataFrame:
+    """Return accuracies as ``robustness_curve`` does, seeds in place of repeats."""
+    rows = []
+    for seed, values in results.part(data_set, model, "robustness").items():
+        for column, score in values["mean"].items():
+            name, _, level = column.partition(" ")
+            corruption = "none" if name == "clean" else name
+            rows.append((corruption, float(level or 0), seed, score))
+    return pd.DataFrame(rows, columns=["corruption", "level", "repeat", "score"])
+
+
+def plane(results: Results) -> dict[str, Any]:
+    """Return rate, distortion, information and accuracy over λ and β."""
+    measures: dict[str, Callable[[str], BySeed]] = {
+        "rate": lambda m: results.values(SWEEP_SET, m, "information", "rate"),
+        "information": lambda m: results.values(SWEEP_SET, m, "information", "mutual_information"),
+        "error": lambda m: results.values(SWEEP_SET, m, "reconstruction", "sse"),
+        "accuracy": lambda m: results.values(SWEEP_SET, m, "robustness", "mean", _NOISY),
+    }
+    points = {}
+    for model in SWEEP:
+        found = {name: of(model) for name, of in measures.items()}
+        if all(found.values()):
+            points[model] = {name: np.mean(list(v.values())) for name, v in found.items()}
+    if not points:
+        return {}
+    labels = {
+        "rate": "rate, nats per row",
+        "information": "I(x; z), nats per row (bounded by the log of the rows' number)",
+        "error": "distortion: squared error of a test row",
+        "accuracy": f"accuracy at {_NOISY}, %",
+    }
+    pairs = (("rate", "error"), ("information", "error"), ("rate", "accuracy"))
+    drawn, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
+    for ax, (x, y) in zip(axes, pairs, strict=True):
+        _panel(ax, points, x, y)
+        ax.set(xlabel=labels[x], ylabel=labels[y])
+    axes[0].legend()
+    return {"plane": drawn}
+
+
+def _panel(ax: Any, points: dict[str, dict[str, float]], x: str, y: str) -> None:
+    """Draw one projection, λ and β as two lines."""
+    for prefix, marker, label in (("lam-", "o", "VIMAE-n over λ"), ("beta-", "s", "β-VAE over β")):
+        chosen = {name: point for name, point in points.items() if name.startswith(prefix)}
+        ax.plot(
+            [point[x] for point in chosen.values()],
+            [point[y] for point in chosen.values()],
+            marker=marker,
+            label=label,
+        )
+        for name, point in chosen.items():
+            text = MODELS[name].title.partition(", ")[2]
+            ax.annotate(text, (point[x], point[y]), textcoords="offset points", xytext=(4, 4))

@@ -1,0 +1,278 @@
+"""Tables in Markdown and LaTeX, from files of results."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from measures import parts_of
+from plan import TABLE_PARTS
+from published import cell
+from results import BySeed, Results, write_csv
+from settings import DATA_SETS, TABULAR, models_of
+
+__all__ = ["NOT_RUN", "Table", "latex", "markdown", "tables_of", "write_tables"]
+
+NOT_RUN = "not run"
+_NUMERALS = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "±": r"$\pm$",
+    "−": "--",
+    "–": "--",
+    "·": r"$\cdot$",
+    "~": r"$\sim$",
+    "|": r"$\mid$",
+    "ν": r"$\nu$",
+    "β": r"$\beta$",
+    "λ": r"$\lambda$",
+    "π": r"$\pi$",
+    "²": r"$^2$",
+    "‖": r"$\Vert$",
+}
+
+
+class Table(NamedTuple):
+    """Cells as text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+    notes: Sequence[str] = ()
+    first: str = "model"
+    prose: bool = False  # cells hold sentences
+
+
+def over_seeds(values: BySeed, printed: float | None = None, digits: int = 1) -> str:
+    """Return mean and standard deviation over seeds, and in brackets what the paper prints."""
+    if not values:
+        return NOT_RUN
+    numbers = list(values.values())
+    text = f"{np.mean(numbers):.{digits}f}"
+    if len(numbers) > 1:
+        text += f" ± {np.std(numbers, ddof=1):.{digits}f}"
+    return text if printed is None else f"{text} [{printed:g}]"
+
+
+def tables_of(results: Results, table: str) -> list[Table]:
+    """Return a table of the paper in one or more parts."""
+    if table == "1":
+        return [generation(results)]
+    if table == "2":
+        return [reconstruction(results)]
+    names = TABULAR if table == "tabular" else tuple(TABLE_PARTS[table])
+    return [
+        robustness(results, table, name, features)
+        for name in names
+        for features in ("sample", "mean")
+    ]
+
+
+def generation(results: Results) -> Table:
+    """Return Table I: likelihoods of the grey sets, Fréchet distances of the coloured ones."""
+    columns, cells = [], []
+    for name in ("mnist", "omniglot"):
+        rows_of_ais = "AIS, few rows (importance sampling of the same rows)"
+        for method, title in (("importance", "importance sampling"), ("ais", rows_of_ais)):
+            columns.append(f"{DATA_SETS[name].title}: −log p(x), {title}")
+            cells.append((name, method))
+        columns.append(f"{DATA_SETS[name].title}: σ²")
+        cells.append((name, "variance"))
+    for name in ("cifar10", "celeba"):
+        columns.append(f"{DATA_SETS[name].title}: Fréchet distance")
+        cells.append((name, "frechet"))
+    rows = [
+        (model.title, [_generation_cell(results, *key, code) for key in cells])
+        for code, model in models_of("mnist").items()
+        if model.cls is not None
+    ]
+    features = sorted(_features(results))
+    notes = [
+        "−log p(x) in nats per row of the test set, under N(x̂(z), σ²I) with the one variance σ² "
+        "that is best for the training rows, whatever the objective weighed errors by; mean ± "
+        "standard deviation over seeds (mean standard error of an estimate), and in brackets what "
+        "the paper prints. Its absolute values cannot be identified: it states neither likelihood "
+        "nor variance nor estimator.",
+        f"Features of the Fréchet distance: {'; '.join(features) or NOT_RUN}.",
+        *_common(results, ("mnist", "omniglot", "cifar10", "celeba")),
+    ]
+    return Table("Table I: what is generated (smaller is better)", columns, rows, notes)
+
+
+def _generation_cell(results: Results, name: str, what: str, model: str) -> str:
+    if what == "frechet":
+        found = results.values(name, model, "frechet", "value")
+        return over_seeds(found, cell("1", name, model, "frechet"), 2)
+    if what == "variance":
+        return over_seeds(results.values(name, model, "likelihood", "variance"), digits=4)
+
+    def negative(quantity: str) -> BySeed:
+        nats = results.values(name, model, "likelihood", what, quantity)
+        return {seed: -value for seed, value in nats.items()}
+
+    if not negative("nats"):
+        return NOT_RUN
+    text = over_seeds(negative("nats"))
+    if what == "ais":
+        return f"{text} ({np.mean(list(negative('importance').values())):.1f})"
+    error = -np.mean(list(negative("standard error").values()))
+    printed = cell("1", name, model, "nll")
+    return f"{text} (s.e. {error:.1f})" + ("" if printed is None else f" [{printed:g}]")
+
+
+def _features(results: Results) -> set[str]:
+    return {
+        str(values["features"])
+        for data_set, model in results.cells
+        for values in results.part(data_set, model, "frechet").values()
+    }
+
+
+def reconstruction(results: Results) -> Table:
+    """Return Table II."""
+    names = tuple(TABLE_PARTS["2"])
+    columns = [f"{DATA_SETS[name].title}: {u}" for name in names for u in ("0.05·SSE", "SSE")]
+    rows = []
+    for code, model in models_of("mnist").items():
+        if "reconstruction" not in parts_of("mnist", code):
+            continue
+        cells = []
+        for name in names:
+            found = results.values(name, code, "reconstruction", "table_ii")
+            cells.append(over_seeds(found, cell("2", name, code, "table_ii"), 3))
+            cells.append(over_seeds(results.values(name, code, "reconstruction", "sse"), digits=2))
+        rows.append((model.title, cells))
+    notes = [
+        "SSE = ‖x − x̂‖², summed over pixels and averaged over test rows, on the range [0, 1]. "
+        "0.05·SSE is the cost of the Wasserstein autoencoders' code, which the paper's Table II "
+        "most probably prints; of colours it is on the range [−1, 1], where SSE is four times "
+        "as large. Mean ± standard deviation over seeds, in brackets the paper.",
+        *_common(results, names),
+    ]
+    return Table("Table II: reconstruction of test rows (smaller is better)", columns, rows, notes)
+
+
+def robustness(results: Results, table: str, name: str, features: str) -> Table:
+    """Return Table III, IV, V or one of a table data set, for one kind of features."""
+    data = DATA_SETS[name]
+    rows = []
+    for code, model in models_of(name).items():
+        cells = [
+            over_seeds(
+                results.accuracy(name, code, column, features),
+                cell(table, name, code, column) if features == "sample" else None,
+            )
+            for column in data.columns
+        ]
+        if features == "mean":
+            cells += [
+                over_seeds(results.values(name, code, "robustness", "corrupted", column))
+                for column in data.labeled_columns
+            ]
+        rows.append((model.title, cells))
+    columns = [*data.columns]
+    if features == "mean":
+        columns += [f"does not count: {c}, classifier knows it" for c in data.labeled_columns]
+    kind = "z ~ q(z|x + ν)" if features == "sample" else "posterior mean"
+    head = f"Table {_NUMERALS[table]}, " if table in _NUMERALS else ""
+    title = f"{head}{data.title}: accuracy in %, features {kind}"
+    return Table(title, columns, rows, _protocol(results, name, features))
+
+
+def _protocol(results: Results, name: str, features: str) -> list[str]:
+    labels = {
+        int(values["labelled rows"])
+        for model in models_of(name)
+        for values in results.part(name, model, "robustness").values()
+    }
+    known = " or ".join(f"{number:,}" for number in sorted(labels)) or NOT_RUN
+    text = (
+        f"Transductive SVM; labelled rows: {known}. Encoder and classifier have learned from "
+        "clean rows; test "
+        "rows alone are corrupted, without clipping. Mean ± standard deviation over seeds, in "
+        "brackets the paper."
+    )
+    if features == "mean":
+        text += (
+            " The last column is of a classifier that has learned from codes with the very noise "
+            "of the test rows: it is not part of the protocol and counts nowhere."
+        )
+    return [text, *_common(results, (name,))]
+
+
+def _common(results: Results, names: Iterable[str]) -> list[str]:
+    """Say what readers must know of the rows."""
+    notes = ["Test rows are held out of the training set here."] if results.validated() else []
+    for name in names:
+        for code, model in models_of(name).items():
+            if failed := results.failed(name, code):
+                seeds = ", ".join(map(str, failed))
+                notes.append(
+                    f"Training diverged: {DATA_SETS[name].title}, {model.title}, seed {seeds}."
+                )
+        if "stand-in" in results.sources(name):
+            notes.append(f"{DATA_SETS[name].title} is a stand-in made of small digits here.")
+    mixed = [row for row in results.mixed() if row.split()[0] in set(names)]
+    if mixed:
+        notes.append(f"Seeds under different settings, to be run again: {', '.join(mixed)}.")
+    return notes
+
+
+def markdown(table: Table) -> str:
+    """Return a table in Markdown, with its title and notes."""
+    align = "---" if table.prose else "--:"
+    lines = [
+        f"**{table.title}**",
+        "",
+        _line((table.first, *table.columns)),
+        f"| --- |{f' {align} |' * len(table.columns)}",
+        *(_line((title, *cells)) for title, cells in table.rows),
+        *(f"\n{note}" for note in table.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def latex(table: Table) -> str:
+    """Return a table in LaTeX, for the package booktabs."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_escaped(' '.join([table.title + '.', *table.notes]))}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        " & ".join([table.first, *map(_escaped, table.columns)]) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_escaped, (title, *cells))) + r" \\" for title, cells in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("x̂", "@")
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return escaped.replace("@", r"$\hat{x}$").replace("σ", r"$\sigma$")
+
+
+def write_tables(folder: Path, tables: Iterable[str]) -> list[Path]:
+    """Write tables and one CSV file of all figures; return the files."""
+    results = Results(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "results.csv"]
+    write_csv(results, written[0])
+    for name in tables:
+        parts = tables_of(results, name)
+        for suffix, form in ((".md", markdown), (".tex", latex)):
+            path = folder / f"table-{name}{suffix}"
+            path.write_text("\n".join(form(part) for part in parts), encoding="utf-8")
+            written.append(path)
+    return written

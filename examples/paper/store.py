@@ -1,0 +1,142 @@
+"""Results as one JSON file for each data set, model and seed; fitted models beside them."""
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+import runpy
+import tempfile
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+import skvim
+from skvim.exceptions import SkvimError
+
+__all__ = ["Cell", "Store", "describe", "fingerprint", "measured_on"]
+
+_MACHINE = Path(__file__).parents[2] / "benchmarks" / "machine.py"
+
+
+class Cell(NamedTuple):
+    """What one file of results is about."""
+
+    data_set: str
+    model: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"{self.data_set}/{self.model}-{self.seed}"
+
+
+def measured_on() -> dict[str, str | int]:
+    """Return versions and machine."""
+    return runpy.run_path(str(_MACHINE))["machine"]()
+
+
+def describe(value: Any) -> Any:
+    """Return settings as JSON holds them: of objects the class and what differs from its defaults.
+
+    Neither order of creation nor addresses nor parameters that a later release adds change it.
+    """
+    if value is None or value is inspect.Parameter.empty or isinstance(value, (str, bool)):
+        return value if value is not inspect.Parameter.empty else "(none)"
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in sorted(value.items())}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [describe(item) for item in value]
+    parameters = inspect.signature(type(value)).parameters
+    given = {name: getattr(value, name) for name in sorted(parameters) if hasattr(value, name)}
+    differing = {
+        name: describe(item)
+        for name, item in given.items()
+        if describe(parameters[name].default) != describe(item)
+    }
+    return {"class": type(value).__name__, **differing}
+
+
+def fingerprint(settings: Any) -> str:
+    """Return a hash of settings."""
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@final
+class Store:
+    """Files of results and of fitted models.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of the results, which may be committed.
+    cache : Path
+        Folder of fitted models and features, from which figures are drawn.
+    """
+
+    def __init__(self, results: Path, cache: Path) -> None:
+        self.results = Path(results)
+        self.cache = Path(cache)
+
+    def path(self, cell: Cell) -> Path:
+        """Return the file of a cell."""
+        return self.results / "cells" / f"{cell.name}.json"
+
+    def read(self, cell: Cell) -> dict[str, Any] | None:
+        """Return what is stored; None if nothing is, or what is there cannot be read."""
+        try:
+            return json.loads(self.path(cell).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def write(self, cell: Cell, content: dict[str, Any]) -> None:
+        """Replace a file as a whole: a reader sees the old or the new one, never a part."""
+        path = self.path(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=True) + "\n"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return all readable cells, in the order of their names."""
+        found = []
+        for path in sorted((self.results / "cells").glob("*/*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+        return found
+
+    def model_path(self, cell: Cell, key: str) -> Path:
+        """Return the file of a fitted model."""
+        return self.cache / f"{cell.name}-{key}.skvim"
+
+    def load_model(self, cell: Cell, key: str) -> Any | None:
+        """Return the fitted model, or None if there is none that can be read."""
+        try:
+            return skvim.load(self.model_path(cell, key))
+        except (OSError, SkvimError):
+            return None
+
+    def save_model(self, cell: Cell, key: str, model: Any) -> None:
+        """Keep a fitted model."""
+        path = self.model_path(cell, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(path)

@@ -1,0 +1,142 @@
+"""Tables and verdicts that follow from results."""
+
+import math
+
+import pytest
+
+# Rendering
+
+
+def test_tables_show_mean_deviation_and_the_paper(paper, tmp_path, stored, cell_of):
+    results = stored(
+        cell_of("mnist", "vae", 0, {"clean": 90.0}, sample={"clean": 80.0}),
+        cell_of("mnist", "vae", 1, {"clean": 92.0}, sample={"clean": 84.0}),
+        cell_of("mnist", "vimae-l", 0, {"clean": 95.0}, corrupted={"gaussian 0.4": 70}),
+    )
+    drawn, mean = paper.render.tables_of(results, "4")
+    assert dict(drawn.rows)["VAE"][0] == "82.0 ± 2.8 [80]"
+    assert dict(drawn.rows)["VIMAE-l"][0] == "95.0 [93]"  # a point's draw is its mean
+    assert dict(mean.rows)["VAE"][0] == "91.0 ± 1.4"
+    assert dict(mean.rows)["VIMAE-l"][-1] == "70.0"
+    assert mean.columns[-1].startswith("does not count")
+    assert set(dict(drawn.rows)["AE"]) == {"not run"}
+    text = paper.render.markdown(drawn)
+    assert "| VAE | 82.0 ± 2.8 [80] | not run |" in text
+    tex = paper.render.latex(drawn)
+    assert r"$\beta$\_H-VAE & not run" in tex
+    assert r"82.0 $\pm$ 2.8 [80]" in tex
+    assert not set(tex) & set("±βν~") - {"~"}
+    (path, *_) = paper.render.write_tables(tmp_path, ["4"])
+    line = next(row for row in path.read_text().splitlines() if "mnist,vae,robustness,mean" in row)
+    assert line.startswith("mnist,vae,robustness,mean: clean,91,1.41,0 1,2")
+
+
+def test_seeds_under_different_settings_are_pointed_out(paper, stored, cell_of):
+    first = cell_of("mnist", "vae", 0, {"clean": 1.0}, settings={"random_state": 0})
+    again = cell_of("mnist", "vae", 1, {"clean": 1.0}, settings={"random_state": 1})
+    assert stored(first, again).mixed() == []
+    other = cell_of("mnist", "vae", 2, {"clean": 1.0}, settings={"max_epochs": 9})
+    results = stored(other)
+    assert results.mixed() == ["mnist vae"]
+    assert "to be run again: mnist vae" in paper.render.tables_of(results, "4")[0].notes[-1]
+
+
+def test_pages_of_the_documentation_are_those_of_the_results(paper, tmp_path, monkeypatch):
+    committed = paper.pages.FOLDER
+    monkeypatch.setattr(paper.pages, "FOLDER", tmp_path)
+    paper.pages.write_pages()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{page}-{on}.md" for page in ("paper", "promises") for on in ("cpu", "gpu")]
+    for name in names:
+        written = (committed / name).read_text(encoding="utf-8")
+        assert written == (tmp_path / name).read_text(encoding="utf-8"), "stale: make paper-pages"
+
+
+# Claims
+
+
+def comparison(paper, low, high):
+    return paper.rules.Comparison("x", paper.results.Interval((low + high) / 2, low, high, 3))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        ([(1, 2), (3, 4)], "holds"),
+        ([(1, 2), (-1, 4)], "holds in part"),
+        ([(1, 2), (-3, -2)], "holds in part"),
+        ([(-3, -2), (-1, 4)], "does not hold"),
+        ([(-1, 4)], "not shown"),
+        ([(-math.inf, math.inf)], "not shown"),
+        ([], "not run"),
+    ],
+)
+def test_verdicts_follow_from_intervals(paper, intervals, expected):
+    found = [comparison(paper, *pair) for pair in intervals]
+    assert paper.claims.verdict(found) == expected
+    absent = paper.rules.Comparison("y", None)
+    assert paper.claims.verdict([*found, absent]) == expected
+
+
+def test_intervals_are_those_of_student(paper):
+    found = paper.results.interval({0: 1.0, 1: 2.0, 2: 3.0})
+    half = 4.302653 / math.sqrt(3)  # t(2) at 97.5 %
+    assert found.mean == 2
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    assert math.isinf(paper.results.interval({0: 1.0}).high)
+    assert paper.results.difference({0: 5.0, 1: 7.0}, {1: 4.0, 2: 9.0}) == {1: 3.0}
+
+
+def test_the_entropy_claim_does_not_hold_whatever_was_run(paper, tmp_path):
+    rows = paper.claims.promises(paper.results.Results(tmp_path)).rows
+    claim, measured, verdict = rows[0][1]
+    assert "less entropy" in claim
+    assert "0.581" in measured  # 2 − ½ log 2πe
+    assert verdict == "does not hold"
+    assert {cells[-1] for _, cells in rows[1:]} == {"not run"}
+
+
+def test_claims_are_judged_by_what_was_measured(paper, stored, cell_of):
+    columns = ("clean", "gaussian 0.2", "gaussian 0.4", "masking 0.2", "masking 0.5")
+
+    def model(name, level, seed):
+        values = dict.fromkeys(columns, level + 0.1 * seed)
+        return cell_of("mnist", name, seed, values)
+
+    levels = {"vae": 70, "beta-h": 71, "beta-a": 72, "vimae-n": 80, "vimae-l": 75}
+    cells = [model(name, level, seed) for name, level in levels.items() for seed in range(3)]
+    cells[-1]["parts"]["robustness"]["values"]["mean"]["masking 0.5"] += 0.01  # no zero spread
+    rows = paper.claims.promises(stored(*cells)).rows
+    verdicts = {cells[0]: cells[-1] for _, cells in rows}
+    assert verdicts["On corrupted data VIMAE's features are better than theirs."] == "holds"
+    robust = "Under large noise VIMAE-l is more robust than VIMAE-n."
+    assert verdicts[robust] == "does not hold"
+    assert verdicts["In some cases noise improves the accuracy."] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("ours", "expected"), [((97, 98, 97), "beaten"), ((93, 97, 95), "open"), ((80, 81, 80), "not")]
+)
+def test_beaten_means_above_the_paper_and_every_baseline(paper, ours, expected, stored, cell_of):
+    cells = [
+        cell_of("mnist", name, seed, {"clean": float(values[seed])})
+        for name, values in {"ours": ours, "raw": (94, 94, 94), "pca": (91, 95, 91)}.items()
+        for seed in range(3)
+    ]
+    rows = dict(paper.claims.beaten(stored(*cells)).rows)
+    _, _, printed, baseline, _, state = rows["MNIST, clean, ours"]
+    assert printed == "93"
+    assert baseline == "94.3 ± 0.6"  # the better one of each seed
+    assert state.startswith(expected)
+
+
+def test_a_recipe_between_the_baselines_and_the_paper_beats_neither(paper, stored, cell_of):
+    cells = [
+        cell_of("mnist", name, seed, {"clean": level + 0.1 * seed})
+        for name, level in {"ours": 91.0, "raw": 80.0}.items()
+        for seed in range(3)
+    ]
+    rows = dict(paper.claims.beaten(stored(*cells)).rows)
+    assert rows["MNIST, clean, ours"][-1] == "not beaten"
+    # The paper has no such column: there the baselines alone are the bar.
+    assert rows["MNIST, gaussian 0.3, ours"][-1] == "not run"

@@ -1,0 +1,165 @@
+"""Files of results, and runs that were stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from skvim import VIMAETransformer
+from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.objectives import GaussianPosterior
+
+# Keys and files
+
+
+def test_equal_settings_have_one_key_and_others_another(paper):
+    key = lambda model: paper.store.fingerprint(paper.store.describe(model))
+    first = VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2))
+    again = VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2))
+    assert key(first) == key(again)
+    others = [
+        VIMAETransformer(8, posterior=GaussianPosterior(0.4), noise=GaussianNoise(0.2)),
+        VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.1)),
+        VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=MaskingNoise(0.2)),
+        VIMAETransformer(9, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2)),
+    ]
+    assert len({key(first), *map(key, others)}) == 5
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(paper, tmp_path, monkeypatch):
+    store = paper.store.Store(tmp_path, tmp_path)
+    cell = paper.store.Cell("mnist", "vae", 0)
+    store.write(cell, {"old": 1})
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        store.write(cell, {"new": 2})
+    assert store.read(cell) == {"old": 1}
+    assert [path.name for path in store.path(cell).parent.iterdir()] == ["vae-0.json"]
+
+
+def test_a_file_that_was_cut_off_counts_as_missing(paper, tmp_path):
+    store = paper.store.Store(tmp_path, tmp_path)
+    cell = paper.store.Cell("mnist", "vae", 0)
+    store.write(cell, {"parts": {}})
+    store.path(cell).write_text(store.path(cell).read_text()[:5])
+    assert store.read(cell) is None
+    assert store.cells() == []
+
+
+# Going on
+
+
+def wine(paper, folder, **options):
+    run = paper.work.Run("tiny", folder, folder / "cache", **options)
+    jobs = paper.plan.jobs_of(["tabular"], [], "tiny", models=["pca", "vimae-n"])
+    return run, [job for job in jobs if job.cell.data_set == "wine"]
+
+
+def test_only_what_is_missing_is_run(paper, tmp_path, capsys):
+    run, jobs = wine(paper, tmp_path)
+    paper.run.execute(run, jobs, 1)
+    assert "2 cells, 0 of them done before" in capsys.readouterr().out
+    assert [paper.work.missing(run, job) for job in jobs] == [None, None]
+    vimae = next(job for job in jobs if job.cell.model == "vimae-n")
+    fitted = run.store.read(vimae.cell)
+    # Other settings of the training make another model; the other cell stays.
+    left = [paper.work.missing(run._replace(epochs=2), job) for job in jobs]
+    assert [job.cell.model for job in left if job] == ["vimae-n"]
+    # A part that was measured otherwise is measured again, of the model that is kept.
+    content = json.loads(json.dumps(fitted))
+    content["parts"]["robustness"]["key"] = "stale"
+    run.store.write(vimae.cell, content)
+    assert paper.work.missing(run, vimae) == vimae
+    paper.run.execute(run, jobs, 1)
+    again = run.store.read(vimae.cell)
+    assert again["fit"] == fitted["fit"]
+    assert again["parts"]["robustness"]["values"] == fitted["parts"]["robustness"]["values"]
+
+
+def test_a_figure_of_committed_results_fits_the_model_again(paper, tmp_path):
+    run, jobs = wine(paper, tmp_path)
+    job = next(job for job in jobs if job.cell.model == "vimae-n")
+    paper.work.work(run, job)
+    values = run.store.read(job.cell)["parts"]
+    for path in (run.cache / "wine").iterdir():
+        path.unlink()
+    assert paper.work.missing(run, job) is None
+    rest = paper.work.missing(run, job._replace(keep=True))
+    assert (rest.parts, rest.keep) == ((), True)
+    paper.work.work(run, rest)
+    assert paper.work.missing(run, job._replace(keep=True)) is None
+    assert run.store.read(job.cell)["parts"] == values
+
+
+def test_a_training_that_diverges_is_reported_and_stops_nothing(paper, tmp_path, monkeypatch):
+    run, jobs = wine(paper, tmp_path)
+    # The first step leads out of what float32 holds.
+    monkeypatch.setattr(
+        paper.work,
+        "build",
+        lambda *arguments, build=paper.work.build: (
+            build(*arguments).set_params(lr=1e30) if "vimae-n" in arguments else build(*arguments)
+        ),
+    )
+    paper.run.execute(run, jobs, 1)
+    results = paper.results.Results(tmp_path)
+    assert results.failed("wine", "vimae-n") == [0]
+    assert results.part("wine", "pca", "robustness")
+    assert [paper.work.missing(run, job) for job in jobs] == [None, None]
+    table = paper.render.tables_of(results, "tabular")[0]
+    assert "Training diverged: Wine, VIMAE-n, seed 0." in table.notes
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(paper, tmp_path):
+    command = [sys.executable, str(paper.folder / "run.py"), "--table", "tabular"]
+    command += ["--preset", "tiny", "--models", "pca", "vimae-n"]
+    command += ["--jobs", "1", "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(paper.folder.parents[1])}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, text=True, env=environment) as process:
+        for line in process.stdout:
+            if line.startswith("[3/"):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/*.json")}
+    assert len(before) >= 3
+    complete = [path for path in before if json.loads(path.read_text())["parts"]]
+    assert len(complete) >= 3
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert f"6 cells, {len(complete)} of them done before" in done.stdout
+    assert all(path.stat().st_mtime_ns == before[path] for path in complete)
+    assert len(list(tmp_path.glob("cells/*/*.json"))) == 6
+    assert "| VIMAE-n | not run" not in (tmp_path / "table-tabular.md").read_text()
+
+
+def test_the_time_left_is_that_of_the_jobs_so_far(paper, monkeypatch):
+    clock = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr(paper.run.time, "perf_counter", lambda: next(clock))
+    job = paper.work.Job(paper.store.Cell("mnist", "vae", 0), ("robustness",))
+    lines = list(paper.run.progress(iter([(job, 9.0), (job, 8.0)]), 4))
+    assert lines == [
+        "[1/4] mnist vae seed 0: 9.0 s, about 30 s left",
+        "[2/4] mnist vae seed 0: 8.0 s, about 20 s left",
+    ]
+
+
+def test_tables_share_the_models_of_a_data_set(paper):
+    plan = paper.plan
+    jobs = plan.jobs_of(plan.TABLES, plan.FIGURES, "tiny")
+    cells = [job.cell for job in jobs]
+    assert len(set(cells)) == len(cells)
+    vimae = next(job for job in jobs if job.cell[:2] == ("mnist", "vimae-l"))
+    assert set(vimae.parts) == {"information", "likelihood", "reconstruction", "robustness"}
+    assert vimae.keep
+    raw = next(job for job in jobs if job.cell[:2] == ("mnist", "raw"))
+    assert raw.parts == ("robustness",)
