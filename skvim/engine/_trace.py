@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from skvim.objectives import Losses
 
-__all__ = ["Draw", "Eager", "NotTraceableError", "Traced", "run_eagerly", "trace"]
+__all__ = ["Draw", "Eager", "NotTraceableError", "Traced", "make_graph", "run_eagerly", "trace"]
 
 # While it traces, torch.fx changes nn.Module for all threads; changes have to be undone in turn.
 _TRACING = threading.Lock()
@@ -197,7 +197,7 @@ def trace(step: nn.Module, x: Tensor) -> Traced:
         return _outputs(losses, [named[name] for name in trained])
 
     inputs = [_copy(tensor) for tensor in live.values()]
-    graph = _make_graph(flat, [*inputs, x.clone(), *(v.clone() for v in eager.values)])
+    graph = make_graph(flat, [*inputs, x.clone(), *(v.clone() for v in eager.values)])
     kept = [*(_copy(tensor).detach() for tensor in live.values()), x, *eager.values]
     return Traced(graph, tuple(live), trained, tuple(eager.draws), kept, eager.outputs, eager.state)
 
@@ -222,7 +222,7 @@ def run_eagerly(step: nn.Module, x: Tensor) -> Eager:
     return Eager(tuple(found), recorded.draws, recorded.values, outputs, state)
 
 
-def _make_graph(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:
+def make_graph(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:
     """Run a function once and return the operations that it came to."""
     # Slow to import, and of use to long trainings only.
     from torch.fx.experimental.proxy_tensor import make_fx
