@@ -9,13 +9,13 @@ from torch import Tensor, fx
 from torch.func import vmap
 
 from skvim.engine._capture import TrainingStep, compare
+from skvim.engine._record import record
 from skvim.engine._simplify import simplify
 from skvim.engine._stack import SHARED, Stack
 from skvim.engine._trace import (
     Draw,
     Eager,
     NotTraceableError,
-    make_graph,
     run_eagerly,
     trace,
 )
@@ -108,7 +108,7 @@ def stacked_step(stack: Stack, start: int, stop: int, x: Tensor) -> StackedStep:
     leaders = eager[:: lead[1]]
     _check_draws(eager, lead[1])
     with torch.no_grad():
-        traced = trace(stack.template(), x[0])
+        traced = trace(stack.template(), x[0], record)
         state = [stack.part(name, start, stop).detach() for name in traced.names]
         layouts = [None, *(stack.part(name, start, stop) for name in traced.trained)]
     drawn = [[one.values[i] for one in leaders] for i in range(len(traced.draws))]
@@ -137,14 +137,16 @@ def _batched(
 ) -> fx.GraphModule:
     """Return a graph of one model's step as one of many."""
     function: Callable[..., Any] = _Batchable(graph, garbage_collect_values=False).run
-    n_state, n_inputs = len(shared), len(inputs) - len(shared)
+    n_inputs = len(inputs) - len(shared)
     state: list[int | None] = [None if common else 0 for common in shared]
     if step.n_axes == 2 or step.one_set:  # models of a set have their rows in common
         function = vmap(function, in_dims=(*state, *([None] * n_inputs)))
     if not step.one_set:
         function = vmap(function, in_dims=(*state, *([0] * n_inputs)))
-    batched = make_graph(function, [tensor.clone() for tensor in inputs])
-    assert n_state + n_inputs == len(inputs)
+    try:
+        batched = record(function, [tensor.clone() for tensor in inputs])
+    except (RuntimeError, ValueError) as error:
+        raise NotTraceableError(f"torch cannot batch it: {str(error).strip()[:300]}") from error
     _fuse(batched.graph)
     batched.recompile()
     return batched
@@ -156,11 +158,15 @@ class _Batchable(fx.Interpreter):
 
     def run_node(self, node: fx.Node) -> Any:
         """Run a node (torch's hook)."""
-        room = node.args[0] if node.target is _aten.copy_.default else None
-        if isinstance(room, fx.Node) and room.target in _EMPTY:
-            # Memory for one model does not take the numbers of many.
-            self.env[room] = self.env[node.args[1]].clone()
-            return self.env[room]
+        if node.target is _aten.copy_.default:
+            same = [node.args[0]]
+            while same[-1].target is _aten.detach.default:
+                same.append(same[-1].args[0])
+            if same[-1].target in _EMPTY:
+                # Memory for one model does not take the numbers of many.
+                values = self.env[node.args[1]].clone()
+                self.env.update(dict.fromkeys(same, values))
+                return values
         return super().run_node(node)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
