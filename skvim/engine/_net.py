@@ -388,9 +388,7 @@ class AutoencoderNet(NeuralNet):
         device = self.streams_.noise.device
         return torch.Generator(device).manual_seed(child_seed(self.seed, "validation"))
 
-    def record_epoch(
-        self, prefix: str, values: list[float], n_rows: int, batch_count: int
-    ) -> None:
+    def record_epoch(self, prefix: str, values: list[float], n_rows: int, batch_count: int) -> None:
         """Write an epoch's means into the history; an error if the loss is not finite."""
         if not self.listened_:
             # skorch's checkpoints look for a batch; one record stands for all of the epoch's.

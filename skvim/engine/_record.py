@@ -31,11 +31,11 @@ def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMo
 
 
 @final
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every operation becomes a node of a graph."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.constants = nn.Module()
         self.nodes: dict[int, fx.Node] = {}

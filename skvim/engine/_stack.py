@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from inspect import signature
 from typing import Any, final
 
 import torch
@@ -86,7 +87,9 @@ class Stack:
     def optimizer(self) -> optim.Optimizer:
         """Return an optimizer of all parameters, as those of the nets are."""
         own: Any = self.nets[0].optimizer_
-        made: optim.Optimizer = type(own)(list(self.parameters.values()), **own.defaults)
+        known = signature(type(own)).parameters  # not all defaults are arguments
+        options = {name: value for name, value in own.defaults.items() if name in known}
+        made: optim.Optimizer = type(own)(list(self.parameters.values()), **options)
         return made
 
     def release(self, optimizer: optim.Optimizer) -> None:
@@ -95,10 +98,12 @@ class Stack:
             for i, (net, step) in enumerate(zip(self.nets, self.steps, strict=True)):
                 place = divmod(i, self.lead[1])
                 for name, tensor in step.tensors().items():
-                    tensor.copy_(self.tensors[name] if name == SHARED else self.tensors[name][place])
+                    tensor.copy_(
+                        self.tensors[name] if name == SHARED else self.tensors[name][place]
+                    )
                 for name, parameter in step.named_parameters():
-                    state = optimizer.state.get(self.parameters.get(name))
-                    if state:
+                    if name in self.parameters and self.parameters[name] in optimizer.state:
+                        state = optimizer.state[self.parameters[name]]
                         net.optimizer_.state[parameter] = _of_model(state, place, self.lead)
                 _copy_settings(optimizer, net.optimizer_)
 
@@ -108,13 +113,16 @@ class Stack:
         every = [step.tensors() for step in self.steps]
         for name, first in every[0].items():
             values = [tensors[name].detach() for tensors in every]
-            found[name] = (
-                first.clone() if name == SHARED else torch.stack(values).unflatten(0, self.lead)
-            )
+            found[name] = first.clone() if name == SHARED else _led(torch.stack(values), self.lead)
         like = self.steps[0].model.mean
         for name, numbers in self.settings.items():
-            found[name] = like.new_tensor(numbers).unflatten(0, self.lead)
+            found[name] = _led(like.new_tensor(numbers), self.lead)
         return found
+
+
+def _led(tensor: Tensor, lead: tuple[int, int]) -> Tensor:
+    """Part the first axis of a tensor in two."""
+    return tensor.view(*lead, *tensor.shape[1:])
 
 
 def _differing(steps: Sequence[TrainingStep]) -> dict[str, list[float]]:

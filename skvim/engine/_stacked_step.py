@@ -156,7 +156,7 @@ def _batched(
 class _Batchable(fx.Interpreter):
     """Runs a graph, with operations that torch batches in place of some that it does not."""
 
-    def run_node(self, node: fx.Node) -> Any:
+    def run_node(self, node: Any) -> Any:
         """Run a node (torch's hook)."""
         if node.target is _aten.copy_.default:
             same = [node.args[0]]

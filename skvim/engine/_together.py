@@ -17,7 +17,10 @@ from skvim.engine._update import Update, make_update
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import Dropout
 
-__all__ = ["Trained", "TrainingSet", "train_together"]
+__all__ = ["Trained", "TrainingSet", "stack_bytes", "train_together"]
+
+# Copies of weights: theirs, gradients, an optimizer's two; and of what a row passes through.
+_OF_WEIGHTS, _OF_UNITS, _OF_PAIRS = 5, 12, 12
 
 
 class TrainingSet(NamedTuple):
@@ -93,6 +96,23 @@ def train_together(sets: Sequence[TrainingSet]) -> list[list[Trained]]:
     for i, of_set in zip(order, done, strict=True):
         found[i] = of_set
     return found
+
+
+def stack_bytes(net: AutoencoderNet, n_rows: int) -> int:
+    """Return about how much memory a net takes in such a training.
+
+    Parameters
+    ----------
+    net : AutoencoderNet
+        Prepared.
+    n_rows : int
+        Rows of a batch.
+    """
+    weights = list(net.autoencoder.parameters())
+    units = sum(len(weight) for weight in weights if weight.dim() == 1)
+    pairs = n_rows**2 if net.objective.min_rows > 1 else 0
+    held = _OF_WEIGHTS * sum(weight.numel() for weight in weights)
+    return 4 * (held + _OF_UNITS * n_rows * units + _OF_PAIRS * pairs)
 
 
 @final
@@ -223,7 +243,7 @@ class _Pool:
         sets = range(run.start, run.stop)
         index = torch.cat([torch.arange(size) + self.offsets[i] for i in sets])
         (x,) = self.held.batches(index.to(self.device), [(0, len(index))])
-        return x.unflatten(0, (-1, size))
+        return x.view(-1, size, x.shape[1])
 
     def batches(
         self, runs: Sequence[Sequence["_Run"]], sources: Sequence[torch.Generator]
@@ -241,7 +261,7 @@ class _Pool:
         stops = list(accumulate(len(part) for part in parts))
         bounds = list(zip([0, *stops[:-1]], stops, strict=True))
         for run, x in zip(flat, self.held.batches(torch.cat(parts), bounds), strict=True):
-            yield x.unflatten(0, (run.stop - run.start, run.high - run.low))
+            yield x.view(run.stop - run.start, run.high - run.low, x.shape[1])
 
 
 def _runs(bounds: Sequence[tuple[int, int]]) -> list[_Run]:
