@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two targets must not install into one environment at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test oldest lint fmt types imports doctest docs check clean
-.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
+.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources bench-metrics bench-transductive  ## all measurements; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all measurements; takes hours
 
 bench-models: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py
@@ -66,6 +66,9 @@ bench-metrics: $(VENV)/installed-plot  ## time and memory of every measure
 
 bench-transductive: $(VENV)/installed-plot  ## the transductive machine: errors, optima, growth
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py
+
+bench-paths: $(VENV)/installed-plot  ## searches over λ whose fits train as one network
+	$(bin)/python benchmarks/paths.py
 
 check: lint types imports doctest docs oldest demo test  ## all of the above that can fail
 

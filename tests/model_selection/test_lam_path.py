@@ -211,7 +211,7 @@ class _Pair(nn.Linear):
             "optimizer",
         ),
         (
-            VIMAETransformer(3, **{**OPTIONS, "hidden_layer_sizes": (3000, 3000), "max_epochs": 1}),
+            VIMAETransformer(3, **{**OPTIONS, "hidden_layer_sizes": (1000, 1000), "max_epochs": 1}),
             "lam",
             [0.1, 1.0],
             "take long",
