@@ -1,11 +1,13 @@
 """Fits that are made together, each for the estimator that will ask for it."""
 
+import pickle
 import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -43,13 +45,24 @@ _LONG_STEP = 2**24
 @final
 @dataclass(eq=False)
 class _Job:
-    """One fit to come."""
+    """One fit to come, or several of the same, which is made once.
+
+    Attributes
+    ----------
+    key : str
+        What it is known by.
+    tags : list
+        Of the fits that it stands for.
+    n_left : int
+        How many of these have yet to take it.
+    """
 
     key: str
-    tag: Any
+    tags: list[Any]
     model: ModelSettings
     training: TrainingSettings
     rows: Tensor
+    n_left: int = 0
 
     def net(self) -> AutoencoderNet:
         """Return a prepared net."""
@@ -81,6 +94,11 @@ class Chunk:
     first: Any = None
     seconds: float = 0.0
     trained: dict[_Job, Trained] | None = None
+
+    @property
+    def n_fits(self) -> int:
+        """Fits that its jobs stand for."""
+        return sum(len(job.tags) for job in self.jobs)
 
 
 @final
@@ -119,7 +137,12 @@ class Jobs:
         """
         try:
             rows, device = estimator._receive(X)
+            digest = joblib.hash(rows)
+            key = _key(estimator, digest)  # before a RandomState among its parameters moves
             model, training = estimator._settings(device)
+        except pickle.PicklingError:
+            self.reasons["its parameters cannot be compared"] += 1
+            return
         except Exception:  # its own, or of a part that the user brought
             return
         reason = obstacle(model, training)
@@ -127,19 +150,21 @@ class Jobs:
             self.reasons[reason] += 1
             return
         try:
-            digest = joblib.hash(rows)
-            key = _key(estimator, digest)
             group = self._groups[likeness(model, training, len(rows))]
         except Exception:  # whatever pickle raises, or a batch that is too small
             self.reasons["its parameters cannot be compared"] += 1
             return
+        for job in group:
+            if (job.key, job.training.seed) == (key, training.seed):
+                job.tags.append(tag)
+                return
         known = self._rows.setdefault(digest, as_rows(rows))
-        group.append(_Job(key, tag, model, training, known))
+        group.append(_Job(key, [tag], model, training, known))
 
     def arrange(self) -> None:
         """Decide which fits are made together."""
         for jobs in self._groups.values():
-            if len(jobs) == 1:
+            if sum(len(job.tags) for job in jobs) == 1:
                 self.reasons["no other fit is like it"] += 1
             elif jobs:
                 self._arrange_group(jobs)
@@ -160,7 +185,7 @@ class Jobs:
         finally:
             _JOBS.reset(token)
         self.reasons["what comes before it gives other rows every time"] += sum(
-            chunk.trained is None for chunk in self.chunks for _ in chunk.jobs
+            chunk.n_fits for chunk in self.chunks if chunk.trained is None
         )
         for reason, number in (+self.reasons).items():
             message = f"{number} of the fits were made one by one: {reason}."
@@ -170,15 +195,19 @@ class Jobs:
         """Return what was trained for an estimator, with others, or None."""
         try:
             waiting = self._waiting.get(_key(estimator, joblib.hash(rows)))
-        except Exception:  # no key, no job
+        except pickle.PicklingError:  # no key, no job
             return None
         if not waiting:
             return None
-        job, chunk = waiting.pop(0)
+        job, chunk = waiting[0]
         if chunk.trained is None:
-            start, chunk.first = time.perf_counter(), job.tag
+            start, chunk.first = time.perf_counter(), job.tags[0]
             chunk.trained = self._train(chunk)
             chunk.seconds = time.perf_counter() - start
+        job.n_left -= 1
+        if job.n_left:
+            return deepcopy(chunk.trained.get(job))
+        waiting.pop(0)
         return chunk.trained.pop(job, None)
 
     def _arrange_group(self, jobs: list[_Job]) -> None:
@@ -189,7 +218,7 @@ class Jobs:
             return
         n_rows = min(jobs[0].training.batch_size, len(jobs[0].rows))
         if step_work(net.autoencoder, net.objective, n_rows) > _LONG_STEP:
-            self.reasons["its steps take long by themselves"] += len(jobs)
+            self.reasons["its steps take long by themselves"] += sum(len(j.tags) for j in jobs)
             return
         budget = 2**20 * float(sklearn.get_config()["working_memory"])
         most = max(1, int(budget / stack_bytes(net, n_rows)))
@@ -207,6 +236,7 @@ class Jobs:
         """Let the jobs of a chunk wait."""
         self.chunks.append(chunk)
         for job in chunk.jobs:
+            job.n_left = len(job.tags)
             self._waiting[job.key].append((job, chunk))
 
     def _train(self, chunk: Chunk) -> dict[_Job, Trained]:
@@ -225,9 +255,9 @@ class Jobs:
                 with bounded_threads(work):
                     done = train_together(sets)
             except (NotTraceableError, RuntimeError, ValueError) as error:
-                self.reasons[str(error).strip().rstrip(".").splitlines()[0]] += len(jobs)
+                self.reasons[str(error).strip().rstrip(".").splitlines()[0]] += chunk.n_fits
                 return {}
-        self.n_together += len(jobs)
+        self.n_together += chunk.n_fits
         return dict(zip(jobs, [trained for of_set in done for trained in of_set], strict=True))
 
 
@@ -266,7 +296,10 @@ def _key(estimator: Any, digest: str) -> str:
     """Return what a fit is known by: the class, its parameters and the rows."""
     kind = type(estimator)
     parts = (kind.__module__, kind.__qualname__, estimator.get_params(deep=False), digest)
-    return str(joblib.hash(parts))
+    try:
+        return str(joblib.hash(parts))
+    except Exception as error:  # pickle raises whatever it likes
+        raise pickle.PicklingError(str(error)) from error
 
 
 _JOBS: ContextVar[Jobs | None] = ContextVar("jobs", default=None)

@@ -180,9 +180,8 @@ class BatchedSearchCV(GridSearchCV):
         for chunk in self._jobs.chunks:
             if chunk.first is not None:
                 _of(out, chunk.first, n_splits)["fit_time"] -= chunk.seconds
-                for job in chunk.jobs:
-                    share = chunk.seconds / len(chunk.jobs)
-                    _of(out, job.tag, n_splits)["fit_time"] += share
+                for tag in (tag for job in chunk.jobs for tag in job.tags):
+                    _of(out, tag, n_splits)["fit_time"] += chunk.seconds / chunk.n_fits
         results: dict[str, Any] = super()._format_results(
             candidate_params, n_splits, out, more_results
         )

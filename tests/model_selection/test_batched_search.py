@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from skvim import BetaVAETransformer, VAETransformer, VIMAETransformer
+from skvim.engine import train_together
 from skvim.exceptions import BatchingWarning
 from skvim.metrics import masked_scorer
 from skvim.model_selection import BatchedSearchCV, MaskedStratifiedKFold, mask_labels
@@ -232,3 +233,20 @@ def test_search_passes_the_checks_that_scikit_learns_own_passes(model):
         checks = check_estimator(search(model, grid, **options), on_fail=None, on_skip=None)
         found[search] = {(c["check_name"], c["status"]) for c in checks}
     assert found[BatchedSearchCV] == found[GridSearchCV]
+
+
+def test_fits_that_are_the_same_are_made_once(monkeypatch):
+    sizes = []
+
+    def counted(sets):
+        sizes.append(sum(len(of_set.nets) for of_set in sets))
+        return train_together(sets)
+
+    monkeypatch.setattr("skvim._jobs.train_together", counted)
+    grid = {"vim__lam": [0.1, 10.0], "classify__C": [0.01, 0.1, 1.0]}
+    batched, plain = both(pipeline(), grid, WINE, CULTIVAR, cv=2)
+    assert_same_results(batched, plain)
+    assert (sizes, batched.n_batched_fits_) == ([4], 12)
+    # Without a seed every fit is another one.
+    search = BatchedSearchCV(pipeline(clone(VIM).set_params(random_state=None)), grid, cv=2)
+    assert (search.fit(WINE, CULTIVAR).n_batched_fits_, sizes) == (12, [4, 12])

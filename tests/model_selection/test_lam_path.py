@@ -203,6 +203,7 @@ class _Pair(nn.Linear):
         (VIMAETransformer(3, callbacks=[Callback()], **OPTIONS), "lam", [0.1, 1.0], "callbacks"),
         (VIMAETransformer(3, acceleration=None, **OPTIONS), "lam", [0.1, 1.0], "acceleration"),
         (VIMAETransformer(3, precision="bfloat16", **OPTIONS), "lam", [0.1, 1.0], "float32"),
+        (VIMAETransformer(3, lr_schedule=lambda t: 1.0, **OPTIONS), "lam", [0.1, 1.0], "compared"),
         (VIMAETransformer(3, **OPTIONS), "hidden_layer_sizes", [(8,), (16,)], "no other fit"),
         (
             VIMAETransformer(3, **{**OPTIONS, "optimizer": torch.optim.RAdam}),
@@ -271,3 +272,11 @@ def test_refusals_say_what_to_give():
         lam_path(VIMAETransformer(), FOLDS[0], [1.0], param="mu")
     with pytest.raises(ValueError, match="lam"):
         lam_path(VIMAETransformer(3, **OPTIONS), FOLDS[0], [1.0, -1.0])
+
+
+def test_a_random_state_that_moves_gives_what_it_gives_a_fit_of_its_own():
+    model = VIMAETransformer(3, **{**OPTIONS, "random_state": np.random.RandomState(3)})
+    path = lam_path(model, FOLDS[0], [0.1, 1.0])
+    for fitted, lam in zip(path, [0.1, 1.0], strict=True):
+        alone = clone(model).set_params(lam=lam).fit(FOLDS[0])
+        np.testing.assert_allclose(fitted.loss_curve_, alone.loss_curve_, rtol=1e-4)
