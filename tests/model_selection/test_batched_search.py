@@ -250,3 +250,12 @@ def test_fits_that_are_the_same_are_made_once(monkeypatch):
     # Without a seed every fit is another one.
     search = BatchedSearchCV(pipeline(clone(VIM).set_params(random_state=None)), grid, cv=2)
     assert (search.fit(WINE, CULTIVAR).n_batched_fits_, sizes) == (12, [4, 12])
+
+
+def test_folds_of_any_sizes_are_searched():
+    rows = np.random.default_rng(0).permutation(len(WINE))
+    sizes = (81, 82, 83, 121, 40, 41)  # with a batch of 40: remainders of 1, 2, 3; 1; none; 1
+    splits = [(np.sort(rows[:size]), rows[-40:]) for size in sizes]
+    batched, plain = both(pipeline(), {"vim__lam": [0.1, 10.0]}, WINE, CULTIVAR, cv=splits)
+    assert_same_results(batched, plain)
+    assert batched.n_batched_fits_ == 12

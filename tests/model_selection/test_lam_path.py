@@ -129,10 +129,10 @@ def test_any_number_of_sets_and_models_can_train_together(n_sets, n_models):
             alone = net_of(VIMAETransformer, X, torch.float32, own)
             alone.train(place(X, torch.device("cpu")))
             np.testing.assert_allclose(term_curves(trained.net), term_curves(alone), rtol=1e-4)
-            state = alone.optimizer_.state_dict()["state"]
-            for i, mine in trained.net.optimizer_.state_dict()["state"].items():
-                for name, value in mine.items():
-                    torch.testing.assert_close(value, state[i][name], rtol=1e-3, atol=1e-5)
+            known = trained.net.optimizer_.state_dict()["state"]
+            for i, state in alone.optimizer_.state_dict()["state"].items():
+                for name, value in state.items():
+                    torch.testing.assert_close(known[i][name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
