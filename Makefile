@@ -15,7 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .PHONY: help demo test oldest lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
-.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive bench-lamda
+.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
+.PHONY: bench-lamda bench-paths
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,7 +63,7 @@ docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources bench-metrics bench-transductive  ## all measurements; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all measurements; takes hours
 
 bench-models: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
 	$(bin)/python benchmarks/defaults.py
@@ -83,6 +84,9 @@ bench-transductive: $(VENV)/installed-plot  ## the transductive machine: errors,
 bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## another library's machine; Python 3.11
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \
 		--lamda $(VENV)-lamda/bin/python
+
+bench-paths: $(VENV)/installed-plot  ## searches over λ whose fits train as one network
+	$(bin)/python benchmarks/paths.py
 
 check: lint types imports doctest docs oldest demo paper-tiny test  ## all of the above that can fail
 

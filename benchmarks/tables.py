@@ -35,8 +35,8 @@ def row(run: dict[str, Any], names: Iterable[str]) -> str:
 
 def write_tables() -> None:
     """Write what there are results for."""
-    names = ("speed", "resources", "metrics", "transductive")
-    speed, resources, metrics, transductive = (RESULTS / f"{name}.json" for name in names)
+    names = ("speed", "resources", "metrics", "transductive", "paths")
+    speed, resources, metrics, transductive, paths = (RESULTS / f"{name}.json" for name in names)
     if speed.exists():
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
@@ -52,6 +52,8 @@ def write_tables() -> None:
         _write("metrics.md", _metrics(json.loads(metrics.read_text())))
     if transductive.exists():
         _write("transductive.md", _transductive(json.loads(transductive.read_text())))
+    if paths.exists():
+        _write("paths.md", _paths(json.loads(paths.read_text())))
 
 
 def _limits() -> dict[str, str]:
@@ -148,6 +150,21 @@ def _elsewhere(runs: list[dict[str, Any]]) -> list[str]:
         seconds = statistics.median(fits[C][1] for fits in draws for C in shared)
         lines.append(f"| {problem} | {_percent(best)} | {seconds:.1f} |")
     return [*lines, "", f"Draws: {max(map(len, by_problem.values()))}."]
+
+
+def _paths(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of searches over λ."""
+    runs = found["runs"]
+    names = list(runs[0]["seconds"])
+    lines = [header("seconds: network, values of λ", [*names, "against n_jobs=2"])]
+    for run in runs:
+        medians = [statistics.median(run["seconds"][name]) for name in names]
+        figures = [f"{middle:.2f}" for middle in medians]
+        figures.append(f"{medians[-1] / medians[0]:.1f}×")
+        lines.append(f"| {run['network']}, {run['values']} | {' | '.join(figures)} |")
+    turns = len(runs[0]["seconds"][names[0]])
+    of = f"{found['rows']:,} rows, {runs[0]['folds']} folds, turns: {turns}."
+    return [*lines, "", of, _machine(found["measured on"])]
 
 
 def _percent(errors: list[float]) -> str:

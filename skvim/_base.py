@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skvim._declare import estimator
 from skvim._information import Information, measure_information
+from skvim._jobs import trained_before
 from skvim._layout import Layout, flatten
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
@@ -149,26 +150,35 @@ class BaseAutoencoder(
             When the loss becomes infinite or not a number; likewise.
         """
         with atomic(self):
-            check_parameters(self)
-            flat, axes = flatten(X)
-            rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
-            self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
-            device = resolve_device(self.device)
+            rows, device = self._receive(X)
             with own_modes(device):
                 self._train(rows, device)
         return self
 
+    def _receive(self, X: Any) -> tuple[NDArray[Any], torch.device]:
+        """Check parameters and training data; return rows, and where to train."""
+        check_parameters(self)
+        flat, axes = flatten(X)
+        rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
+        self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
+        return rows, resolve_device(self.device)
+
+    def _settings(self, device: torch.device) -> tuple[ModelSettings, TrainingSettings]:
+        """Gather what the model is made of and how it is trained, once X was received."""
+        return self._model_settings(self._layout.shape), self._training_settings(device)
+
     def _train(self, X: NDArray[Any], device: torch.device) -> None:
-        """Build and train the net on validated rows."""
-        model = self._model_settings(self._layout.shape)
-        net = build_net(model, self._training_settings(device))
-        net.prepare(data_statistics(as_rows(X), device), device)
-        work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
-        with bounded_threads(work):
-            # The model has its memory by now: rows see what is left.
-            net.train(place(X, device))
+        """Build and train the net on validated rows, unless one was trained with others."""
+        net = trained_before(self, X)
+        if net is None:
+            net = build_net(*self._settings(device))
+            net.prepare(data_statistics(as_rows(X), device), device)
+            work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
+            with bounded_threads(work):
+                # The model has its memory by now: rows see what is left.
+                net.train(place(X, device))
         self._dtype = working_dtype(X)
-        self._adopt(net, model, device)
+        self._adopt(net, net.module.args[0], device)
 
     def _adopt(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
         """Take over a trained net, and what follows from it."""

@@ -4,6 +4,7 @@ from typing import final
 
 __all__ = [
     "AccelerationWarning",
+    "BatchingWarning",
     "ChainLostWarning",
     "DatasetError",
     "DeadDimensionsWarning",
@@ -82,6 +83,14 @@ class AccelerationWarning(SkvimWarning):
 
     ``acceleration="capture"`` or ``"compile"`` was set, and what the model computes cannot be
     captured or compiled here. Results are those of the plain way.
+    """
+
+
+@final
+class BatchingWarning(SkvimWarning):
+    """Fits that were to be made together were made one by one; the message says why.
+
+    Results are the same; only the time is not.
     """
 
 

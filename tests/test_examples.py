@@ -1,4 +1,4 @@
-"""The parts of the demonstration that its tables and sentences come from."""
+"""The parts of the examples that their tables, sentences and pictures come from."""
 
 import importlib.util
 from pathlib import Path
@@ -7,15 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-PATH = Path(__file__).parents[1] / "examples" / "robustness_digits.py"
+FOLDER = Path(__file__).parents[1] / "examples"
+
+
+def load(name: str):
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def demo():
-    spec = importlib.util.spec_from_file_location("robustness_digits", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("robustness_digits")
 
 
 def table(**noisy: float) -> pd.DataFrame:
@@ -64,3 +69,14 @@ def test_table_averages_repeats_before_seeds(demo):
     assert list(mean.columns) == ["clean", "gaussian 0.2"]
     assert mean.loc["VAE"].tolist() == pytest.approx([95.0, 65.0])
     assert std.loc["VAE"].tolist() == pytest.approx([np.std([90, 100], ddof=1)] * 2)
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
+def test_path_has_every_family_value_and_seed_and_is_drawn_with_bands():
+    example = load("lam_path")
+    table = example.run(n_seeds=2, epochs=1)
+    assert len(table) == 2 * sum(len(values) for _, _, values in example.families(1).values())
+    assert not table.isna().any().any()
+    figure = example.draw(table)
+    assert [len(axis.lines) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]
+    assert [len(axis.collections) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]

@@ -1,6 +1,7 @@
 """Training and inference: the only package that knows skorch."""
 
 from skvim.engine._accelerate import ACCELERATIONS
+from skvim.engine._alike import likeness, n_batches, obstacle
 from skvim.engine._build import (
     OPTIMIZERS,
     PRECISIONS,
@@ -19,6 +20,8 @@ from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._streams import child_seed
 from skvim.engine._threads import bounded_threads, step_work
+from skvim.engine._together import Trained, TrainingSet, stack_bytes, train_together
+from skvim.engine._trace import NotTraceableError
 
 __all__ = [
     "ACCELERATIONS",
@@ -27,6 +30,9 @@ __all__ = [
     "SCHEDULES",
     "AutoencoderNet",
     "ModelSettings",
+    "NotTraceableError",
+    "Trained",
+    "TrainingSet",
     "TrainingSettings",
     "as_rows",
     "bounded_threads",
@@ -35,13 +41,18 @@ __all__ = [
     "build_objective",
     "child_seed",
     "data_statistics",
+    "likeness",
     "map_rows",
+    "n_batches",
     "net_state",
+    "obstacle",
     "own_modes",
     "place",
     "resolve_device",
     "restored_net",
+    "stack_bytes",
     "step_work",
     "to_tensor",
+    "train_together",
     "working_dtype",
 ]

@@ -14,7 +14,7 @@ from skvim.engine._trace import Draw, NotTraceableError, Traced, run_eagerly, tr
 from skvim.engine._update import Update, make_update
 from skvim.objectives import Autoencoder, Losses, Objective
 
-__all__ = ["CapturedStep", "TrainingStep", "capture", "is_own"]
+__all__ = ["CapturedStep", "TrainingStep", "capture", "compare", "is_own"]
 
 # Sums in another order differ by this share of a tensor's largest entry, in float32 or coarser.
 _TOLERANCE = 1e-3
@@ -142,8 +142,8 @@ def capture(
     with torch.no_grad():
         try:
             function, outputs = _run_first(program, inputs, compiled=compiled)
-            _compare("outputs", outputs, traced.outputs)
-            _compare("state", live.values(), traced.state)
+            compare("outputs", outputs, traced.outputs)
+            compare("state", live.values(), traced.state)
             _check_elsewhere(step, traced, function)
         finally:
             _restore(step, traced)
@@ -197,11 +197,11 @@ def _check_elsewhere(
     sources = [draw.generator for draw in traced.draws]
     if eager.trained != traced.trained or sources != [d.generator for d in eager.draws]:
         raise NotTraceableError("it does not do the same every time.")
-    _compare("outputs for other rows", function(x.clone(), *eager.values), eager.outputs)
-    _compare("state", step.tensors().values(), eager.state)
+    compare("outputs for other rows", function(x.clone(), *eager.values), eager.outputs)
+    compare("state", step.tensors().values(), eager.state)
 
 
-def _compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:
+def compare(what: str, found: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:
     """Raise unless tensors agree to the rounding of sums."""
     for one, other in zip(found, wanted, strict=True):
         if not other.is_floating_point():

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any, cast, final
@@ -19,9 +19,8 @@ from skvim.engine._capture import TrainingStep
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
 from skvim.engine._placement import TrainingRows, place
 from skvim.engine._pretraining import pretrain_encoder
-from skvim.engine._schedules import Schedule, set_rates
+from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._streams import Streams, child_seed
-from skvim.engine._update import drop_vanishing
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import Standardised
 from skvim.objectives import (
@@ -43,7 +42,6 @@ _CHUNK_VALUES = 2**22
 _SMALLEST, _LARGEST = 1e-15, 1e15
 # A hundred steps of float32.
 _RESOLUTION = 1e-5
-_STEPS_TO_SUBNORMAL = 100
 # Rows whose moments are summed in their own precision, and in a core's cache.
 _MOMENT_ROWS = 1024
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -128,14 +126,18 @@ class AutoencoderNet(NeuralNet):
         with suppress(_StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
+        for warning in self.finish(x):
+            warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
+
+    def finish(self, x: TrainingRows) -> list[SkvimWarning]:
+        """End the training on these rows and return what there is to say of it."""
         if len(self.history) and "train_loss" not in self.history[-1]:
             del self.history[-1]  # the epoch that a callback broke off
         with suppress(_StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
         self.accelerator_ = None  # and the memory of its graphs
         self._set_training(False)
-        for warning in self._diagnose(x, self._settle(x)):
-            warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
+        return self._diagnose(x, self._settle(x))
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -225,8 +227,8 @@ class AutoencoderNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        if training and self.pretraining and len(self.history) == 1:
-            self._pretrain(iterator.x)
+        if training and len(self.history) == 1:
+            self.pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
         self.noise_ = self.streams_.noise if training else self._validation_noise()
         means, n_rows = self._run_batches(iterator, training, prefix, step_fn, **fit_params)
@@ -234,12 +236,7 @@ class AutoencoderNet(NeuralNet):
             self.plain_because_ = self._accelerator().plain_because()
             # Fused kernels and CUDA graphs change weights without a word to their versions.
             self.casts_.clear()
-        if not self.listened_:
-            # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
-            self.history.new_batch()
-            self.history.record_batch(f"{prefix}_loss", means[0])
-            self.history.record_batch(f"{prefix}_batch_size", n_rows)
-        self._record(prefix, means, len(iterator))
+        self.record_epoch(prefix, means, n_rows, len(iterator))
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, those of a batch only if one listens."""
@@ -269,7 +266,7 @@ class AutoencoderNet(NeuralNet):
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> tuple[list[float], int]:
         """Return the mean of loss and terms over the rows of all batches, and their number."""
-        total = torch.zeros(len(self.objective.names), device=rows_device(iterator))
+        total = self.autoencoder.mean.new_zeros(len(self.objective.names))
         n_rows = 0
         epoch, n_batches = len(self.history) - 1, len(iterator)
         accelerator = self._accelerator()
@@ -318,8 +315,10 @@ class AutoencoderNet(NeuralNet):
             self.accelerator_ = known
         return known
 
-    def _pretrain(self, x: TrainingRows) -> None:
-        """Bring the codes of training rows to the prior's mean and covariance."""
+    def pretrain(self, x: TrainingRows) -> None:
+        """Bring the codes of training rows to the prior's mean and covariance, if asked to."""
+        if not self.pretraining:
+            return
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "pretraining"))
         prior = cast("Prior", self.objective.prior)
         self.pretraining_curve_ = pretrain_encoder(
@@ -327,18 +326,10 @@ class AutoencoderNet(NeuralNet):
         )
 
     def _begin_step(self, epochs_done: float) -> None:
-        """Let what changes in the course of training take its value for the next batch.
-
-        Once in a while, keep the optimizer's memory from slowing down a CPU.
-        """
+        """Let what changes in the course of training take its value for the next batch."""
         self.n_steps_ += 1
-        on_cpu = self.objective.progress.device.type == "cpu"
-        if on_cpu and self.n_steps_ % _STEPS_TO_SUBNORMAL == 0:
-            drop_vanishing(self.optimizer_)
-        share = epochs_done / self.max_epochs
-        self.objective.progress.fill_(share)
-        if self.schedule is not None:
-            set_rates(self.optimizer_, self.schedule, share)
+        share, progress = epochs_done / self.max_epochs, self.objective.progress
+        begin_step(self.n_steps_, share, progress, self.optimizer_, self.schedule)
 
     def _settle(self, x: TrainingRows) -> Moments | None:
         """Give the likelihood rows' errors, for what it holds at an optimum; return their codes.
@@ -397,8 +388,13 @@ class AutoencoderNet(NeuralNet):
         device = self.streams_.noise.device
         return torch.Generator(device).manual_seed(child_seed(self.seed, "validation"))
 
-    def _record(self, prefix: str, values: list[float], batch_count: int) -> None:
+    def record_epoch(self, prefix: str, values: list[float], n_rows: int, batch_count: int) -> None:
         """Write an epoch's means into the history; an error if the loss is not finite."""
+        if not self.listened_:
+            # skorch's checkpoints look for a batch; one record stands for all of the epoch's.
+            self.history.new_batch()
+            self.history.record_batch(f"{prefix}_loss", values[0])
+            self.history.record_batch(f"{prefix}_batch_size", n_rows)
         for name, value in zip(self.objective.names, values, strict=True):
             self.history.record(f"{prefix}_{name}", value)
         earlier = self.history[:-1, f"{prefix}_loss"] if len(self.history) > 1 else []
@@ -466,11 +462,6 @@ def _chunks(x: TrainingRows) -> Iterator[Tensor]:
     for rows in x.split(max(1, _CHUNK_VALUES // x.shape[1])):
         # A module of the user's may write to its input, and small data come as they are.
         yield rows.to(torch.float32, copy=True)
-
-
-def rows_device(batches: Iterable[Any]) -> torch.device:
-    """Return where an iterator over batches leaves them."""
-    return cast("TensorBatches", batches).x.device
 
 
 def _listens(callback: Any) -> bool:

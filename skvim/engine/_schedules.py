@@ -6,7 +6,11 @@ from numbers import Real
 
 from torch import Tensor, optim
 
-__all__ = ["SCHEDULES", "Schedule", "check_schedule", "make_schedule", "set_rates"]
+from skvim.engine._update import drop_vanishing
+
+__all__ = ["SCHEDULES", "Schedule", "begin_step", "check_schedule", "make_schedule", "set_rates"]
+
+_STEPS_TO_SUBNORMAL = 100
 
 #: From the share of the training that is done, in [0, 1], to a factor of the learning rate.
 Schedule = Callable[[float], float]
@@ -46,6 +50,37 @@ def check_schedule(schedule: Schedule, max_epochs: int) -> None:
     """Raise ``ValueError`` when a factor at the start of some epoch is not one."""
     for epoch in range(max_epochs):
         _factor(schedule, epoch / max_epochs)
+
+
+def begin_step(
+    number: int,
+    share: float,
+    progress: Tensor,
+    optimizer: optim.Optimizer,
+    schedule: Schedule | None,
+) -> None:
+    """Let what changes in the course of training take its value for the next batch.
+
+    Once in a while, keep the optimizer's memory from slowing down a CPU.
+
+    Parameters
+    ----------
+    number : int
+        Steps taken, the next one included.
+    share : float in [0, inf)
+        Share of the training that is done.
+    progress : Tensor of shape ()
+        Where the objective reads it.
+    optimizer : Optimizer
+        Whose rates follow the schedule.
+    schedule : callable or None
+        From the share to a factor of the learning rate.
+    """
+    if progress.device.type == "cpu" and number % _STEPS_TO_SUBNORMAL == 0:
+        drop_vanishing(optimizer)
+    progress.fill_(share)
+    if schedule is not None:
+        set_rates(optimizer, schedule, share)
 
 
 def set_rates(optimizer: optim.Optimizer, schedule: Schedule, share: float) -> None:

@@ -170,7 +170,11 @@ class _Replayed(_Intercepted):
         return next(self.values)
 
 
-def trace(step: nn.Module, x: Tensor) -> Traced:
+def trace(
+    step: nn.Module,
+    x: Tensor,
+    tracer: Callable[[Callable[..., Any], list[Tensor]], fx.GraphModule] | None = None,
+) -> Traced:
     """Return one step as a graph; parameters, buffers and generators stay as they are.
 
     Parameters
@@ -179,6 +183,8 @@ def trace(step: nn.Module, x: Tensor) -> Traced:
         From a batch to :class:`~skvim.objectives.Losses`.
     x : Tensor of shape (n_samples, n_features)
         A batch; the graph is for batches of its shape and type.
+    tracer : callable or None, default=None
+        From a function and its inputs to a graph; None takes torch's.
 
     Raises
     ------
@@ -197,7 +203,8 @@ def trace(step: nn.Module, x: Tensor) -> Traced:
         return _outputs(losses, [named[name] for name in trained])
 
     inputs = [_copy(tensor) for tensor in live.values()]
-    graph = _make_graph(flat, [*inputs, x.clone(), *(v.clone() for v in eager.values)])
+    values = [*inputs, x.clone(), *(v.clone() for v in eager.values)]
+    graph = _make_graph(flat, values, tracer)
     kept = [*(_copy(tensor).detach() for tensor in live.values()), x, *eager.values]
     return Traced(graph, tuple(live), trained, tuple(eager.draws), kept, eager.outputs, eager.state)
 
@@ -222,8 +229,15 @@ def run_eagerly(step: nn.Module, x: Tensor) -> Eager:
     return Eager(tuple(found), recorded.draws, recorded.values, outputs, state)
 
 
-def _make_graph(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:
+def _make_graph(
+    function: Callable[..., Any],
+    inputs: list[Tensor],
+    tracer: Callable[[Callable[..., Any], list[Tensor]], fx.GraphModule] | None,
+) -> fx.GraphModule:
     """Run a function once and return the operations that it came to."""
+    if tracer is not None:
+        with torch.enable_grad():
+            return tracer(function, inputs)
     # Slow to import, and of use to long trainings only.
     from torch.fx.experimental.proxy_tensor import make_fx
 

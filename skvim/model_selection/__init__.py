@@ -1,6 +1,14 @@
-"""Model selection where only part of the rows have a label."""
+"""Model selection: few labels, and searches whose fits train as one network."""
 
 from skvim.model_selection._labels import mask_labels
+from skvim.model_selection._path import lam_path
+from skvim.model_selection._search import BatchedSearchCV
 from skvim.model_selection._splits import MaskedStratifiedKFold, MaskedStratifiedShuffleSplit
 
-__all__ = ["MaskedStratifiedKFold", "MaskedStratifiedShuffleSplit", "mask_labels"]
+__all__ = [
+    "BatchedSearchCV",
+    "MaskedStratifiedKFold",
+    "MaskedStratifiedShuffleSplit",
+    "lam_path",
+    "mask_labels",
+]

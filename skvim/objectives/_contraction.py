@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skvim.objectives._model import Autoencoder
-from skvim.objectives._numbers import is_real
+from skvim.objectives._numbers import is_real, number
 from skvim.objectives._posteriors import Posterior
 from skvim.objectives._priors import Prior
 from skvim.objectives._terms import Penalty
@@ -77,6 +77,7 @@ class Contraction(Penalty):
     """
 
     name = "contraction"
+    variable = ("curvature", "radius")
 
     def __init__(self, curvature: float = 0.0, radius: float = 0.1) -> None:
         super().__init__()
@@ -96,11 +97,11 @@ class Contraction(Penalty):
         """Return the penalty, averaged over rows."""
         jacobian = encoder_jacobian(model, x)
         penalty = jacobian.square().sum((0, 2)).mean()
-        if self.curvature > 0:
+        if isinstance(self.curvature, Tensor) or self.curvature > 0:
             noise = torch.empty_like(x).normal_(generator=generator)
-            step = float(self.radius) * model.scale * noise
+            step = number(self.radius) * model.scale * noise
             change = jacobian - encoder_jacobian(model, x + step)
-            penalty = penalty + float(self.curvature) * change.square().sum((0, 2)).mean()
+            penalty = penalty + number(self.curvature) * change.square().sum((0, 2)).mean()
         return penalty
 
     def extra_repr(self) -> str:

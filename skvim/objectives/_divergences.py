@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvim.objectives._kl import normal_kl, quadrature_kl
 from skvim.objectives._mmd import KernelValues, imq_kernel, rbf_kernel, unbiased_mmd
-from skvim.objectives._numbers import check_share, is_real
+from skvim.objectives._numbers import check_share, is_real, number
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Normal, Prior
 from skvim.objectives._support import is_unbounded
@@ -121,6 +121,7 @@ class Capacity(Divergence):
     """
 
     name = "capacity"
+    variable = ("capacity",)
 
     def __init__(self, capacity: float, warmup: float = 0.5) -> None:
         super().__init__()
@@ -140,7 +141,8 @@ class Capacity(Divergence):
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the distance from what the capacity is by now."""
         rate: Tensor = self.rate(q, z, prior, generator)
-        return (rate - ramp(self.progress, self.warmup) * float(self.capacity)).abs()
+        capacity: Tensor | float = number(self.capacity)
+        return (rate - ramp(self.progress, self.warmup) * capacity).abs()
 
     def extra_repr(self) -> str:
         """Show the settings (torch's hook)."""

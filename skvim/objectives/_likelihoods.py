@@ -4,7 +4,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from numbers import Real
-from typing import ClassVar, Literal, NamedTuple, final
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class Likelihood(nn.Module, ABC):
 
     #: Smallest and largest value that the density is defined for.
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    #: Numbers among the attributes in which models that train together may differ.
+    variable: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check(self) -> None:
@@ -149,6 +151,7 @@ class Gaussian(Likelihood):
 
     value: Tensor
     floor: Tensor
+    variable = ("momentum_rows",)
 
     def __init__(self, variance: float | Literal["learned", "per-feature"] = "learned") -> None:
         super().__init__()
@@ -218,10 +221,17 @@ class Gaussian(Likelihood):
         """Return the maximum-likelihood variance for a batch's errors."""
         return error.mean(0) if self._by_feature else error.mean() / n_features
 
+    def _share(self, n_rows: int) -> Any:
+        """Return the weight of a batch: its share of the rows, or one in about twenty."""
+        share: Any = n_rows / self.momentum_rows
+        if isinstance(share, Tensor):  # many models at once
+            return share.clamp(_MOMENTUM, 1.0)
+        return min(1.0, max(_MOMENTUM, share))
+
     def observe(self, error: Tensor, n_features: int) -> None:
         """Move a learned variance towards the batch's mean squared error."""
         if self.learns:
-            share = min(1.0, max(_MOMENTUM, len(error) / self.momentum_rows))
+            share = self._share(len(error))
             moved = self._mean_square(error, n_features)
             self.value.lerp_(moved, share).clamp_(min=self.floor)
 

@@ -174,13 +174,24 @@ class Objective(nn.Module):
         super().__init__()
         self.prior = prior
         self.register_buffer("progress", torch.ones(()), persistent=False)
-        self.weights = tuple(float(weight) for weight, _ in terms)
+        for i, (weight, _) in enumerate(terms):
+            setattr(self, f"weight_{i}", float(weight))
         self.terms = nn.ModuleList([term for _, term in terms])
 
     def build(self, n_components: int, generator: torch.Generator) -> None:
         """Make the networks that terms train for themselves."""
         for term in self._terms():
             term.build(n_components, generator)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights of the terms; tensors of shape () while many models are traced as one."""
+        return tuple(getattr(self, name) for name in self.variable)
+
+    @property
+    def variable(self) -> tuple[str, ...]:
+        """Attributes that hold the weights."""
+        return tuple(f"weight_{i}" for i in range(len(self.terms)))
 
     @property
     def names(self) -> tuple[str, ...]:

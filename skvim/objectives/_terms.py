@@ -46,6 +46,9 @@ class Term(nn.Module, ABC):
     #: Share of the training that is done, in training a tensor of shape () that the objective
     #: keeps up to date: what follows from it has to be computed by torch.
     progress: Tensor | float = 1.0
+    #: Numbers among the settings in which models that train together may differ: ``forward`` has
+    #: to take a tensor of shape () for each.
+    variable: ClassVar[tuple[str, ...]] = ()
     #: Share of the training in which its weight rises linearly from 0.
     weight_warmup: float = 0.0
 

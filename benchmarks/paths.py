@@ -1,0 +1,114 @@
+"""Measure a search over λ whose fits train as one network, beside GridSearchCV.
+
+Every search fits K values of λ to three folds and does not refit. Contenders take turns, and
+figures are medians. The workers of ``n_jobs=2`` are there already when their turn comes, but for
+the contender "n_jobs=2, first", which starts them as a script does. All goes to
+``results/paths.json``. Run it on a quiet machine, with ``make bench-paths`` or::
+
+    python benchmarks/paths.py [--values K ...] [--sizes SIZES ...] [--share SHARE]
+"""
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from joblib.externals.loky import get_reusable_executor
+from machine import machine
+from rows import make_rows
+from sklearn.model_selection import GridSearchCV
+from tables import RESULTS, write_tables
+
+from skvim import VIMAETransformer
+from skvim.exceptions import SkvimWarning
+from skvim.model_selection import BatchedSearchCV
+
+# Epochs of each network: fits of about a second.
+EPOCHS = {"20-64-64-8": 100, "64-128-128-16": 60, "784-256-256-16": 10}
+VALUES = (1, 4, 8, 16, 32)
+ROWS, FOLDS = 1500, 3
+
+
+def final_loss(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score a model by its training: a search then costs what its fits cost."""
+    return -float(estimator.loss_curve_[-1])
+
+
+def search(kind: type, sizes: list[int], n_values: int, epochs: int, n_jobs: int | None) -> Any:
+    """Run one search and return it."""
+    model = VIMAETransformer(
+        sizes[-1], hidden_layer_sizes=tuple(sizes[1:-1]), max_epochs=epochs, random_state=0
+    )
+    grid = {"lam": np.geomspace(0.1, 100, n_values).tolist()}
+    options = {"cv": FOLDS, "scoring": final_loss, "refit": False, "n_jobs": n_jobs}
+    return kind(model, grid, **options).fit(make_rows(ROWS, sizes[0]))
+
+
+def contenders(sizes: list[int], n_values: int, epochs: int) -> dict[str, Callable[[], Any]]:
+    """Return the searches by name."""
+
+    def first() -> Any:
+        get_reusable_executor().shutdown(wait=True)
+        return search(GridSearchCV, sizes, n_values, epochs, 2)
+
+    return {
+        "together": lambda: search(BatchedSearchCV, sizes, n_values, epochs, 2),
+        "n_jobs=1": lambda: search(GridSearchCV, sizes, n_values, epochs, None),
+        "n_jobs=2, first": first,
+        "n_jobs=2": lambda: search(GridSearchCV, sizes, n_values, epochs, 2),
+    }
+
+
+def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, Any]:
+    """Time the searches in turns, after a short one each that does not count."""
+    sizes = [int(part) for part in network.split("-")]
+    epochs = max(1, round(share * EPOCHS[network]))
+    for run in contenders(sizes, 2, 1).values():
+        run()
+    seconds: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for name, run in contenders(sizes, n_values, epochs).items():
+            start = time.perf_counter()
+            found = run()
+            seconds.setdefault(name, []).append(time.perf_counter() - start)
+            if name == "together":
+                n_together = found.n_batched_fits_
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    cells = [f"{name} {middle:.2f} s" for name, middle in medians.items()]
+    print(f"| {network}, K = {n_values} | {' | '.join(cells)} |", flush=True)
+    return {
+        "network": network,
+        "values": n_values,
+        "folds": FOLDS,
+        "epochs": epochs,
+        "fits together": n_together,
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--values", type=int, nargs="+", default=VALUES, help="numbers of λ")
+    parser.add_argument("--sizes", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each search")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the epochs to train")
+    parser.add_argument("--dry", action="store_true", help="write no results")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", SkvimWarning)
+    runs = [
+        race(network, n_values, options.repeats, options.share)
+        for network in options.sizes
+        for n_values in options.values
+    ]
+    if not options.dry:
+        found = {"measured on": machine(), "rows": ROWS, "runs": runs}
+        (RESULTS / "paths.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_tables()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""Fits that are made together, each for the estimator that will ask for it."""
+
+import pickle
+import time
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, final
+
+import joblib
+import sklearn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvim.engine import (
+    AutoencoderNet,
+    ModelSettings,
+    NotTraceableError,
+    Trained,
+    TrainingSet,
+    TrainingSettings,
+    as_rows,
+    bounded_threads,
+    build_net,
+    data_statistics,
+    likeness,
+    obstacle,
+    own_modes,
+    stack_bytes,
+    step_work,
+    train_together,
+)
+from skvim.exceptions import BatchingWarning
+
+__all__ = ["Jobs", "trained_before"]
+
+# Multiply-adds of a step above which arithmetic, which nothing saves, is most of its time.
+_LONG_STEP = 2**24
+
+
+@final
+@dataclass(eq=False)
+class _Job:
+    """One fit to come, or several of the same, which is made once.
+
+    Attributes
+    ----------
+    key : str
+        What it is known by.
+    tags : list
+        Of the fits that it stands for.
+    n_left : int
+        How many of these have yet to take it.
+    """
+
+    key: str
+    tags: list[Any]
+    model: ModelSettings
+    training: TrainingSettings
+    rows: Tensor
+    n_left: int = 0
+
+    def net(self) -> AutoencoderNet:
+        """Return a prepared net."""
+        device = self.training.device
+        net = build_net(self.model, self.training)
+        net.prepare(data_statistics(self.rows, device), device)
+        return net
+
+
+@final
+@dataclass(eq=False)
+class Chunk:
+    """Fits that are made at once, when the first of them is asked for.
+
+    Attributes
+    ----------
+    jobs : list of jobs
+        Set after set: those of a set have rows and seed in common.
+    size : int
+        Jobs of a set.
+    first : object
+        Tag of the fit that asked first.
+    seconds : float
+        What all of them took.
+    """
+
+    jobs: list[_Job]
+    size: int
+    first: Any = None
+    seconds: float = 0.0
+    trained: dict[_Job, Trained] | None = None
+
+    @property
+    def n_fits(self) -> int:
+        """Fits that its jobs stand for."""
+        return sum(len(job.tags) for job in self.jobs)
+
+
+@final
+class Jobs:
+    """Fits of autoencoders that are known beforehand.
+
+    Attributes
+    ----------
+    reasons : Counter of str
+        Why fits are made one by one, and how many.
+    n_together : int
+        Fits that were made with others.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+        self.n_together = 0
+        self.chunks: list[Chunk] = []
+        self._groups: dict[bytes, list[_Job]] = defaultdict(list)
+        self._rows: dict[str, Tensor] = {}
+        self._waiting: dict[str, list[tuple[_Job, Chunk]]] = defaultdict(list)
+
+    def add(self, estimator: Any, X: Any, tag: Any = None) -> None:
+        """Plan the fit of an estimator, which is changed, to X.
+
+        A fit that would raise an error is left to raise it when its time comes.
+
+        Parameters
+        ----------
+        estimator : autoencoder
+            With the parameters of the fit.
+        X : array-like
+            As its ``fit`` takes it.
+        tag : object
+            What to know the fit by.
+        """
+        try:
+            rows, device = estimator._receive(X)
+            digest = joblib.hash(rows)
+            key = _key(estimator, digest)  # before a RandomState among its parameters moves
+            model, training = estimator._settings(device)
+        except pickle.PicklingError:
+            self.reasons["its parameters cannot be compared"] += 1
+            return
+        except Exception:  # its own, or of a part that the user brought
+            return
+        reason = obstacle(model, training)
+        if reason:
+            self.reasons[reason] += 1
+            return
+        try:
+            group = self._groups[likeness(model, training, len(rows))]
+        except Exception:  # whatever pickle raises, or a batch that is too small
+            self.reasons["its parameters cannot be compared"] += 1
+            return
+        for job in group:
+            if (job.key, job.training.seed) == (key, training.seed):
+                job.tags.append(tag)
+                return
+        known = self._rows.setdefault(digest, as_rows(rows))
+        group.append(_Job(key, [tag], model, training, known))
+
+    def arrange(self) -> None:
+        """Decide which fits are made together."""
+        for jobs in self._groups.values():
+            if sum(len(job.tags) for job in jobs) == 1:
+                self.reasons["no other fit is like it"] += 1
+            elif jobs:
+                self._arrange_group(jobs)
+        self._groups.clear()
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Let estimators that are fitted inside take what is planned for them; then say the rest.
+
+        Warns
+        -----
+        BatchingWarning
+            At the end, when some fits were made one by one.
+        """
+        token = _JOBS.set(self)
+        try:
+            yield
+        finally:
+            _JOBS.reset(token)
+        self.reasons["what comes before it gives other rows every time"] += sum(
+            chunk.n_fits for chunk in self.chunks if chunk.trained is None
+        )
+        for reason, number in (+self.reasons).items():
+            message = f"{number} of the fits were made one by one: {reason}."
+            warnings.warn(message, BatchingWarning, stacklevel=4)
+
+    def take(self, estimator: Any, rows: NDArray[Any]) -> Trained | None:
+        """Return what was trained for an estimator, with others, or None."""
+        try:
+            waiting = self._waiting.get(_key(estimator, joblib.hash(rows)))
+        except pickle.PicklingError:  # no key, no job
+            return None
+        if not waiting:
+            return None
+        job, chunk = waiting[0]
+        if chunk.trained is None:
+            start, chunk.first = time.perf_counter(), job.tags[0]
+            chunk.trained = self._train(chunk)
+            chunk.seconds = time.perf_counter() - start
+        job.n_left -= 1
+        if job.n_left:
+            return deepcopy(chunk.trained.get(job))
+        waiting.pop(0)
+        return chunk.trained.pop(job, None)
+
+    def _arrange_group(self, jobs: list[_Job]) -> None:
+        """Cut jobs that are alike into chunks that fit scikit-learn's working memory."""
+        try:
+            net = jobs[0].net()
+        except Exception:  # so does its own fit, and says it
+            return
+        n_rows = min(jobs[0].training.batch_size, len(jobs[0].rows))
+        if step_work(net.autoencoder, net.objective, n_rows) > _LONG_STEP:
+            self.reasons["its steps take long by themselves"] += sum(len(j.tags) for j in jobs)
+            return
+        budget = 2**20 * float(sklearn.get_config()["working_memory"])
+        most = max(1, int(budget / stack_bytes(net, n_rows)))
+        sets: dict[Any, list[_Job]] = defaultdict(list)
+        for job in jobs:
+            sets[id(job.rows), job.training.seed].append(job)
+        parts = [of[i : i + most] for of in sets.values() for i in range(0, len(of), most)]
+        for size in sorted({len(part) for part in parts}):
+            alike = [part for part in parts if len(part) == size]
+            step = max(1, most // size)
+            for i in range(0, len(alike), step):
+                self._add_chunk(Chunk([job for part in alike[i : i + step] for job in part], size))
+
+    def _add_chunk(self, chunk: Chunk) -> None:
+        """Let the jobs of a chunk wait."""
+        self.chunks.append(chunk)
+        for job in chunk.jobs:
+            job.n_left = len(job.tags)
+            self._waiting[job.key].append((job, chunk))
+
+    def _train(self, chunk: Chunk) -> dict[_Job, Trained]:
+        """Train a chunk; nothing comes back of what has to be trained one by one."""
+        jobs = chunk.jobs
+        with own_modes(jobs[0].training.device):
+            try:
+                nets = [job.net() for job in jobs]
+                sets = [
+                    TrainingSet(nets[i : i + chunk.size], jobs[i].rows)
+                    for i in range(0, len(jobs), chunk.size)
+                ]
+                first = nets[0]
+                n_rows = min(first.batch_size, len(jobs[0].rows))
+                work = len(jobs) * step_work(first.autoencoder, first.objective, n_rows)
+                with bounded_threads(work):
+                    done = train_together(sets)
+            except (NotTraceableError, RuntimeError, ValueError) as error:
+                self.reasons[str(error).strip().rstrip(".").splitlines()[0]] += chunk.n_fits
+                return {}
+        self.n_together += chunk.n_fits
+        return dict(zip(jobs, [trained for of_set in done for trained in of_set], strict=True))
+
+
+def trained_before(estimator: Any, rows: NDArray[Any]) -> AutoencoderNet | None:
+    """Return the net that was trained for an estimator, and warn of what there is to say of it.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        That is being fitted.
+    rows : ndarray of shape (n_samples, n_features)
+        Its training data.
+
+    Returns
+    -------
+    AutoencoderNet or None
+        None where it has to train a net itself.
+
+    Raises
+    ------
+    TrainingDivergedError
+        When its loss became infinite or not a number.
+    """
+    jobs = _JOBS.get()
+    trained = None if jobs is None else jobs.take(estimator, rows)
+    if trained is None:
+        return None
+    if trained.error is not None:
+        raise trained.error
+    for warning in trained.warnings:
+        warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
+    return trained.net
+
+
+def _key(estimator: Any, digest: str) -> str:
+    """Return what a fit is known by: the class, its parameters and the rows."""
+    kind = type(estimator)
+    parts = (kind.__module__, kind.__qualname__, estimator.get_params(deep=False), digest)
+    try:
+        return str(joblib.hash(parts))
+    except Exception as error:  # pickle raises whatever it likes
+        raise pickle.PicklingError(str(error)) from error
+
+
+_JOBS: ContextVar[Jobs | None] = ContextVar("jobs", default=None)
