@@ -80,3 +80,16 @@ def test_path_has_every_family_value_and_seed_and_is_drawn_with_bands():
     figure = example.draw(table)
     assert [len(axis.lines) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]
     assert [len(axis.collections) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
+def test_search_scores_every_lam_and_prior_and_is_drawn():
+    example = load("search_lam")
+    data = example.digits()
+    assert (data.y != -1).sum() == 100
+    found = example.search(data, 1, (1.0, 10.0))
+    table = example.tabulate(found, data)
+    assert len(table) == 4
+    assert table[["held out", "test"]].stack().between(10, 100).all()
+    axis = example.draw(table).axes[0]
+    assert len(axis.containers) == 2
