@@ -102,10 +102,10 @@ def gaussian_up_to(x: Values, scale: float, generator: Generator) -> Values:
     if scale == 0:
         return x
     scales = float(scale) * _of_rows(x, generator)
-    if isinstance(x, np.ndarray):
-        corrupted: NDArray[Any] = x + scales.astype(x.dtype) * _standard_normal(x, generator)
-        return corrupted
-    return x + scales.to(x.dtype) * _standard_normal(x, generator)
+    # In the type of the values, which the product would change.
+    scales = scales.astype(x.dtype) if isinstance(x, np.ndarray) else scales.to(x.dtype)
+    corrupted: Values = x + scales * _standard_normal(x, generator)
+    return corrupted
 
 
 def mask_up_to(x: Values, rate: float, generator: Generator) -> Values:

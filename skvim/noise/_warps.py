@@ -88,7 +88,9 @@ def warp(images: Values, shift: Any, angle: Any, stretch: Any, shear: Any) -> Va
     s_y, s_x = 1.0 + stretch[:, :, None, None]
     down = sin * s_x * x + cos * s_y * y - t_y
     across = cos * s_x * x + (shear[:, None, None] - sin * s_y) * y - t_x
-    return _interpolate(images, down + (height - 1) / 2, across + (width - 1) / 2)
+    down, across = down + (height - 1) / 2, across + (width - 1) / 2
+    warped: Values = _interpolate(images, down, across)
+    return warped
 
 
 def _interpolate(images: Any, down: Any, across: Any) -> Any:
