@@ -62,6 +62,7 @@ N_CHECKS = {
     "VAETransformer": 46,
     "VIMAETransformer": 46,
     "WAETransformer": 46,
+    "AugmentationNoise": 40,
     "BlurNoise": 40,
     "BrightnessNoise": 40,
     "ContrastNoise": 40,

@@ -1,5 +1,6 @@
 """Corruptions of the data, as transformers and as functions of an array or tensor."""
 
+from skvim.noise._augmentation import AugmentationNoise
 from skvim.noise._image_transformers import (
     BlurNoise,
     BrightnessNoise,
@@ -15,6 +16,7 @@ from skvim.noise._transformers import (
 )
 
 __all__ = [
+    "AugmentationNoise",
     "BlurNoise",
     "BrightnessNoise",
     "ContrastNoise",

@@ -23,8 +23,10 @@ __all__ = [
     "check_floating",
     "check_range",
     "gaussian",
+    "gaussian_up_to",
     "is_array",
     "mask",
+    "mask_up_to",
     "miss",
     "replace",
     "salt_pepper",
@@ -52,8 +54,7 @@ def gaussian(x: Values, scale: float, generator: Generator) -> Values:
     ndarray or tensor
         New values of the shape and dtype of ``x``.
     """
-    if not 0.0 <= scale < math.inf:
-        raise ValueError(f"scale has to be a float in [0, inf). Got {scale!r} instead.")
+    _check_scale(scale)
     corrupted: Values = x + float(scale) * _standard_normal(x, generator)
     return corrupted
 
@@ -77,6 +78,56 @@ def mask(x: Values, rate: float, generator: Generator) -> Values:
     """
     _check_rate(rate)
     return replace(x, _bernoulli(x, float(rate), generator), 0.0)
+
+
+def gaussian_up_to(x: Values, scale: float, generator: Generator) -> Values:
+    """Add independent normal noise of a standard deviation that each row draws for itself.
+
+    Parameters
+    ----------
+    x : ndarray or tensor of shape (n_samples, ...)
+        Floating-point values; not modified.
+    scale : float
+        Largest standard deviation, in the units of ``x``, in [0, inf); those of rows are uniform
+        between 0 and it.
+    generator : numpy.random.Generator or torch.Generator
+        Of the same library (and device) as ``x``.
+
+    Returns
+    -------
+    ndarray or tensor
+        New values of the shape and dtype of ``x``; ``x`` itself at a scale of 0.
+    """
+    _check_scale(scale)
+    if scale == 0:
+        return x
+    scales = float(scale) * _of_rows(x, generator)
+    # In the type of the values, which the product would change.
+    scales = scales.astype(x.dtype) if isinstance(x, np.ndarray) else scales.to(x.dtype)
+    corrupted: Values = x + scales * _standard_normal(x, generator)
+    return corrupted
+
+
+def mask_up_to(x: Values, rate: float, generator: Generator) -> Values:
+    """Set values to 0, independently, with a probability that each row draws for itself.
+
+    Parameters
+    ----------
+    x : ndarray or tensor of shape (n_samples, ...)
+        Floating-point values; not modified.
+    rate : float
+        Largest probability, in [0, 1]; those of rows are uniform between 0 and it.
+    generator : numpy.random.Generator or torch.Generator
+        Of the same library (and device) as ``x``.
+
+    Returns
+    -------
+    ndarray or tensor
+        New values of the shape and dtype of ``x``.
+    """
+    _check_rate(rate)
+    rates = float(rate) * _of_rows(x, generator)
+    return replace(x, uniform(x, tuple(x.shape), generator) < rates, 0.0)
 
 
 def salt_pepper(
@@ -208,6 +259,17 @@ def uniform(x: Any, shape: tuple[int, ...], generator: Generator) -> Any:
     if is_array(x, generator):
         return generator.random(shape)
     return x.new_empty(shape).float().uniform_(generator=generator)
+
+
+def _of_rows(x: Any, generator: Generator) -> Any:
+    """Draw one number from [0, 1) for each row, of a shape that goes with ``x``."""
+    return uniform(x, (x.shape[0],), generator).reshape(-1, *(1 for _ in x.shape[1:]))
+
+
+def _check_scale(scale: float) -> None:
+    """Raise ``ValueError`` unless it is a standard deviation."""
+    if not 0.0 <= scale < math.inf:
+        raise ValueError(f"scale has to be a float in [0, inf). Got {scale!r} instead.")
 
 
 def _check_rate(rate: float) -> None:

@@ -24,7 +24,7 @@ from skvim import (
 )
 from skvim.engine._accelerate import Accelerator
 from skvim.exceptions import AccelerationWarning, SkvimWarning
-from skvim.noise import BlurNoise, MaskingNoise, OcclusionNoise
+from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise
 from skvim.objectives import Divergence, Gaussian
 
 # 45 rows in a batch leave a remainder, and so two shapes of batches.
@@ -44,6 +44,7 @@ VARIANTS = {
     "layer-normalised": AETransformer(2, normalization="layer", activation="gelu"),
     "corrupted": AETransformer(2, noise=MaskingNoise(0.3)),
     "occluded": AETransformer(2, noise=OcclusionNoise(1, image_shape=(2, 3))),
+    "augmented": AETransformer(2, noise=AugmentationNoise(image_shape=(2, 3))),
     "blurred": AETransformer(2, noise=BlurNoise(0.7, image_shape=(2, 3))),
     "per-feature": VAETransformer(2, likelihood=Gaussian("per-feature")),
     "fixed-variance": VIMAETransformer(2, likelihood=Gaussian(variance=2.0)),

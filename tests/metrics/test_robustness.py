@@ -19,6 +19,7 @@ from sklearn.utils.validation import validate_data
 from skvim import AETransformer
 from skvim.metrics import active_units, reconstruction_scorer, robustness_curve
 from skvim.noise import (
+    AugmentationNoise,
     BlurNoise,
     BrightnessNoise,
     GaussianNoise,
@@ -170,6 +171,7 @@ KINDS = [
     OcclusionNoise(1),
     BlurNoise(0.6),
     BrightnessNoise(-0.4),
+    AugmentationNoise(),
 ]
 
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from skvim.metrics import robustness_curve
 from skvim.noise import (
+    AugmentationNoise,
     BlurNoise,
     BrightnessNoise,
     ContrastNoise,
@@ -33,8 +34,10 @@ def torch_images(n, dtype="float64", seed=0):
 
 
 both_libraries = pytest.mark.parametrize("images", [numpy_images, torch_images])
-ALL = [OcclusionNoise(4), BlurNoise(0.8), ContrastNoise(0.5)]
+ALL = [OcclusionNoise(4), BlurNoise(0.8), ContrastNoise(0.5), AugmentationNoise()]
 every_noise = pytest.mark.parametrize("noise", ALL, ids=lambda n: type(n).__name__)
+# The last takes a row without a shape for no image at all.
+noise_of_lines = pytest.mark.parametrize("noise", ALL[:-1], ids=lambda n: type(n).__name__)
 
 
 # Occlusion
@@ -179,7 +182,7 @@ def test_arrays_and_tensors_agree_where_nothing_is_random(noise):
     np.testing.assert_allclose(arrays, tensors, rtol=1e-12)
 
 
-@every_noise
+@noise_of_lines
 def test_a_row_without_a_shape_is_a_line_of_pixels(noise):
     row = np.random.default_rng(0).random((3, 20))
     line = noise.corrupt(row.reshape(3, 1, 20), np.random.default_rng(5))
@@ -196,7 +199,7 @@ def test_input_stays_and_half_precision_works(noise):
     assert noise.corrupt(half, torch.Generator()).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("cls", [OcclusionNoise, BlurNoise, ContrastNoise])
+@pytest.mark.parametrize("cls", [OcclusionNoise, BlurNoise, ContrastNoise, AugmentationNoise])
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
@@ -228,6 +231,8 @@ def test_a_single_row_is_no_image(noise):
         (BlurNoise(-0.1), "sigma has to be .* Got -0.1"),
         (BlurNoise(np.inf), "sigma has to be .* Got inf"),
         (ContrastNoise(1.1), "reduction has to be .* Got 1.1"),
+        (AugmentationNoise(rate=1.1), "rate has to be .* Got 1.1"),
+        (AugmentationNoise(scale=-1), "scale has to be .* Got -1"),
     ],
 )
 def test_levels_out_of_range_are_refused(noise, message):

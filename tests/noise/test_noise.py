@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from skvim.noise import (
+    AugmentationNoise,
     BlurNoise,
     BrightnessNoise,
     ContrastNoise,
@@ -36,8 +37,12 @@ def occlusion(strength=0.5, **options):
     return OcclusionNoise(round(4 * strength), **options)
 
 
+def augmentation(strength=0.5, **options):
+    return AugmentationNoise(rate=strength, scale=strength, **options)
+
+
 # Each makes a transformer of one positional strength, 0 for none.
-NOISES = [GaussianNoise, MaskingNoise, SaltPepperNoise, missing, occlusion]
+NOISES = [GaussianNoise, MaskingNoise, SaltPepperNoise, missing, occlusion, augmentation]
 FAMILY = [*NOISES, BlurNoise, ContrastNoise, BrightnessNoise]
 LAWS = [(gaussian, 0.3), (mask, 0.3)]
 

@@ -1,0 +1,325 @@
+"""The laws of augmentation: warps of images, and masking and noise by amounts of each row."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+
+import skvim
+from skvim import VIMAETransformer
+from skvim.noise import AugmentationNoise
+from skvim.noise._corruptions import gaussian_up_to, mask_up_to
+from skvim.noise._warps import random_warp, warp
+
+STILL = {"shift": 0.0, "angle": 0.0, "stretch": 0.0, "shear": 0.0}
+NOTHING = {**STILL, "rate": 0.0, "scale": 0.0}
+
+
+def as_array(values, dtype="float64"):
+    return np.asarray(values, dtype=dtype)
+
+
+def as_tensor(values, dtype="float64"):
+    return torch.tensor(np.asarray(values, dtype=dtype))
+
+
+def generator_of(make, seed=0):
+    arrays = make is as_array
+    return np.random.default_rng(seed) if arrays else torch.Generator().manual_seed(seed)
+
+
+both_libraries = pytest.mark.parametrize("make", [as_array, as_tensor])
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(3).normal(size=(4, 9, 7, 2))
+
+
+def warped(make, images, shift=(0.0, 0.0), angle=0.0, stretch=(0.0, 0.0), shear=0.0):
+    """The same warp of all images."""
+    n = len(images)
+    pairs = [make(np.repeat(np.reshape(pair, (2, 1)), n, 1)) for pair in (shift, stretch)]
+    single = [make(np.full(n, value)) for value in (angle, shear)]
+    return np.asarray(warp(make(images), pairs[0], single[0], pairs[1], single[1]))
+
+
+# Warps
+
+
+@both_libraries
+def test_a_warp_by_nothing_is_the_identity(make, images):
+    np.testing.assert_allclose(warped(make, images), images, atol=1e-13)
+
+
+@both_libraries
+@pytest.mark.parametrize("down", [-3, 0, 2])
+@pytest.mark.parametrize("right", [-1, 0, 20])
+def test_whole_pixels_move_an_image_and_borders_repeat(make, images, down, right):
+    rows = np.clip(np.arange(9) - down, 0, 8)
+    columns = np.clip(np.arange(7) - right, 0, 6)
+    expected = images[:, rows][:, :, columns]
+    found = warped(make, images, shift=(down, right))
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+
+
+@both_libraries
+def test_half_a_pixel_is_the_mean_of_two(make, images):
+    found = warped(make, images, shift=(0.0, 0.5))[:, :, 1:]
+    np.testing.assert_allclose(found, (images[:, :, 1:] + images[:, :, :-1]) / 2, atol=1e-13)
+
+
+@both_libraries
+@pytest.mark.parametrize("turns", [-1, 1, 2])
+@pytest.mark.parametrize("side", [6, 7])
+def test_quarter_turns_are_those_of_numpy(make, side, turns):
+    squares = np.random.default_rng(0).normal(size=(3, side, side, 2))
+    found = warped(make, squares, angle=90.0 * turns)
+    np.testing.assert_allclose(found, np.rot90(squares, turns, axes=(1, 2)), atol=1e-12)
+
+
+@both_libraries
+def test_stretched_and_sheared_slopes_are_slopes(make):
+    # An affine map of a linear image has a closed form, away from the borders.
+    y, x = np.meshgrid(np.arange(21.0) - 10, np.arange(31.0) - 15, indexing="ij")
+    found = warped(make, (3 * y + x)[None, ..., None], stretch=(0.2, -0.1), shear=0.3)
+    expected = 3 * 1.2 * y + 0.9 * x + 0.3 * y
+    inside = (0, slice(3, -3), slice(5, -5), 0)
+    np.testing.assert_allclose(found[inside], expected[inside[1:3]], atol=1e-12)
+
+
+@both_libraries
+def test_a_warp_is_the_one_of_scipy(make, images):
+    a, (p, q), k = np.deg2rad(20.0), (1.1, 0.8), 0.3  # p from left to right, q from top to bottom
+    matrix = [[np.cos(a) * q, np.sin(a) * p], [k - np.sin(a) * q, np.cos(a) * p]]
+    centre, shift = np.array([4.0, 3.0]), np.array([0.7, -1.2])
+    offset = centre - shift - matrix @ centre
+    found = warped(make, images, shift, 20.0, (q - 1, p - 1), k)
+    for i, j in np.ndindex(4, 2):
+        expected = ndimage.affine_transform(
+            images[i, ..., j], matrix, offset, order=1, mode="nearest"
+        )
+        np.testing.assert_allclose(found[i, ..., j], expected, atol=1e-12)
+
+
+@both_libraries
+def test_a_line_of_pixels_moves_along_itself(make):
+    line = np.arange(8.0).reshape(1, 1, 8, 1)
+    found = warped(make, line, shift=(5.0, 1.0))
+    assert found.ravel() == pytest.approx([0, 0, 1, 2, 3, 4, 5, 6])
+
+
+def test_both_libraries_warp_alike_each_image_by_its_own_map(images):
+    draw = np.random.default_rng(0).uniform(-1, 1, size=(6, 4))
+    parts = (2 * draw[:2], 30 * draw[2], 0.2 * draw[3:5], 0.3 * draw[5])
+    arrays = warp(images, *parts)
+    tensors = warp(torch.tensor(images), *(torch.tensor(part) for part in parts))
+    np.testing.assert_allclose(arrays, tensors.numpy(), atol=1e-12)
+    for i in range(4):
+        alone = warp(images[i : i + 1], *(part[..., i : i + 1] for part in parts))
+        np.testing.assert_allclose(arrays[i], alone[0], atol=1e-13)
+
+
+@both_libraries
+def test_random_warps_are_uniform_and_differ_between_images(make):
+    # Linear images tell the shift at their centre, and slopes tell the rest.
+    n, side = 8000, 15
+    y, x = np.meshgrid(np.arange(15.0) - 7, np.arange(15.0) - 7, indexing="ij")
+    images = make(np.broadcast_to(np.stack([y, x], -1), (n, side, side, 2)), "float32")
+    sizes = {"shift": 2.0, "angle": 15.0, "stretch": 0.15, "shear": 0.2}
+    found = np.asarray(random_warp(images, generator_of(make), **sizes), dtype=np.float64)
+    shift = -found[:, 7, 7]
+    by_y, by_x = (found[:, 8, 7] - found[:, 7, 7]), (found[:, 7, 8] - found[:, 7, 7])
+    radians = np.arctan2(by_x[:, 0], by_x[:, 1])
+    p = np.hypot(by_x[:, 0], by_x[:, 1])
+    q = by_y[:, 0] / np.cos(radians)
+    k = by_y[:, 1] + np.sin(radians) * q
+    drawn = np.stack(
+        [*(shift.T / 2), np.rad2deg(radians) / 15, (p - 1) / 0.15, (q - 1) / 0.15, k / 0.2]
+    )
+    assert np.abs(drawn).max() < 1 + 1e-4
+    assert np.abs(drawn).max(axis=1).min() > 0.99
+    assert np.abs(drawn.mean(axis=1)).max() < 4 / np.sqrt(3 * n)
+    np.testing.assert_allclose(drawn.var(axis=1), 1 / 3, atol=4 * np.sqrt(4 / 45 / n))
+    correlations = np.corrcoef(drawn)[np.triu_indices(6, 1)]
+    assert np.abs(correlations).max() < 4.5 / np.sqrt(n)
+
+
+@both_libraries
+def test_channels_move_alike(make):
+    grey = np.random.default_rng(0).normal(size=(5, 8, 8, 1))
+    images = make(np.repeat(grey, 3, -1))
+    noise = AugmentationNoise(rate=0.0, scale=0.0)
+    found = np.asarray(noise.corrupt(images, generator_of(make)))
+    np.testing.assert_array_equal(found[..., 1], found[..., 0])
+    np.testing.assert_array_equal(found[..., 2], found[..., 0])
+    assert not np.isclose(found, np.asarray(images)).all()
+
+
+# Masking and noise
+
+
+@both_libraries
+def test_half_of_the_largest_rate_is_masked_and_rows_have_their_own(make):
+    n, d, rate = 2000, 500, 0.6
+    masked = np.asarray(mask_up_to(make(np.ones((n, d))), rate, generator_of(make)))
+    assert set(np.unique(masked)) == {0.0, 1.0}
+    shares = (masked == 0).mean(axis=1)
+    # The variance of a share is that of the uniform rate and the mean binomial one.
+    variance = rate**2 / 12 + (rate / 2 - rate**2 / 3) / d
+    assert abs(shares.mean() - rate / 2) < 4 * np.sqrt(variance / n)
+    assert shares.var() == pytest.approx(variance, rel=0.1)
+    columns = (masked == 0).mean(axis=0)
+    assert np.abs(columns - rate / 2).max() < 5 * np.sqrt(0.3 * 0.7 / n)
+
+
+@both_libraries
+def test_mean_variance_of_the_noise_is_a_third_and_rows_have_their_own(make):
+    n, d, scale = 2000, 500, 0.5
+    noise = np.asarray(gaussian_up_to(make(np.ones((n, d))), scale, generator_of(make))) - 1.0
+    variances = noise.var(axis=1, ddof=1)
+    # E σ² = s² / 3 and E σ⁴ = s⁴ / 5.
+    spread = scale**4 * (1 / 5 - 1 / 9 + 2 / 5 / (d - 1))
+    assert abs(variances.mean() - scale**2 / 3) < 4 * np.sqrt(spread / n)
+    deviations = np.sqrt(variances) / scale
+    assert np.histogram(deviations, 4, (0, 1.1))[0].min() > n / 8
+    assert abs(noise.mean()) < 4 * scale / np.sqrt(3 * n * d)
+    # Rows of normal noise: once divided by its deviation, nothing is left of the mixture.
+    normal = noise / np.sqrt(variances)[:, None]
+    assert (normal**4).mean() == pytest.approx(3 * (d - 1) / (d + 1), rel=0.02)
+
+
+@both_libraries
+def test_levels_of_rows_are_not_those_of_single_values(make):
+    x = make(np.ones((3000, 4, 5)))
+    masked = np.asarray(mask_up_to(x, 1.0, generator_of(make))) == 0
+    # Two values of a row are both masked with E r² = 1/3 rather than 1/4.
+    both = (masked[:, 0, 0] & masked[:, 3, 4]).mean()
+    assert abs(both - 1 / 3) < 4 * np.sqrt(2 / 9 / 3000)
+    across = (masked[1:, 0, 0] & masked[:-1, 0, 0]).mean()
+    assert abs(across - 1 / 4) < 4 * np.sqrt(1 / 4 / 3000)
+
+
+# The transformer
+
+
+@both_libraries
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(5, 64), (5, 8, 8)])
+def test_nothing_leaves_every_bit(make, dtype, shape):
+    x = make(np.random.default_rng(0).normal(size=shape), dtype)
+    x[0] = -0.0
+    noise = AugmentationNoise(**NOTHING, image_shape=(8, 8))
+    found = noise.corrupt(x, generator_of(make))
+    assert np.asarray(found).tobytes() == np.asarray(x).tobytes()
+    assert not np.shares_memory(np.asarray(found), np.asarray(x))
+    assert noise.level == 0.0
+
+
+@pytest.mark.parametrize("name", list(NOTHING))
+def test_each_parameter_alone_changes_images(name, images):
+    noise = AugmentationNoise(**{**NOTHING, name: 0.4})
+    assert noise.level == 1.0
+    assert not np.array_equal(noise.corrupt(images, np.random.default_rng(0)), images)
+
+
+def test_flat_rows_are_warped_only_with_a_shape():
+    rows = np.random.default_rng(0).normal(size=(5, 64))
+    noise = AugmentationNoise(rate=0.0, scale=0.0, random_state=0)
+    np.testing.assert_array_equal(noise.fit(rows).transform(rows), rows)
+    shaped = clone(noise).set_params(image_shape=(8, 8)).fit(rows).transform(rows)
+    assert not np.isclose(shaped, rows).all(axis=1).any()
+
+
+def test_order_is_warp_then_masks_then_noise():
+    x = np.full((50, 8, 8), 5.0)
+    # Masked values stay 0 exactly when nothing is read between them and their neighbours.
+    masked = AugmentationNoise(scale=0.0).corrupt(x, np.random.default_rng(0))
+    near = np.isclose(masked, 0.0) | np.isclose(masked, 5.0)
+    assert near.all()
+    # Noise lies on masked values as well.
+    noisy = AugmentationNoise(rate=1.0).corrupt(x, np.random.default_rng(0))
+    assert (noisy != 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_places_are_worked_out_in_single_precision(dtype):
+    x = torch.arange(3 * 40 * 40).reshape(3, 40, 40, 1).remainder(7).to(dtype)
+    noise = AugmentationNoise(rate=0.0, scale=0.0)
+    half = noise.corrupt(x, torch.Generator().manual_seed(0))
+    single = noise.corrupt(x.float(), torch.Generator().manual_seed(0))
+    assert half.dtype == dtype
+    torch.testing.assert_close(half, single.to(dtype), rtol=0, atol=0)
+
+
+def test_gradients_pass():
+    x = torch.rand(2, 6, 6, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def corrupted(values):
+        return AugmentationNoise().corrupt(values, torch.Generator().manual_seed(1))
+
+    assert torch.autograd.gradcheck(corrupted, x.requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"shift": -1.0}, r"shift.*\[0.*, inf\). Got -1.0"),
+        ({"angle": 181.0}, r"angle.*\[0.*, 180.*\]. Got 181.0"),
+        ({"stretch": 1.0}, r"stretch.*\[0.*, 1.*\). Got 1.0"),
+        ({"shear": np.nan}, "shear.* Got nan"),
+    ],
+)
+def test_sizes_out_of_range_are_refused(parameters, message):
+    noise = AugmentationNoise(**parameters, image_shape=(2, 4))
+    with pytest.raises(ValueError, match=message):
+        noise.fit(np.ones((3, 8)))
+    with pytest.raises(ValueError, match=message):
+        noise.corrupt(np.ones((3, 8)), np.random.default_rng())
+
+
+def test_all_parameters_go_by_keyword():
+    with pytest.raises(TypeError):
+        AugmentationNoise(2.0)
+
+
+def test_a_saved_transformer_corrupts_as_before(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(9, 64))
+    noise = AugmentationNoise(angle=40.0, image_shape=(8, 8), random_state=3).fit(rows)
+    noise.save(tmp_path / "noise.skvim")
+    loaded = skvim.load(tmp_path / "noise.skvim")
+    assert loaded.get_params() == noise.get_params()
+    np.testing.assert_array_equal(loaded.transform(rows), noise.transform(rows))
+
+
+def test_a_pipeline_trains_on_augmented_rows_and_tests_on_clean_ones():
+    rows = load_digits().data[:300] / 16
+    noise = AugmentationNoise(image_shape=(8, 8), when="fit", random_state=0)
+    pipeline = make_pipeline(noise, PCA(5, random_state=0)).fit(rows)
+    expected = PCA(5, random_state=0).fit(clone(noise).fit_transform(rows))
+    np.testing.assert_allclose(pipeline.transform(rows), expected.transform(rows))
+    assert not np.allclose(expected.mean_, rows.mean(axis=0), atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")  # the fit is short
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_codes_follow_augmentation_less_when_trained_with_it(acceleration):
+    digits = (load_digits().data[:600] / 16).astype(np.float32)
+    noise = AugmentationNoise(image_shape=(8, 8), shift=1.0, rate=0.3, scale=0.2)
+    moved = noise.set_params(random_state=5).fit(digits).transform(digits)
+
+    def strayed(noise):
+        model = VIMAETransformer(
+            4, noise=noise, max_epochs=15, random_state=0, acceleration=acceleration
+        ).fit(digits)
+        codes = model.transform(digits)
+        return (
+            np.square(model.transform(moved) - codes).sum()
+            / np.square(codes - codes.mean(axis=0)).sum()
+        )
+
+    assert strayed(noise) < 0.9 * strayed(None)
