@@ -176,18 +176,15 @@ def _percent(errors: list[float]) -> str:
 
 
 def _mnist(runs: list[dict[str, Any]]) -> list[str]:
-    """Return errors on the test rows and seconds."""
+    """Return errors on the test rows."""
     models = list(dict.fromkeys(run["model"] for run in runs))
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
         of = cells.setdefault(f"{run['codes']}, {run['labels']:,}", {})
         of.setdefault(run["model"], []).append(run)
-    lines = [header("error in % (seconds): MNIST's codes, labels", models)]
+    lines = [header("error in %: MNIST's codes, labels", models)]
     for name, by_model in cells.items():
-        figures = []
-        for of in (by_model[model] for model in models):
-            seconds = statistics.median(run["seconds"] for run in of)
-            figures.append(f"{_percent([run['error'] for run in of])} ({seconds:.1f})")
+        figures = [_percent([run["error"] for run in by_model[model]]) for model in models]
         lines.append(f"| {name} | {' | '.join(figures)} |")
     return [*lines, "", f"Draws: {len({run['seed'] for run in runs})}."]
 
