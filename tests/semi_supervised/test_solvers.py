@@ -258,6 +258,17 @@ def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
     assert (sampled.predict(X) == y).mean() > 0.9
 
 
+def test_a_class_of_two_labels_is_found_among_many_rows():
+    generator = np.random.default_rng(0)
+    y = (generator.random(30_000) < 0.005).astype(int)
+    X = generator.standard_normal((30_000, 5))
+    X[:, 0] += 6.0 * y
+    labels, kept = np.full(30_000, -1), [np.flatnonzero(y == c)[:n] for c, n in ((0, 398), (1, 2))]
+    labels[np.concatenate(kept)] = y[np.concatenate(kept)]
+    model = TransductiveSVC(kernel="linear", random_state=0).fit(X, labels)
+    assert (model.transduction_[y == 1] == 1).mean() > 0.9
+
+
 def test_sorted_labels_of_many_rows_take_no_more_steps():
     """The first rows, of a few classes alone, would make a poor basis."""
     X, y = make_blobs(30_000, n_features=20, centers=10, cluster_std=5.0, random_state=0)
