@@ -244,7 +244,7 @@ def choose_landmarks(
     """
     n_rows = X.shape[0]
     if n_landmarks >= n_rows:
-        return X
+        return X.copy()  # X may be the caller's own, who may change it after the fit
     if centres and not issparse(X) and n_rows >= _ROWS_PER_CENTRE * n_landmarks:
         return _centres(X, n_landmarks, generator)
     shuffled = generator.permutation(n_rows)
@@ -258,6 +258,8 @@ def _centres(X: Matrix, n_centres: int, generator: np.random.Generator) -> Matri
 
     n_rows = min(len(X), max(_CLUSTERED, _ROWS_PER_CENTRE * n_centres))
     rows = X[generator.choice(len(X), n_rows, replace=False)]
+    origin = rows.mean(axis=0)  # far from it, squared distances cancel to nothing
+    rows -= origin
     # A set number of passes: to stop by sums of distances depends on the number of threads.
     means = MiniBatchKMeans(
         n_centres,
@@ -268,4 +270,5 @@ def _centres(X: Matrix, n_centres: int, generator: np.random.Generator) -> Matri
         max_no_improvement=None,
         random_state=int(generator.integers(2**31)),
     )
-    return np.asarray(means.fit(rows).cluster_centers_)
+    centres: Matrix = means.fit(rows).cluster_centers_ + origin
+    return centres

@@ -65,19 +65,36 @@ def gap_loss(scores: Matrix) -> float:
     return float(np.sum(np.maximum(0.0, 1.0 - np.abs(scores)) ** 2))
 
 
-def balance_loss(scores: Matrix, target: Matrix) -> tuple[float, Matrix]:
+def balance_loss(
+    scores: Matrix, target: Matrix, n_labeled: int, multiplicity: float
+) -> tuple[float, Matrix]:
     """Return Σ_columns ½ (mean tanh(2 f) - target)² and its derivative by the scores f.
 
     tanh counts on which side a row lies. The mean of f itself, the usual choice, also asks that
     rows far from the boundary come back to it.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_problems)
+        f.
+    target : ndarray of shape (n_problems,)
+        2 r - 1.
+    n_labeled : int
+        The first rows, which count once in the mean.
+    multiplicity : float
+        How often each of the others counts.
     """
     sides = np.tanh(STEEPNESS * scores)
-    imbalance = sides.mean(axis=0) - target
-    by_scores = imbalance * STEEPNESS * (1.0 - sides * sides) / len(scores)
+    n_rows = n_labeled + multiplicity * (len(scores) - n_labeled)
+    sums = sides[:n_labeled].sum(axis=0) + multiplicity * sides[n_labeled:].sum(axis=0)
+    imbalance = sums / n_rows - target
+    by_scores = imbalance * STEEPNESS * (1.0 - sides * sides) / n_rows
+    if multiplicity != 1.0:
+        by_scores[n_labeled:] *= multiplicity
     return float(0.5 * np.sum(imbalance**2)), by_scores
 
 
-def balance_weight(C_unlabeled: float, n_labeled: int, n_unlabeled: int) -> float:
+def balance_weight(C_unlabeled: float, n_labeled: int, n_unlabeled: float) -> float:
     """Return ρ = 40 C* u² / (l + u): firm for many unlabelled rows, nothing for few."""
     return FIRMNESS * C_unlabeled * n_unlabeled**2 / (n_labeled + n_unlabeled)
 
@@ -140,6 +157,8 @@ class Problem:
         C and C*.
     intercept_scale : float
         Length of a unit step of the intercept's coordinate.
+    multiplicity : float
+        How many rows each unlabelled one stands for; C* is the weight of all of them.
     """
 
     rows: Rows
@@ -147,6 +166,7 @@ class Problem:
     shares: Matrix | None
     costs: Costs
     intercept_scale: float
+    multiplicity: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -190,17 +210,19 @@ def thinned(problem: Problem, n_unlabeled: int) -> Problem:
     Returns
     -------
     Problem
-        Of the same variables, a view of the same rows; together the kept ones weigh what all do.
-        The problem itself, where it has no more.
+        Of the same variables, a view of the same rows where these are dense; together the kept
+        ones weigh what all do, also in the balance. The problem itself, where it has no more.
     """
     if problem.n_unlabeled <= n_unlabeled:
         return problem
     matrix = problem.rows.matrix[: len(problem.signs) + n_unlabeled]
-    weight = problem.costs.unlabeled * problem.n_unlabeled / n_unlabeled
+    multiplicity = problem.n_unlabeled / n_unlabeled
+    weight = problem.costs.unlabeled * multiplicity
     return replace(
         problem,
         rows=replace(problem.rows, matrix=matrix),
         costs=replace(problem.costs, unlabeled=weight),
+        multiplicity=multiplicity,
     )
 
 
@@ -223,8 +245,9 @@ def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[f
     by_scores = _joined(costs.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
     if problem.shares is None:
         return value, by_scores
-    weight = balance_weight(costs.unlabeled, n_labeled, problem.n_unlabeled)
-    balance, by_sides = balance_loss(scores, 2.0 * problem.shares - 1.0)
+    times = problem.multiplicity
+    weight = balance_weight(costs.unlabeled / times, n_labeled, times * problem.n_unlabeled)
+    balance, by_sides = balance_loss(scores, 2.0 * problem.shares - 1.0, n_labeled, times)
     by_scores += weight * by_sides
     return value + weight * balance, by_scores
 

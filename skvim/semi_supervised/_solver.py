@@ -32,7 +32,8 @@ STAGES = (0.0, 0.01, 0.1, 0.3, 1.0)
 # Where the next stage starts need not be known as well as where the last one ends.
 COARSENESS = 10.0
 # Nor does it take all rows to find the way there, and the minimum of a sample is the whole's up
-# to chance only: to follow it closely was measured to lead astray.
+# to chance only: to follow it closely was measured to lead astray. The supervised start has to be
+# closer: so large a gradient hides the few labels of a rare class.
 SAMPLE, SAMPLE_COARSENESS = 10_000, 100.0
 # Joachims doubles the weight from a value where unlabelled rows hardly count.
 DOUBLINGS = tuple(2.0**-k for k in range(10, -1, -1))
@@ -171,13 +172,13 @@ def _anneal(problem: Problem, variables: Matrix, precision: Precision, warm: boo
     if both and not warm:
         stages = STAGES
     coarse = replace(precision, tol=precision.tol * COARSENESS)
-    sample, ahead = thinned(problem, SAMPLE), stages[:-1]
-    goal = coarse
+    sample, ahead, goal = thinned(problem, SAMPLE), stages[:-1], coarse
     if sample is not problem and both and not warm:
         ahead, goal = stages, replace(precision, tol=precision.tol * SAMPLE_COARSENESS)
     # What settles the labels need not be exact where J itself is minimised after it.
     last = (problem, stages[-1], coarse if both else precision)
-    for part, stage, limits in (*((sample, stage, goal) for stage in ahead), last):
+    way = ((sample, stage, goal if stage else coarse) for stage in ahead)
+    for part, stage, limits in (*way, last):
         loss = partial(smooth_loss, problem=part, C_unlabeled=stage * part.costs.unlabeled)
         found = _minimum(part, loss, variables, limits)
         variables = found.x

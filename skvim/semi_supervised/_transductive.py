@@ -258,11 +258,11 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         feature_map = self._feature_map(X, labels, generator)
         start = self._start(feature_map, labels) if self.warm_start else None
         self._map = feature_map
-        order = _labeled_first(labels.given, generator)
+        order, labeled = _labeled_first(labels.given, generator)
         shares = self._shares(labels)
         problem = pose(
             self._map.values(X[order]),
-            labels.signs,
+            labels.signs[labeled],
             None if shares is None else shares[labels.columns],
             self._costs(labels),
             self._map.projection,
@@ -288,6 +288,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         if not hasattr(self, "_weights") or not same_map(self._map, feature_map):
             return None
         if not np.array_equal(self.classes_, labels.classes):
+            return None
+        if feature_map.projection is None and len(self._weights) != self.n_features_in_:
             return None
         return self._weights, self._intercepts
 
@@ -385,7 +387,10 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             return None
         if self.class_prior is None:
             return shrunk_frequencies(labels.frequencies, len(labels.codes))
-        shares = np.asarray(self.class_prior, dtype=np.float64)
+        try:
+            shares = np.asarray(self.class_prior, dtype=np.float64)
+        except (TypeError, ValueError):  # words, say, or a dict
+            shares = np.empty(0)
         expected = (len(labels.classes),)
         if shares.shape != expected or not np.all(shares >= 0) or abs(shares.sum() - 1) > 1e-6:
             raise ValueError(
@@ -407,9 +412,19 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             )
 
 
-def _labeled_first(given: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.intp]:
-    """Return row numbers, those without a label last, in random order if a sample is taken."""
-    hidden = np.flatnonzero(~given)
-    if len(hidden) > SAMPLE:
-        generator.shuffle(hidden)
-    return np.concatenate([np.flatnonzero(given), hidden])
+def _labeled_first(
+    given: NDArray[np.bool_], generator: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return row numbers, those with a label first, and which place each of these had among them.
+
+    Rows of a kind of which a sample may be taken are in random order.
+    """
+    hidden = _mixed(int((~given).sum()), generator)
+    labeled = _mixed(int(given.sum()), generator)
+    rows = np.flatnonzero(given)[labeled], np.flatnonzero(~given)[hidden]
+    return np.concatenate(rows), labeled
+
+
+def _mixed(number: int, generator: np.random.Generator) -> NDArray[np.intp]:
+    """Return the first numbers, in random order if there are more than a sample has."""
+    return generator.permutation(number) if number > SAMPLE else np.arange(number)

@@ -160,7 +160,9 @@ def test_landmarks_are_labelled_rows_first(sparse, centres):
     assert len(numbers) == few
     assert numbers <= set(range(200))
     assert len(numbers & set(np.flatnonzero(labeled))) == min(few, 25)
-    assert choose(500, np.random.default_rng(0)) is X
+    every = choose(500, np.random.default_rng(0))
+    assert every is not X
+    assert (every != X).sum() == 0
 
 
 def test_landmarks_of_many_rows_lie_in_every_cluster():
@@ -173,6 +175,17 @@ def test_landmarks_of_many_rows_lie_in_every_cluster():
     distances = np.linalg.norm(X[:, None] - found, axis=2).min(axis=1)
     drawn = X[generator.choice(len(X), 100, replace=False)]
     assert np.mean(distances) < np.linalg.norm(X[:, None] - drawn, axis=2).min(axis=1).mean()
+
+
+def test_landmarks_far_from_the_origin_are_as_good():
+    X = np.random.default_rng(0).standard_normal((1000, 3))
+    distances = []
+    for origin in (0.0, 1e8):
+        centres = choose_landmarks(
+            X + origin, np.zeros(1000, dtype=bool), 50, np.random.default_rng(0)
+        )
+        distances.append(np.linalg.norm(X[:, None] - (centres - origin), axis=2).min(axis=1).mean())
+    assert distances[1] == pytest.approx(distances[0], rel=1e-3)
 
 
 @pytest.mark.parametrize("n_columns", [4, 6])
@@ -194,6 +207,22 @@ def test_a_sample_weighs_what_all_rows_weigh():
     assert few.costs.unlabeled * 5 == pytest.approx(problem.costs.unlabeled * problem.n_unlabeled)
     assert np.shares_memory(few.rows.matrix, problem.rows.matrix)
     assert thinned(problem, problem.n_unlabeled) is problem
+
+
+def test_a_sample_of_repeated_rows_has_the_smooth_loss_of_all():
+    """Also where labelled rows are many and of other shares than the rest."""
+    generator = np.random.default_rng(3)
+    labeled, hidden = generator.standard_normal((8, 4)), generator.standard_normal((5, 4))
+    signs = np.ones((8, 1))
+    shares, costs = np.array([0.2]), Costs(0.7, 0.3)
+    complete = pose(np.vstack([labeled, *[hidden] * 6]), signs, shares, costs)
+    variables = generator.standard_normal(complete.shape).ravel()
+    found = []
+    for problem in (complete, thinned(complete, 5)):
+        loss = partial(smooth_loss, problem=problem, C_unlabeled=problem.costs.unlabeled)
+        found.append(evaluate(variables, problem, loss))
+    np.testing.assert_allclose(found[1][0], found[0][0])
+    np.testing.assert_allclose(found[1][1], found[0][1])
 
 
 def test_the_first_rows_give_about_the_basis_of_all(monkeypatch):

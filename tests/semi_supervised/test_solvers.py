@@ -160,6 +160,13 @@ def test_a_warm_start_goes_on_from_the_solution_before(solver):
     assert warm.n_iter_ < TransductiveSVC(1.5, solver=solver, random_state=0).fit(X, y).n_iter_
 
 
+def test_a_linear_warm_start_for_other_features_starts_anew():
+    X, labels, _ = overlapping(0)
+    model = TransductiveSVC(kernel="linear", warm_start=True).fit(X, labels)
+    cold = TransductiveSVC(kernel="linear").fit(X[:, :3], labels)
+    np.testing.assert_array_equal(model.fit(X[:, :3], labels).objective_, cold.objective_)
+
+
 @pytest.mark.parametrize(
     "change", [{"gamma": 0.3}, {"kernel": "linear"}, {"random_state": 1, "n_components": 60}]
 )
@@ -249,6 +256,26 @@ def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
     assert (sampled.transduction_ == complete.transduction_).mean() > 0.99
     assert sampled.objective_ == pytest.approx(complete.objective_, rel=0.02)
     assert (sampled.predict(X) == y).mean() > 0.9
+
+
+def test_a_class_of_two_labels_is_found_among_many_rows():
+    generator = np.random.default_rng(0)
+    y = (generator.random(30_000) < 0.005).astype(int)
+    X = generator.standard_normal((30_000, 5))
+    X[:, 0] += 6.0 * y
+    labels, kept = np.full(30_000, -1), [np.flatnonzero(y == c)[:n] for c, n in ((0, 398), (1, 2))]
+    labels[np.concatenate(kept)] = y[np.concatenate(kept)]
+    model = TransductiveSVC(kernel="linear", random_state=0).fit(X, labels)
+    assert (model.transduction_[y == 1] == 1).mean() > 0.9
+
+
+def test_sorted_labels_of_many_rows_take_no_more_steps():
+    """The first rows, of a few classes alone, would make a poor basis."""
+    X, y = make_blobs(30_000, n_features=20, centers=10, cluster_std=5.0, random_state=0)
+    X *= np.logspace(-2, 2, 20)
+    model, order = TransductiveSVC(kernel="linear", random_state=0), np.argsort(y)
+    steps = [clone(model).fit(X[rows], y[rows]).n_iter_ for rows in (slice(None), order)]
+    assert steps[1] < 1.3 * steps[0]
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])

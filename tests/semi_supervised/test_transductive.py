@@ -332,6 +332,14 @@ def test_scores_decide(classes):
     np.testing.assert_array_equal(model.transduction_[y == -1], decided[y == -1])
 
 
+def test_a_fitted_model_does_not_change_with_the_rows_it_saw():
+    X, labels = g50c(0)[:2]
+    model, new = TransductiveSVC(n_components="all").fit(X, labels), X[:5].copy()
+    before = model.decision_function(new)
+    X *= 2.0
+    np.testing.assert_array_equal(model.decision_function(new), before)
+
+
 @pytest.mark.parametrize("n_components", [50, "all"])
 def test_equal_seeds_give_equal_results(n_components):
     X, y, _ = wine()
@@ -444,6 +452,7 @@ def with_nan(X):
         ({"class_prior": [0.5, 0.5]}, None, None, r"\(3 classes\).*Got \[0.5, 0.5\]"),
         ({"class_prior": [0.5, 0.5, 0.5]}, None, None, "with sum 1"),
         ({"class_prior": [1.5, -0.5, 0.0]}, None, None, "not negative"),
+        ({"class_prior": ["a", "b", "c"]}, None, None, "one share per class .* Got .'a', 'b', 'c'"),
         ({"max_iter": 0}, None, None, "'max_iter' parameter"),
         ({"tol": 0}, None, None, "'tol' parameter"),
         ({"random_state": "x"}, None, None, "'random_state' parameter"),
