@@ -121,9 +121,10 @@ OURS: dict[str, dict[str, dict[str, Any]]] = {
         "omniglot": {**_OURS, "noise": clone(_GREY_NOISE).set_params(rate=0.9)},
         "cifar10": {**_OURS, "noise": _COLOUR_NOISE},
         "celeba": {**_OURS, "noise": clone(_COLOUR_NOISE).set_params(image_shape=(64, 64, 3))},
-        **dict.fromkeys(
-            TABULAR, {"posterior": GaussianPosterior(0.3), "noise": GaussianNoise(0.5)}
-        ),
+        **{
+            name: {"posterior": GaussianPosterior(0.3), "noise": GaussianNoise(0.5)}
+            for name in TABULAR
+        },
     }
 }
 # What they need on a CPU to learn to see through all that.
