@@ -66,11 +66,13 @@ def _text(comparison: Comparison) -> str:
 
 def written(found: Interval, digits: int = 3) -> str:
     """Return mean and interval."""
+    # Differences of equal figures are nothing but rounding.
+    mean, low, high = (f"{round(value, 9):.{digits}g}" for value in found[:3])
     if found.low == found.high:
-        return f"{found.mean:.{digits}g} (exact)"
+        return f"{mean} (exact)"
     if found.n_seeds < 2:
-        return f"{found.mean:.{digits}g} (one seed, no interval)"
-    return f"{found.mean:.{digits}g} [{found.low:.{digits}g}, {found.high:.{digits}g}]"
+        return f"{mean} (one seed, no interval)"
+    return f"{mean} [{low}, {high}]"
 
 
 def _range(low: float, high: float) -> str:
