@@ -77,7 +77,7 @@ def execute(run: Run, jobs: list[Job], n_jobs: int) -> None:
     """Do what is missing, and say how long the rest will take."""
     left = [rest for job in jobs if (rest := missing(run, job)) is not None]
     print(f"{len(jobs)} cells, {len(jobs) - len(left)} of them done before", flush=True)
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     finished = parallel(delayed(work)(run, job) for job in left)
     for line in progress(finished, len(left)):
         print(line, flush=True)
