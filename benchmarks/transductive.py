@@ -123,7 +123,7 @@ def elsewhere(options: argparse.Namespace) -> Runs:
         for seed in range(options.draws):
             X, y = make(seed)
             masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
-            fits = lamda(options.lamda, X, y, masked)
+            fits = other_machine(options.lamda, X, y, masked)
             found.append({"problem": problem, "seed": seed, "fits": fits})
             print(f"| {problem} | LAMDA-SSL | {fits} |", flush=True)
             if len(fits) < len(COSTS):
@@ -131,7 +131,7 @@ def elsewhere(options: argparse.Namespace) -> Runs:
     return found
 
 
-def lamda(python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray) -> list[list[float]]:
+def other_machine(python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray) -> list[list[float]]:
     """Return C, error and seconds of every fit that ended in time."""
     given = masked != -1
     rows = {"labeled": X[given], "labels": y[given], "unlabeled": X[~given], "truth": y[~given]}
