@@ -131,7 +131,9 @@ def elsewhere(options: argparse.Namespace) -> Runs:
     return found
 
 
-def other_machine(python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray) -> list[list[float]]:
+def other_machine(
+    python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray
+) -> list[list[float]]:
     """Return C, error and seconds of every fit that ended in time."""
     given = masked != -1
     rows = {"labeled": X[given], "labels": y[given], "unlabeled": X[~given], "truth": y[~given]}
