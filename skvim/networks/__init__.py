@@ -6,6 +6,7 @@ from skvim.networks._dropout import Dropout
 from skvim.networks._make import make_architecture
 from skvim.networks._mlp import ACTIVATIONS, MLP, NORMALIZATIONS, Perceptrons
 from skvim.networks._modules import Modules
+from skvim.networks._paired import Paired
 from skvim.networks._standardised import Standardised
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Convolutional",
     "Dropout",
     "Modules",
+    "Paired",
     "Perceptrons",
     "Standardised",
     "by_rows",

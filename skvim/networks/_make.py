@@ -7,6 +7,7 @@ from skvim.networks._architecture import Architecture
 from skvim.networks._convolutional import Convolutional
 from skvim.networks._mlp import Perceptrons
 from skvim.networks._modules import Modules
+from skvim.networks._paired import Paired
 
 __all__ = ["make_architecture"]
 
@@ -35,16 +36,31 @@ def make_architecture(
     ValueError
         When they do not, or a pair is not one.
     """
-    if isinstance(network, str):
-        made: Architecture = perceptrons if network == "mlp" else Convolutional()
-    elif isinstance(network, Architecture):
-        made = network
-    elif len(network) == 2:
-        made = Modules(*network)
-    else:
+    if isinstance(network, str | Architecture):
+        made = _named(network, perceptrons)
+    elif len(network) != 2:
         raise ValueError(
             "network must be 'mlp', 'convolutional', an Architecture or a pair (encoder, decoder). "
             f"Got {len(network)} items instead: {network!r}."
         )
+    elif any(isinstance(item, str | Architecture) for item in network):
+        made = Paired(*(_named(item, perceptrons) for item in network))
+    else:
+        made = Modules(*network)
     made.check(shape)
     return made
+
+
+def _named(network: Any, perceptrons: Perceptrons) -> Architecture:
+    """Return the architecture of a name, or of one of a pair."""
+    if isinstance(network, Architecture):
+        return network
+    if not isinstance(network, str):
+        return Modules(network, network)
+    named = {"mlp": perceptrons, "convolutional": Convolutional()}
+    if network not in named:
+        raise ValueError(
+            "In a pair, network names an encoder and a decoder by 'mlp' or 'convolutional'. "
+            f"Got {network!r} instead."
+        )
+    return named[network]

@@ -1,0 +1,70 @@
+"""An encoder of one architecture with a decoder of another."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from skvim.networks._architecture import Architecture
+
+__all__ = ["Paired"]
+
+
+@final
+@dataclass(frozen=True)
+class Paired(Architecture):
+    """The encoder of one architecture and the decoder of another.
+
+    An encoder that shares its weights among places sees through noise; a decoder that does so
+    costs most of a training step, and adds little where codes are what one wants. On 28×28 images
+    ``Paired(Convolutional(0.125), Perceptrons((512,)))`` trains in a third of the time that
+    ``Convolutional(0.125)`` takes.
+
+    Parameters
+    ----------
+    first : Architecture
+        Whose encoder is taken.
+    second : Architecture
+        Whose decoder is taken.
+
+    Raises
+    ------
+    ValueError
+        From ``check``, so from ``fit``: what either raises, though only one of its networks is used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim.networks import Convolutional, Paired, Perceptrons
+    >>> pair = Paired(Convolutional(width=0.125), Perceptrons((64,)))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> decoder = pair.decoder(8, (28, 28, 1), generator)
+    >>> decoder(torch.zeros(3, 8)).shape
+    torch.Size([3, 784])
+    """
+
+    first: Architecture
+    second: Architecture
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise ``ValueError`` when a setting of either is out of range or the shape does not suit."""
+        self.first.check(shape)
+        self.second.check(shape)
+
+    def encoder(
+        self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator
+    ) -> nn.Module:
+        """Return the first's encoder."""
+        return self.first.encoder(shape, n_outputs, generator)
+
+    def decoder(
+        self, n_components: int, shape: tuple[int, ...], generator: torch.Generator
+    ) -> nn.Module:
+        """Return the second's decoder."""
+        return self.second.decoder(n_components, shape, generator)
+
+    @property
+    def min_rows(self) -> int:
+        """The larger of the two."""
+        return max(self.first.min_rows, self.second.min_rows)
