@@ -73,6 +73,8 @@ def written(found: Interval, digits: int = 3) -> str:
         return f"{mean} (exact)"
     if found.n_seeds < 2:
         return f"{mean} (one seed, no interval)"
+    if math.isinf(found.high):
+        return f"{mean} (equal in {found.n_seeds} seeds, no interval)"
     return f"{mean} [{low}, {high}]"
 
 

@@ -221,7 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = write_tables(run.results, options.table)
         written += draw(run, options.figure)
     except OSError as error:
-        print(f"stopped: {error}. The same command goes on from here.", file=sys.stderr)
+        print(
+            f"stopped: {str(error).rstrip('.')}. The same command goes on from here.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("stopped. The same command goes on from here.", file=sys.stderr)
@@ -230,7 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("  " + ", ".join(path.name for path in written))
     for done in failed:
         cell = done.job.cell
-        print(f"failed: {cell.data_set} {cell.model} seed {cell.seed}: {done.error}")
+        said = str(done.error).splitlines()[0]
+        print(f"failed: {cell.data_set} {cell.model} seed {cell.seed}: {said}")
     return 1 if failed else 0
 
 

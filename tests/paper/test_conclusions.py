@@ -130,7 +130,10 @@ def test_intervals_are_those_of_student(paper):
     half = 4.302653 / math.sqrt(3)  # t(2) at 97.5 %
     assert found.mean == 2
     assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
-    assert math.isinf(paper.results.interval({0: 1.0}).high)
+    for without in ({0: 1.0}, {0: 0.1 + 0.2, 1: 0.3}):  # equal but for rounding: no spread known
+        found = paper.results.interval(without)
+        assert (found.low, found.high) == (-math.inf, math.inf)
+    assert paper.claims.written(found) == "0.3 (equal in 2 seeds, no interval)"
     assert paper.results.difference({0: 5.0, 1: 7.0}, {1: 4.0, 2: 9.0}) == {1: 3.0}
 
 
@@ -147,12 +150,11 @@ def test_claims_are_judged_by_what_was_measured(paper, stored, cell_of):
     columns = ("clean", "gaussian 0.2", "gaussian 0.4", "masking 0.2", "masking 0.5")
 
     def model(name, level, seed):
-        values = dict.fromkeys(columns, level + 0.1 * seed)
+        values = dict.fromkeys(columns, level + 0.001 * level * seed)
         return cell_of("mnist", name, seed, values)
 
     levels = {"vae": 70, "beta-h": 71, "beta-a": 72, "vimae-n": 80, "vimae-l": 75}
     cells = [model(name, level, seed) for name, level in levels.items() for seed in range(3)]
-    cells[-1]["parts"]["robustness"]["values"]["mean"]["masking 0.5"] += 0.01  # no zero spread
     rows = paper.claims.promises(stored(*cells)).rows
     verdicts = {cells[0]: cells[-1] for _, cells in rows}
     assert verdicts["On corrupted data VIMAE's features are better than theirs."] == "holds"
@@ -198,9 +200,9 @@ def test_information_is_compared_by_errors_whatever_the_variances(paper, stored,
         return with_parts(whole, information=information, likelihood=likelihood)
 
     cells = [cell("vae", s, 20.0, 0.02 + 0.01 * s) for s in range(2)]
-    cells += [cell("vimae-n", s, 10.0, 10.0) for s in range(2)]
+    cells += [cell("vimae-n", s, 10.0 + 0.02 * s, 10.0) for s in range(2)]
     mnist, omniglot = paper.promised.informative(stored(*cells))
-    assert mnist.measured.mean == pytest.approx(392 * math.log(2))
+    assert mnist.measured.mean == pytest.approx(392 * (math.log(2) - math.log(1.002) / 2))
     assert mnist.supports
     assert omniglot.measured is None
 
@@ -210,7 +212,7 @@ def test_similar_likelihoods_do_not_depend_on_the_unit_of_the_pixels(paper, stor
         cells = [
             with_parts(
                 cell_of("mnist", model, seed, {}),
-                likelihood={"importance": {"nats": nats + seed + shift}},
+                likelihood={"importance": {"nats": nats * (1 + 0.01 * seed) + shift}},
             )
             for model, nats in {"vae": 300.0, "vimae-n": 280.0, "vimae-l": 200.0}.items()
             for seed in range(2)
@@ -223,7 +225,7 @@ def test_similar_likelihoods_do_not_depend_on_the_unit_of_the_pixels(paper, stor
 
 
 @pytest.mark.parametrize(
-    ("ours", "expected"), [((97, 98, 97), "beaten"), ((93, 97, 95), "open"), ((80, 81, 80), "not")]
+    ("ours", "expected"), [((97, 98, 98), "beaten"), ((93, 97, 95), "open"), ((80, 81, 81), "not")]
 )
 def test_beaten_means_above_the_paper_and_every_baseline(paper, ours, expected, stored, cell_of):
     cells = [
