@@ -51,7 +51,8 @@ def promises(results: Results) -> Table:
         "differences where two models are compared. The claimed range stands beside it. All "
         "intervals within the claimed range: the claim holds; some: in part; none, and one of "
         "them wholly outside: it does not hold; else the seeds are too few to show it. Each "
-        "interval stands for itself, and one in twenty misses by chance."
+        "interval stands for itself, and one in twenty misses by chance. What is not run does not "
+        "count."
     ]
     columns = ("claim", "measured", "verdict")
     return Table("Claims of the paper", columns, rows, notes, first="where", prose=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import torch
 
 matplotlib.use("Agg")
 
@@ -178,8 +179,6 @@ def in_words(seconds: float) -> str:
 
 def n_processes(options: argparse.Namespace) -> int:
     """Return how many cells run side by side."""
-    import torch
-
     n_cores = os.cpu_count() or 1
     # On a GPU the classifiers, which run beside it, take most of the time.
     most = max(1, n_cores // 4) if torch.cuda.is_available() else n_cores
@@ -213,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models=options.models,
     )
     start = time.perf_counter()
+    if run.preset == "gpu" and not torch.cuda.is_available():
+        print("There is no GPU here: the networks of this preset will take days.", flush=True)
     try:
         check_folders(run)
         for path in run.store.damaged():
