@@ -18,6 +18,7 @@ from settings import DATA_SETS, MODELS, SWEEP, models_of
 from store import Cell, fingerprint
 from work import Run, model_settings
 
+from skvim.exceptions import DatasetError
 from skvim.inspection import ReconstructionDisplay, RobustnessDisplay, SamplesDisplay
 
 __all__ = ["draw"]
@@ -38,7 +39,11 @@ def draw(run: Run, figures: Iterable[str]) -> list[Path]:
         elif figure == "plane":
             found = plane(Results(run.results))
         else:
-            found = pictures(run, figure)
+            try:
+                found = pictures(run, figure)
+            except DatasetError as error:
+                print(f"figure {figure}: {str(error).splitlines()[0]}")
+                continue
         if not found:
             print(f"figure {figure}: not run")
         for name, drawn in found.items():

@@ -108,6 +108,21 @@ def test_a_data_set_that_cannot_be_had_is_left_out(paper, tmp_path, capsys, monk
     assert there == {"breast-cancer", "diabetes"}
 
 
+def test_a_figure_whose_rows_are_gone_stops_no_other(paper, tmp_path, capsys, monkeypatch):
+    run, job = job_of(paper, tmp_path, keep=True)
+    run = run._replace(epochs=None)
+    paper.work.work(run, job)
+
+    def gone(request):
+        raise paper.run.DatasetError("no such file\nput it there")
+
+    monkeypatch.setattr(paper.figures, "load", gone)
+    assert paper.figures.draw(run, ["2", "plane"]) == []
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("figure 2: not run for VAE, ")
+    assert said[1:] == ["figure 2: no such file", "figure plane: not run"]
+
+
 # Two runs, and models that are lost
 
 
