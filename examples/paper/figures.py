@@ -1,5 +1,8 @@
 """Figures, as PNG and SVG: reconstructions, samples, robustness, and the plane of information."""
 
+import base64
+import io
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -8,22 +11,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from data import available, load
+from PIL import Image
 from plan import FIGURE_SETS, SWEEP_SET
 from results import BySeed, Results
 from settings import DATA_SETS, MODELS, SWEEP, models_of
 from store import Cell, fingerprint
 from work import Run, model_settings
 
+from skvim.exceptions import DatasetError
 from skvim.inspection import ReconstructionDisplay, RobustnessDisplay, SamplesDisplay
 
 __all__ = ["draw"]
 
-_DPI = 110
+_DPI = 80
 _N_IMAGES, _N_SAMPLES = 20, 16
+# Of a picture, and of an image inside an SVG file: enough for the eye, and small files.
+_N_COLOURS, _N_GREYS = 64, 16
 _NOISY = "masking 0.5"
 
 
-def draw(run: Run, figures: Iterable[str], models: Iterable[str] | None = None) -> list[Path]:
+def draw(run: Run, figures: Iterable[str]) -> list[Path]:
     """Draw figures into the folder of the results; return the files."""
     written = []
     for figure in figures:
@@ -32,22 +39,60 @@ def draw(run: Run, figures: Iterable[str], models: Iterable[str] | None = None) 
         elif figure == "plane":
             found = plane(Results(run.results))
         else:
-            found = pictures(run, figure, models)
+            try:
+                found = pictures(run, figure)
+            except DatasetError as error:
+                print(f"figure {figure}: {str(error).splitlines()[0]}")
+                continue
         if not found:
             print(f"figure {figure}: not run")
         for name, drawn in found.items():
-            for suffix in (".png", ".svg"):
+            for suffix, content in (".png", as_png(drawn)), (".svg", as_svg(drawn, name)):
                 path = run.results / f"figure-{name}{suffix}"
-                # Without a date, so that equal results give equal files.
-                metadata = {"Date": None} if suffix == ".svg" else None
-                with plt.rc_context({"svg.hashsalt": name}):
-                    drawn.savefig(path, dpi=_DPI, metadata=metadata)
+                path.write_bytes(content)
                 written.append(path)
             plt.close(drawn)
     return written
 
 
-def pictures(run: Run, figure: str, chosen: Iterable[str] | None) -> dict[str, Any]:
+def as_png(drawn: Any) -> bytes:
+    """Return a figure as a small PNG, equal for equal figures."""
+    buffer = io.BytesIO()
+    # The library's version would change the file.
+    drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return _small(buffer.getvalue())
+
+
+def as_svg(drawn: Any, name: str) -> bytes:
+    """Return a figure as a small SVG: text as text, images in their own resolution."""
+    for image in (image for ax in drawn.axes for image in ax.get_images()):
+        image.set_interpolation("none")
+    buffer = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+
+    def smaller(found: re.Match[str]) -> str:
+        content = _small(base64.b64decode(found[1]))
+        return f'"data:image/png;base64,{base64.b64encode(content).decode()}"'
+
+    text = re.sub(r'"data:image/png;base64,\s*([^"]+)"', smaller, buffer.getvalue())
+    return text.encode()
+
+
+def _small(content: bytes) -> bytes:
+    """Return a PNG in few colours, on white."""
+    picture = Image.open(io.BytesIO(content)).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    flat = Image.alpha_composite(paper, picture).convert("RGB")
+    red, green, blue = (np.asarray(band) for band in flat.split())
+    n_colours = _N_GREYS if (red == green).all() and (green == blue).all() else _N_COLOURS
+    buffer = io.BytesIO()
+    few = flat.quantize(n_colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def pictures(run: Run, figure: str) -> dict[str, Any]:
     """Return test reconstructions (left) and samples (right) of the models of seed 0."""
     data_set = FIGURE_SETS[figure]
     if not available(data_set, run.preset, run.data_home):
@@ -55,14 +100,17 @@ def pictures(run: Run, figure: str, chosen: Iterable[str] | None) -> dict[str, A
     models = {}
     for name, model in models_of(data_set).items():
         cell = Cell(data_set, name, 0)
-        if model.cls is not None and (not chosen or name in chosen):
+        if model.cls is not None:
             key = fingerprint(model_settings(run, cell))
             models[model.title] = run.store.load_model(cell, key)
+    absent = [title for title, model in models.items() if model is None]
     models = {title: model for title, model in models.items() if model is not None}
+    if models and absent:
+        print(f"figure {figure}: not run for {', '.join(absent)}")
     if not models:
         return {}
     X = load(run.request(Cell(data_set, "", 0))).X_test
-    size = (9, 2.6 * len(models))
+    size = (9, 2.2 * len(models))
     drawn, axes = plt.subplots(
         len(models), 2, figsize=size, layout="constrained", squeeze=False, width_ratios=(2, 1)
     )
@@ -92,6 +140,8 @@ def robustness(results: Results) -> dict[str, Any]:
         }
         if curves:
             display = RobustnessDisplay.from_curves(curves, score_name="accuracy (%)")
+            # Room for the legend, of a line for every model.
+            display.figure_.set_size_inches(12, 1 + 0.3 * len(curves))
             display.figure_.suptitle(f"{DATA_SETS[data_set].title}, features: posterior mean")
             drawn[f"noise-{data_set}"] = display.figure_
     return drawn
@@ -140,7 +190,10 @@ def plane(results: Results) -> dict[str, Any]:
 
 def _panel(ax: Any, points: dict[str, dict[str, float]], x: str, y: str) -> None:
     """Draw one projection, λ and β as two lines."""
-    for prefix, marker, label in (("lam-", "o", "VIMAE-n over λ"), ("beta-", "s", "β-VAE over β")):
+    for prefix, marker, label in (
+        ("lam-", "o", "VIMAE-n over λ, spread 0.3"),
+        ("beta-", "s", "β-VAE over β"),
+    ):
         chosen = {name: point for name, point in points.items() if name.startswith(prefix)}
         ax.plot(
             [point[x] for point in chosen.values()],

@@ -65,8 +65,8 @@ def needs_of_figure(figure: str) -> Iterator[Need]:
     if figure in FIGURE_SETS:
         data_set = FIGURE_SETS[figure]
         for model in models_of(data_set):
-            if "information" in parts_of(data_set, model):
-                yield data_set, model, (), True
+            if "information" in (measurable := parts_of(data_set, model)):
+                yield data_set, model, tuple({"blur"}.intersection(measurable)), True
 
 
 def jobs_of(

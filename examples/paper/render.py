@@ -1,19 +1,22 @@
 """Tables in Markdown and LaTeX, from files of results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from measures import parts_of
+from measures import PARTS, parts_of, settings_of
 from plan import TABLE_PARTS
 from published import cell
-from results import BySeed, Results, write_csv
-from settings import DATA_SETS, TABULAR, models_of
+from results import BySeed, Results, difference, write_csv
+from settings import DATA_SETS, MODELS, PRESETS, TABULAR, build, models_of
+from store import describe, fingerprint
 
-__all__ = ["NOT_RUN", "Table", "latex", "markdown", "tables_of", "write_tables"]
+__all__ = ["NOT_RUN", "UNDEFINED", "Table", "latex", "markdown", "tables_of", "write_tables"]
 
 NOT_RUN = "not run"
+UNDEFINED = "–"
+_NARROW = 4  # columns that fit on a page as they are
 _NUMERALS = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V"}
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -22,11 +25,17 @@ _LATEX = {
     "_": r"\_",
     "#": r"\#",
     "±": r"$\pm$",
-    "−": "--",
+    "−": "$-$",
     "–": "--",
     "·": r"$\cdot$",
     "~": r"$\sim$",
     "|": r"$\mid$",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "^": r"\textasciicircum{}",
     "ν": r"$\nu$",
     "β": r"$\beta$",
     "λ": r"$\lambda$",
@@ -97,13 +106,34 @@ def generation(results: Results) -> Table:
         "standard deviation over seeds (mean standard error of an estimate), and in brackets what "
         "the paper prints. Its absolute values cannot be identified: it states neither likelihood "
         "nor variance nor estimator.",
-        f"Features of the Fréchet distance: {'; '.join(features) or NOT_RUN}.",
+        *_short_of_annealing(results),
+        f"Fréchet distance: {'; '.join(features) or NOT_RUN}. – stands where nothing is defined: "
+        "an AE has no prior.",
         *_common(results, ("mnist", "omniglot", "cifar10", "celeba")),
     ]
     return Table("Table I: what is generated (smaller is better)", columns, rows, notes)
 
 
+def _short_of_annealing(results: Results) -> list[str]:
+    """Name the models whose importance sampling annealing has shown to fall short."""
+    found = []
+    for name in ("mnist", "omniglot"):
+        for code, model in models_of(name).items():
+            of = lambda *path: results.values(name, code, "likelihood", "ais", *path)  # noqa: B023
+            missed = difference(of("nats"), of("importance"))
+            errors = of("monte carlo error").values()
+            if missed and np.mean(list(missed.values())) > 1 + 4 * np.mean(list(errors)):
+                nats = np.mean(list(missed.values()))
+                found.append(f"{DATA_SETS[name].title}, {model.title}, by {nats:.0f} nats")
+    if not found:
+        return []
+    return [f"Importance sampling falls short of AIS, the closer one here: {'; '.join(found)}."]
+
+
 def _generation_cell(results: Results, name: str, what: str, model: str) -> str:
+    part = "frechet" if what == "frechet" else "likelihood"
+    if part not in parts_of(name, model):
+        return UNDEFINED
     if what == "frechet":
         found = results.values(name, model, "frechet", "value")
         return over_seeds(found, cell("1", name, model, "frechet"), 2)
@@ -126,7 +156,7 @@ def _generation_cell(results: Results, name: str, what: str, model: str) -> str:
 
 def _features(results: Results) -> set[str]:
     return {
-        str(values["features"])
+        f"{values['rows']:,} samples and test rows, features: {values['features']}"
         for data_set, model in results.cells
         for values in results.part(data_set, model, "frechet").values()
     }
@@ -201,7 +231,20 @@ def _protocol(results: Results, name: str, features: str) -> list[str]:
             " The last column is of a classifier that has learned from codes with the very noise "
             "of the test rows: it is not part of the protocol and counts nowhere."
         )
-    return [text, *_common(results, (name,))]
+    return [text, *_seeds(results, name), *_common(results, (name,))]
+
+
+def _seeds(results: Results, name: str) -> list[str]:
+    """Say over how many seeds, where rows differ."""
+    rows: dict[int, list[str]] = {}
+    for code, model in models_of(name).items():
+        if n_seeds := len(results.part(name, code, "robustness")):
+            rows.setdefault(n_seeds, []).append(model.title)
+    ranked = sorted(rows.items(), key=lambda item: len(item[1]))
+    texts = [f"{n_seeds} of {', '.join(titles)}" for n_seeds, titles in ranked[:-1]]
+    rest = "all" if len(rows) == 1 else "the others"
+    texts += [f"{n_seeds} of {rest}" for n_seeds, _ in ranked[-1:]]
+    return [f"Seeds: {'; '.join(texts)}."] if texts else []
 
 
 def _common(results: Results, names: Iterable[str]) -> list[str]:
@@ -216,10 +259,41 @@ def _common(results: Results, names: Iterable[str]) -> list[str]:
                 )
         if "stand-in" in results.sources(name):
             notes.append(f"{DATA_SETS[name].title} is a stand-in made of small digits here.")
-    mixed = [row for row in results.mixed() if row.split()[0] in set(names)]
+    chosen = set(names)
+    mixed = [row for row in results.mixed() if row.split()[0] in chosen]
     if mixed:
         notes.append(f"Seeds under different settings, to be run again: {', '.join(mixed)}.")
+    older = _outdated(results, chosen)
+    if older:
+        notes.append(f"Not under the preset's present settings: {', '.join(older)}.")
     return notes
+
+
+def _outdated(results: Results, names: Collection[str]) -> list[str]:
+    """Return the rows that a run without options would run again."""
+    found = []
+    for (data_set, model), by_seed in results.cells.items():
+        if data_set in names and model in MODELS and data_set in DATA_SETS:
+            cells = (content for content in by_seed.values() if content.get("preset") in PRESETS)
+            if any(not _up_to_date(content) for content in cells):
+                found.append(f"{DATA_SETS[data_set].title} {MODELS[model].title}")
+    return found
+
+
+def _up_to_date(content: Mapping[str, Any]) -> bool:
+    """Tell whether a cell was run under what its preset says now."""
+    data_set, preset = content["data set"], content["preset"]
+    model = describe(build(data_set, content["model"], preset, content["seed"]))
+    settings = content["settings"]
+    return (
+        fingerprint(settings["model"]) == fingerprint(model)
+        and settings["rows"] == PRESETS[preset].n_train
+        and all(
+            found["key"] == fingerprint(describe(settings_of(part, data_set, preset)))
+            for part, found in content["parts"].items()
+            if part in PARTS
+        )
+    )
 
 
 def markdown(table: Table) -> str:
@@ -241,17 +315,20 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a table in LaTeX, for the package booktabs."""
+    """Return a table in LaTeX, for the packages booktabs and graphicx."""
+    wide = len(table.columns) > _NARROW
     lines = [
         r"\begin{table}",
+        r"\centering",
         rf"\caption{{{_escaped(' '.join([table.title + '.', *table.notes]))}}}",
+        *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"\toprule",
         " & ".join([table.first, *map(_escaped, table.columns)]) + r" \\",
         r"\midrule",
         *(" & ".join(map(_escaped, (title, *cells))) + r" \\" for title, cells in table.rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}" + ("}" if wide else ""),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

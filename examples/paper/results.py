@@ -15,10 +15,11 @@ from store import Store, fingerprint
 __all__ = ["Interval", "Results", "difference", "interval", "write_csv"]
 
 BySeed = dict[int, float]
+_ROUNDING = 1e-9
 
 
 class Interval(NamedTuple):
-    """A mean over seeds with its interval of 95 % by Student's t; infinite for one seed."""
+    """A mean over seeds with its interval of 95 % by Student's t; infinite where nothing varies."""
 
     mean: float
     low: float
@@ -27,10 +28,14 @@ class Interval(NamedTuple):
 
 
 def interval(values: BySeed) -> Interval:
-    """Return mean and interval."""
+    """Return mean and interval.
+
+    Accuracies are counts of rows: two seeds may agree by chance to the last digit, and that says
+    nothing about the spread of others.
+    """
     numbers = np.array(list(values.values()), dtype=float)
     mean, n_seeds = float(numbers.mean()), len(numbers)
-    if n_seeds < 2:
+    if n_seeds < 2 or np.ptp(numbers) < _ROUNDING * max(1.0, abs(mean)):
         return Interval(mean, -math.inf, math.inf, n_seeds)
     half = float(stats.t.ppf(0.975, n_seeds - 1) * numbers.std(ddof=1) / math.sqrt(n_seeds))
     return Interval(mean, mean - half, mean + half, n_seeds)

@@ -22,6 +22,12 @@ __all__ = ["Cell", "Store", "describe", "fingerprint", "measured_on"]
 _MACHINE = Path(__file__).parents[2] / "benchmarks" / "machine.py"
 
 
+# What a cell holds, and each of its parts.
+_FIELDS = {"data set": str, "model": str, "seed": int, "key": str, "settings": dict, "parts": dict}
+_SETTINGS = {"source": str, "seed": int}
+_PART_FIELDS = {"key": str, "seconds": (int, float), "measured on": dict, "values": dict}
+
+
 class Cell(NamedTuple):
     """What one file of results is about."""
 
@@ -92,11 +98,8 @@ class Store:
         return self.results / "cells" / f"{cell.name}.json"
 
     def read(self, cell: Cell) -> dict[str, Any] | None:
-        """Return what is stored; None if nothing is, or what is there cannot be read."""
-        try:
-            return json.loads(self.path(cell).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        """Return what is stored; None if nothing is, or what is there is no such cell."""
+        return _content(self.path(cell))
 
     def write(self, cell: Cell, content: dict[str, Any]) -> None:
         """Replace a file as a whole: a reader sees the old or the new one, never a part."""
@@ -117,12 +120,16 @@ class Store:
             raise
 
     def cells(self) -> list[dict[str, Any]]:
-        """Return all readable cells, in the order of their names."""
-        found = []
-        for path in sorted((self.results / "cells").glob("*/*.json")):
-            with contextlib.suppress(OSError, ValueError):
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
+        """Return all cells that are sound, in the order of their names."""
+        found = (_content(path) for path in self._paths())
+        return [content for content in found if content is not None]
+
+    def damaged(self) -> list[Path]:
+        """Return the files that are no cells, or not those that their names say."""
+        return [path for path in self._paths() if _content(path) is None]
+
+    def _paths(self) -> list[Path]:
+        return sorted((self.results / "cells").glob("*/*.json"))
 
     def model_path(self, cell: Cell, key: str) -> Path:
         """Return the file of a fitted model."""
@@ -140,3 +147,26 @@ class Store:
         path = self.model_path(cell, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save(path)
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """Return a cell, None for what cannot be read, is none, or belongs under another name."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not _has(found, _FIELDS) or not _has(found["settings"], _SETTINGS):
+        return None
+    fit = found.get("fit", "absent")  # None where the model was there before the results
+    if fit is not None and not _has(fit, {"seconds": (int, float)}):
+        return None
+    if not all(_has(part, _PART_FIELDS) for part in found["parts"].values()):
+        return None
+    named = Cell(found["data set"], found["model"], found["seed"]).name
+    return found if f"{path.parent.name}/{path.stem}" == named else None
+
+
+def _has(found: Any, fields: Mapping[str, Any]) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(found.get(name), kind) for name, kind in fields.items()
+    )

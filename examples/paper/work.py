@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,12 +66,12 @@ def missing(run: Run, job: Job) -> Job | None:
     key = fingerprint(model_settings(run, job.cell))
     content = run.store.read(job.cell)
     parts = job.parts
-    if content is not None and content.get("key") == key:
+    if content is not None and content["key"] == key:
         if "failed" in (content["fit"] or {}):
             return None  # it would fail again
-        done = {name: part.get("key") for name, part in content["parts"].items()}
+        done = {name: part["key"] for name, part in content["parts"].items()}
         parts = tuple(p for p in parts if done.get(p) != part_key(run, job.cell, p))
-    keep = job.keep and not run.store.model_path(job.cell, key).exists()
+    keep = job.keep and run.store.load_model(job.cell, key) is None
     return job._replace(parts=parts, keep=keep) if parts or keep else None
 
 
@@ -79,20 +80,21 @@ def work(run: Run, job: Job) -> tuple[Job, float]:
     start = time.perf_counter()
     settings = model_settings(run, job.cell)
     key = fingerprint(settings)
-    content = run.store.read(job.cell)
-    if content is None or content.get("key") != key:
-        content = _fresh(run, job.cell, settings, key)
+    content = _stored(run, _fresh(run, job.cell, settings, key))
     task = load(run.request(job.cell))
     try:
         model = fitted(run, job.cell, task, key, content)
     except TrainingDivergedError as error:
+        content = _stored(run, content)
         content["fit"] = {"failed": str(error), "seconds": round(time.perf_counter() - start, 2)}
         run.store.write(job.cell, content)
         return job, time.perf_counter() - start
-    context = Context(job.cell.data_set, run.preset, job.cell.seed, run.cache)
+    first = partial(load, run.request(job.cell._replace(seed=0)))
+    context = Context(job.cell.data_set, run.preset, job.cell.seed, run.cache, first)
     for part in job.parts:
         began = time.perf_counter()
         values = PARTS[part](model, task, context)
+        content = _stored(run, content)
         content["parts"][part] = {
             "key": part_key(run, job.cell, part),
             "settings": describe(settings_of(part, job.cell.data_set, run.preset)),
@@ -102,6 +104,17 @@ def work(run: Run, job: Job) -> tuple[Job, float]:
         }
         run.store.write(job.cell, content)
     return job, time.perf_counter() - start
+
+
+def _stored(run: Run, content: dict[str, Any]) -> dict[str, Any]:
+    """Return what is stored by now, also by another run, if it is under the same settings."""
+    cell = Cell(content["data set"], content["model"], content["seed"])
+    found = run.store.read(cell)
+    if found is None or found["key"] != content["key"]:
+        return content
+    if found["fit"] is None:
+        found["fit"] = content["fit"]
+    return found
 
 
 def _fresh(run: Run, cell: Cell, settings: dict[str, Any], key: str) -> dict[str, Any]:
@@ -130,14 +143,17 @@ def fitted(run: Run, cell: Cell, task: Task, key: str, content: dict[str, Any]) 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(task.X)
-    content["fit"] = {
-        "seconds": round(time.perf_counter() - began, 2),
-        "rows": len(task.X),
-        "epochs": getattr(model, "n_iter_", None),
-        "warnings": sorted({warning.category.__name__ for warning in caught}),
-        "measured on": measured_on(),
-    }
+    # A model that is fitted once more for a figure does not stand for what was measured before.
+    if not content["parts"] or content["fit"] is None:
+        content["fit"] = {
+            "seconds": round(time.perf_counter() - began, 2),
+            "rows": len(task.X),
+            "epochs": getattr(model, "n_iter_", None),
+            "warnings": sorted({warning.category.__name__ for warning in caught}),
+            "measured on": measured_on(),
+        }
     if is_kept:
-        run.store.save_model(cell, key, model)
+        # In this order: a run that is killed in between fits once more, and forgets nothing.
         run.store.write(cell, content)
+        run.store.save_model(cell, key, model)
     return model

@@ -1,5 +1,8 @@
 """What is run, and by which protocol."""
 
+import base64
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +125,7 @@ def test_a_classifier_that_knows_the_noise_is_kept_apart(paper, problem, monkeyp
             return 0.5
 
     monkeypatch.setattr(paper.measures, "TransductiveSVC", Machine)
-    context = paper.measures.Context("mnist", "tiny", 0, Path("unused"))
+    context = paper.measures.Context("mnist", "tiny", 0, Path("unused"), lambda: task)
     task = paper.data.Task(problem.X, problem.X_test, None, (problem,), "bundled")
     values = paper.measures.robustness(Recorder().fit(problem.X), task, context)
     clean, knowing = fitted
@@ -137,7 +140,7 @@ def test_encoders_are_fitted_on_the_clean_training_rows(paper, tmp_path, monkeyp
     monkeypatch.setattr(paper.work, "build", lambda *arguments: recorder)
     run, cell = paper.work.Run("tiny", tmp_path, tmp_path), paper.store.Cell("mnist", "raw", 0)
     task = paper.data.load(run.request(cell))
-    paper.work.fitted(run, cell, task, "key", {})
+    paper.work.fitted(run, cell, task, "key", {"fit": None, "parts": {}})
     np.testing.assert_array_equal(recorder.fitted_, task.X)
     assert (task.X.min(), task.X.max()) == (0, 1)
 
@@ -186,6 +189,18 @@ def test_likelihoods_are_judged_at_the_variance_of_the_training_errors(paper):
     assert judged.score(X[:5]) > fixed.score(X[:5])
 
 
+def test_blur_is_the_share_of_grey_ink(paper):
+    class Model:
+        def sample(self, n_samples, random_state):
+            return np.tile([[1.0, 0.0, 0.5, 1.2, -0.1]], (n_samples, 1))
+
+    rows = np.tile([[1.0, 0.0, 1.0]], (4, 1))
+    task = paper.data.Task(rows, rows, None, (), "official")
+    context = paper.measures.Context("mnist", "tiny", 0, Path("unused"), lambda: task)
+    found = paper.measures.blur(Model(), task, context)
+    assert (found["samples"], found["test rows"]) == (pytest.approx(0.25 / 2.5), 0)
+
+
 # Faces
 
 
@@ -232,6 +247,16 @@ def test_celeba_is_run_where_there_are_faces(paper, faces, tmp_path):
     drawn = paper.figures.draw(run, ["4"])
     assert [path.name for path in drawn] == ["figure-4.png", "figure-4.svg"]
     assert all(path.stat().st_size > 10_000 for path in drawn)
+    before = [path.read_bytes() for path in drawn]
+    assert [path.read_bytes() for path in paper.figures.draw(run, ["4"])] == before
+    svg = before[1].decode()
+    assert ">VIMAE-l: samples</text>" in svg  # as text, not as outlines
+    # The grid as it is: pixels of faces, and one for each gap.
+    embedded = re.findall(r'"data:image/png;base64,([^"]+)"', svg)
+    sizes = {Image.open(io.BytesIO(base64.b64decode(image))).size for image in embedded}
+    assert sizes == {(10 * 65 - 1, 4 * 65 - 1), (4 * 65 - 1, 4 * 65 - 1)}
+    for content in (before[0], *map(base64.b64decode, embedded)):
+        assert len(Image.open(io.BytesIO(content)).getcolors()) <= paper.figures._N_COLOURS
 
 
 def test_without_faces_the_figure_says_not_run(paper, tmp_path, capsys):

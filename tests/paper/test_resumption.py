@@ -29,10 +29,13 @@ def test_equal_settings_have_one_key_and_others_another(paper):
     assert len({key(first), *map(key, others)}) == 5
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(paper, tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    paper, tmp_path, monkeypatch, cell_of
+):
     store = paper.store.Store(tmp_path, tmp_path)
     cell = paper.store.Cell("mnist", "vae", 0)
-    store.write(cell, {"old": 1})
+    old = cell_of("mnist", "vae", 0, {"clean": 1.0})
+    store.write(cell, old)
 
     def full(descriptor):
         raise OSError("no space left")
@@ -40,17 +43,34 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(paper, tmp_path
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         store.write(cell, {"new": 2})
-    assert store.read(cell) == {"old": 1}
+    assert store.read(cell) == old
     assert [path.name for path in store.path(cell).parent.iterdir()] == ["vae-0.json"]
 
 
-def test_a_file_that_was_cut_off_counts_as_missing(paper, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:50],
+        lambda text: "",
+        lambda text: "[1, 2]",
+        lambda text: "\0" * 20,
+        lambda text: text.replace('"fit"', '"tif"'),
+        lambda text: text.replace('"seconds"', '"minutes"'),
+        lambda text: text.replace('"values"', '"figures"'),
+        lambda text: text.replace('"vae"', '"ae"'),  # another cell's file under this name
+        lambda text: text.replace('"seed": 0', '"seed": 1'),
+    ],
+)
+def test_a_file_that_is_no_such_cell_counts_as_missing(paper, tmp_path, cell_of, damage):
     store = paper.store.Store(tmp_path, tmp_path)
     cell = paper.store.Cell("mnist", "vae", 0)
-    store.write(cell, {"parts": {}})
-    store.path(cell).write_text(store.path(cell).read_text()[:5])
+    store.write(cell, cell_of("mnist", "vae", 0, {"clean": 1.0}))
+    assert (len(store.cells()), store.damaged()) == (1, [])
+    path = store.path(cell)
+    path.write_text(damage(path.read_text()))
     assert store.read(cell) is None
-    assert store.cells() == []
+    assert (store.cells(), store.damaged()) == ([], [path])
+    assert not paper.results.Results(tmp_path)
 
 
 # Going on
@@ -142,14 +162,20 @@ def test_a_killed_run_goes_on_where_it_stopped(paper, tmp_path):
     assert "| VIMAE-n | not run" not in (tmp_path / "table-tabular.md").read_text()
 
 
-def test_the_time_left_is_that_of_the_jobs_so_far(paper, monkeypatch):
-    clock = iter([0.0, 10.0, 20.0])
-    monkeypatch.setattr(paper.run.time, "perf_counter", lambda: next(clock))
-    job = paper.work.Job(paper.store.Cell("mnist", "vae", 0), ("robustness",))
-    lines = list(paper.run.progress(iter([(job, 9.0), (job, 8.0)]), 4))
+def test_the_time_left_follows_from_the_effort_of_the_jobs(paper, monkeypatch):
+    run = paper.run
+    monkeypatch.setattr(run, "_EFFORT", {"wine": 1, "mnist": 9})
+    clock = iter([0.0, 2.0, 20.0])
+    monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
+    wine, mnist = (
+        paper.work.Job(paper.store.Cell(name, "vae", 0), ("robustness",))
+        for name in ("wine", "mnist")
+    )
+    ended = iter([run.Done(wine, 2.0), run.Done(mnist, 18.0, "ValueError: x")])
+    lines = [line for _, line in run.progress(ended, [wine, mnist, mnist, wine])]
     assert lines == [
-        "[1/4] mnist vae seed 0: 9.0 s, about 30 s left",
-        "[2/4] mnist vae seed 0: 8.0 s, about 20 s left",
+        "[1/4] #................... wine vae seed 0: 2.0 s, about 38 s left",
+        "[2/4] ##########.......... mnist vae seed 0: failed, ValueError: x, about 20 s left",
     ]
 
 
@@ -159,7 +185,8 @@ def test_tables_share_the_models_of_a_data_set(paper):
     cells = [job.cell for job in jobs]
     assert len(set(cells)) == len(cells)
     vimae = next(job for job in jobs if job.cell[:2] == ("mnist", "vimae-l"))
-    assert set(vimae.parts) == {"information", "likelihood", "reconstruction", "robustness"}
+    parts = {"blur", "information", "likelihood", "reconstruction", "robustness"}
+    assert set(vimae.parts) == parts
     assert vimae.keep
     raw = next(job for job in jobs if job.cell[:2] == ("mnist", "raw"))
     assert raw.parts == ("robustness",)
