@@ -63,6 +63,7 @@ _PARTS = {
             "Factorised",
             "Gaussian",
             "GaussianPosterior",
+            "InfoNCE",
             "KL",
             "Logistic",
             "LogisticPosterior",

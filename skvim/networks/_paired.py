@@ -31,7 +31,7 @@ class Paired(Architecture):
     Raises
     ------
     ValueError
-        From ``check``, so from ``fit``: what either raises, though only one of its networks is used.
+        From ``check``, so from ``fit``: what either raises, though one of its networks is used.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Paired(Architecture):
     second: Architecture
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when a setting of either is out of range or the shape does not suit."""
+        """Raise ``ValueError`` when a setting of either or the shape does not suit."""
         self.first.check(shape)
         self.second.check(shape)
 

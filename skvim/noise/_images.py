@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skvim._layout import Layout
 from skvim.noise._corruptions import Generator, Values, is_array, replace, uniform
 
-__all__ = ["as_images", "blur", "fade", "occlude", "shape_of"]
+__all__ = ["as_images", "blur", "fade", "occlude", "random_light", "shape_of"]
 
 
 def shape_of(axes: Sequence[int], image_shape: Sequence[int] | None) -> tuple[int, int, int]:
@@ -117,6 +117,47 @@ def fade(images: Values, reduction: float) -> Values:
     # In this form a reduction of 0 changes not a bit.
     faded: Values = images + float(reduction) * (mean - images)
     return faded
+
+
+def random_light(
+    images: Values, generator: Generator, *, contrast: float, brightness: float, tint: float
+) -> Values:
+    """Change each image's contrast, brightness and colour by amounts of its own.
+
+    Parameters
+    ----------
+    images : ndarray or tensor of shape (n_samples, height, width, channels)
+        Floating-point values; not modified.
+    generator : numpy.random.Generator or torch.Generator
+        Of the same library (and device) as ``images``.
+    contrast : float
+        By which share distances from the image's mean change at most, in [0, 1].
+    brightness, tint : float
+        What is added at most, up or down, to all values and to those of each channel, in the units
+        of ``images``, in [0, inf).
+
+    Returns
+    -------
+    ndarray or tensor
+        New images; ``images`` itself where all three are 0.
+    """
+    for name, size, end in (
+        ("contrast", contrast, 1.0),
+        ("brightness", brightness, math.inf),
+        ("tint", tint, math.inf),
+    ):
+        if not 0.0 <= size <= end or size == math.inf:
+            interval = "[0, 1]" if end == 1.0 else "[0, inf)"
+            raise ValueError(f"{name} has to be a float in {interval}. Got {size!r} instead.")
+    if not any((contrast, brightness, tint)):
+        return images
+    n, channels = images.shape[0], images.shape[3]
+    draw = 2.0 * uniform(images, (n, 1, 1, 2 + channels), generator) - 1.0
+    added = brightness * draw[..., 1:2] + tint * draw[..., 2:]  # (n, 1, 1, channels)
+    mean = images.mean((1, 2, 3))[:, None, None, None]
+    lit: Any = images + (contrast * draw[..., :1] * (images - mean) + added)
+    values: Values = lit.astype(images.dtype) if is_array(lit, generator) else lit.to(images.dtype)
+    return values
 
 
 def _stretch(images: Any, side: int, size: int, generator: Generator) -> Any:

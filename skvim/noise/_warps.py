@@ -21,6 +21,8 @@ def random_warp(
     angle: float,
     stretch: float,
     shear: float,
+    crop: float = 0.0,
+    mirror: bool = False,
 ) -> Values:
     """Warp each image by an affine map of its own, drawn uniformly.
 
@@ -33,20 +35,36 @@ def random_warp(
     shift, angle, stretch, shear : float
         Largest sizes of what :func:`warp` takes, which are drawn from both sides of 0: pixels in
         [0, inf), degrees in [0, 180], shares in [0, 1) and in [0, inf).
+    crop : float in [0, 1), default=0.0
+        By which share at most the window is smaller than the image that is drawn out to its size;
+        the window lies anywhere inside.
+    mirror : bool, default=False
+        Whether half of the images are mirrored, left to right.
 
     Returns
     -------
     ndarray or tensor
-        New images; ``images`` itself where all four are 0.
+        New images; ``images`` itself where there is nothing to do.
     """
     _check_size("shift", shift, math.inf)
     _check_size("angle", angle, 180.0, closed=True)
     _check_size("stretch", stretch, 1.0)
     _check_size("shear", shear, math.inf)
-    if not any((shift, angle, stretch, shear)):
+    _check_size("crop", crop, 1.0)
+    if not any((shift, angle, stretch, shear, crop, mirror)):
         return images
     draw = 2.0 * uniform(images, (6, images.shape[0]), generator) - 1.0
-    return warp(images, shift * draw[:2], angle * draw[2], stretch * draw[3:5], shear * draw[5])
+    moved, seen = shift * draw[:2], 1.0 + stretch * draw[3:5]
+    if crop:
+        window = uniform(images, (3, images.shape[0]), generator)
+        side = 1.0 - crop * window[0]
+        place = (1.0 - side) * (window[1:] - 0.5)
+        moved = moved + _stacked(place[0] * images.shape[1], place[1] * images.shape[2])
+        seen = seen * side
+    if mirror:
+        turned = uniform(images, (images.shape[0],), generator) < 0.5
+        seen = _stacked(seen[0], seen[1] * (1.0 - 2.0 * turned))
+    return warp(images, moved, angle * draw[2], seen - 1.0, shear * draw[5])
 
 
 def warp(images: Values, shift: Any, angle: Any, stretch: Any, shear: Any) -> Values:
@@ -61,7 +79,8 @@ def warp(images: Values, shift: Any, angle: Any, stretch: Any, shear: Any) -> Va
     angle : array or tensor of shape (n_samples,)
         By how many degrees it is turned, anticlockwise.
     stretch : array or tensor of shape (2, n_samples)
-        By which share more is seen, from top to bottom and from left to right, above -1.
+        By which share more is seen, from top to bottom and from left to right; below -1 the
+        image is mirrored.
     shear : array or tensor of shape (n_samples,)
         How far each row of pixels is displaced against the next, in pixels.
 
@@ -91,6 +110,16 @@ def warp(images: Values, shift: Any, angle: Any, stretch: Any, shear: Any) -> Va
     down, across = down + (height - 1) / 2, across + (width - 1) / 2
     warped: Values = _interpolate(images, down, across)
     return warped
+
+
+def _stacked(first: Any, second: Any) -> Any:
+    """Return two rows as an array of shape (2, n)."""
+    if isinstance(first, np.ndarray):
+        return np.stack([first, second])
+    # Imported already: there is a tensor.
+    from torch import stack
+
+    return stack([first, second])
 
 
 def _interpolate(images: Any, down: Any, across: Any) -> Any:

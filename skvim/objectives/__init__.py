@@ -12,6 +12,7 @@ from skvim.objectives._aggregated import (
     SlicedWasserstein,
     make_divergence,
 )
+from skvim.objectives._agreement import InfoNCE, contrastive_loss
 from skvim.objectives._annealed import Annealing, annealed_log_weights
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
@@ -61,6 +62,7 @@ __all__ = [
     "Factorised",
     "Gaussian",
     "GaussianPosterior",
+    "InfoNCE",
     "InformationEstimates",
     "Likelihood",
     "LogMean",
@@ -78,6 +80,7 @@ __all__ = [
     "SlicedWasserstein",
     "Term",
     "annealed_log_weights",
+    "contrastive_loss",
     "effective_rank",
     "estimate_information",
     "importance_log_weights",

@@ -27,12 +27,15 @@ class Outputs(NamedTuple):
         One draw from each.
     log_likelihood : Tensor of shape (n_samples,)
         log p(x|z) in nats, summed over features.
+    clean : Tensor of shape (n_samples, n_features)
+        Rows before they were corrupted; ``x`` itself where they were not.
     """
 
     x: Tensor
     q: Moments
     z: Tensor
     log_likelihood: Tensor
+    clean: Tensor
 
 
 class Losses(NamedTuple):
@@ -147,7 +150,7 @@ class Autoencoder(nn.Module):
             seen = self.corruption(x, generator)
         q = self.encode(seen)
         z = self.posterior.draw(q, generator)
-        return Outputs(seen, q, z, self.likelihood(x, self.decode(z)))
+        return Outputs(seen, q, z, self.likelihood(x, self.decode(z)), x)
 
 
 @final

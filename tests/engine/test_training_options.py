@@ -292,7 +292,7 @@ def test_the_weight_of_the_rate_rises_linearly_from_nought(warmup, progress, sha
     objective = Objective(Normal(), [(3.0, KL(warmup))])
     objective.progress.fill_(progress)
     q = Moments(torch.ones(4, 2), torch.ones(4, 2))  # a rate of ½ nat per dimension
-    batch = Outputs(torch.zeros(4, 5), q, q.loc, torch.full((4,), -7.0))
+    batch = Outputs(torch.zeros(4, 5), q, q.loc, torch.full((4,), -7.0), torch.zeros(4, 5))
     target, (loss, distortion, rate) = objective(None, batch, torch.Generator())
     assert (float(distortion), float(rate)) == (7.0, 1.0)
     assert float(loss) == float(target) == pytest.approx(7 + 3 * share)

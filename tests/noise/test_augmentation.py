@@ -16,7 +16,9 @@ from skvim.noise._corruptions import gaussian_up_to, mask_up_to
 from skvim.noise._warps import random_warp, warp
 
 STILL = {"shift": 0.0, "angle": 0.0, "stretch": 0.0, "shear": 0.0}
-NOTHING = {**STILL, "rate": 0.0, "scale": 0.0}
+WINDOWS = {"crop": 0.0, "mirror": False}
+LIGHT = {"contrast": 0.0, "brightness": 0.0, "tint": 0.0}
+NOTHING = {**STILL, **WINDOWS, **LIGHT, "rate": 0.0, "scale": 0.0}
 
 
 def as_array(values, dtype="float64"):
@@ -160,6 +162,58 @@ def test_channels_move_alike(make):
     assert not np.isclose(found, np.asarray(images)).all()
 
 
+@both_libraries
+def test_windows_lie_anywhere_inside_and_are_drawn_out(make):
+    n, side, crop = 8000, 16, 0.6
+    y, x = np.meshgrid(np.arange(16.0) - 7.5, np.arange(16.0) - 7.5, indexing="ij")
+    images = make(np.broadcast_to(np.stack([y, x], -1), (n, side, side, 2)))
+    found = np.asarray(random_warp(images, generator_of(make), **STILL, crop=crop))
+    sides = (found[:, 8, 8] - found[:, 7, 7])[:, 0]
+    np.testing.assert_allclose(found[:, 8, 8, 0] - found[:, 7, 7, 0], sides)
+    centres = (found[:, 8, 8] + found[:, 7, 7]) / 2
+    # Outermost pixels show pixels of the image: no border is repeated.
+    edges = np.abs(centres) + 8 * sides[:, None]
+    assert edges.max() < 8 + 1e-6
+    for drawn in ((sides - 1 + crop) / crop, *(centres.T / (16 * (1 - sides)) + 0.5)):
+        assert 0 <= drawn.min() < 0.01
+        assert 0.99 < drawn.max() <= 1 + 1e-6
+        assert abs(drawn.mean() - 0.5) < 4 * np.sqrt(1 / 12 / n)
+
+
+@both_libraries
+def test_half_of_the_images_are_mirrored(make):
+    n = 2000
+    images = np.random.default_rng(0).normal(size=(n, 4, 5, 2))
+    found = random_warp(make(images), generator_of(make), **STILL, mirror=True)
+    same = np.isclose(np.asarray(found), images).all((1, 2, 3))
+    turned = np.isclose(np.asarray(found), images[:, :, ::-1]).all((1, 2, 3))
+    assert (same ^ turned).all()
+    assert abs(turned.mean() - 0.5) < 4 * np.sqrt(0.25 / n)
+
+
+# Light
+
+
+@both_libraries
+def test_light_is_uniform_and_each_image_has_its_own(make):
+    n = 4000
+    images = np.random.default_rng(0).normal(size=(n, 3, 4, 3))
+    noise = AugmentationNoise(**{**NOTHING, "contrast": 0.4, "brightness": 0.3, "tint": 0.2})
+    found = np.asarray(noise.corrupt(make(images), generator_of(make)))
+    centred = images - images.mean((1, 2), keepdims=True)
+    slopes = (centred * found).sum((1, 2, 3)) / (centred**2).sum((1, 2, 3)) - 1
+    mean = images.mean((1, 2, 3))[:, None]
+    added = (
+        found.mean((1, 2)) - images.mean((1, 2)) - slopes[:, None] * (images.mean((1, 2)) - mean)
+    )
+    assert np.abs(slopes).max() < 0.4 + 1e-9
+    np.testing.assert_allclose(slopes.var(), 0.4**2 / 3, rtol=0.08)
+    # Brightness is common to the channels of an image, tint is not.
+    np.testing.assert_allclose(np.cov(added.T), 0.3**2 / 3 + np.eye(3) * 0.2**2 / 3, atol=3e-3)
+    expected = images + slopes[:, None, None, None] * (images - mean[..., None, None])
+    np.testing.assert_allclose(found, expected + added[:, None, None], atol=1e-9)
+
+
 # Masking and noise
 
 
@@ -260,7 +314,8 @@ def test_gradients_pass():
     x = torch.rand(2, 6, 6, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def corrupted(values):
-        return AugmentationNoise().corrupt(values, torch.Generator().manual_seed(1))
+        noise = AugmentationNoise(crop=0.3, mirror=True, contrast=0.2, brightness=0.1)
+        return noise.corrupt(values, torch.Generator().manual_seed(1))
 
     assert torch.autograd.gradcheck(corrupted, x.requires_grad_())
 
@@ -272,6 +327,10 @@ def test_gradients_pass():
         ({"angle": 181.0}, r"angle.*\[0.*, 180.*\]. Got 181.0"),
         ({"stretch": 1.0}, r"stretch.*\[0.*, 1.*\). Got 1.0"),
         ({"shear": np.nan}, "shear.* Got nan"),
+        ({"crop": 1.0}, r"crop.*\[0.*, 1.*\). Got 1.0"),
+        ({"contrast": 1.5}, r"contrast.*\[0.*, 1.*\]. Got 1.5"),
+        ({"brightness": -0.1}, r"brightness.*\[0.*, inf\). Got -0.1"),
+        ({"tint": np.inf}, r"tint.*\[0.*, inf\). Got inf"),
     ],
 )
 def test_sizes_out_of_range_are_refused(parameters, message):
@@ -289,7 +348,8 @@ def test_all_parameters_go_by_keyword():
 
 def test_a_saved_transformer_corrupts_as_before(tmp_path):
     rows = np.random.default_rng(0).normal(size=(9, 64))
-    noise = AugmentationNoise(angle=40.0, image_shape=(8, 8), random_state=3).fit(rows)
+    lit = {"crop": 0.3, "mirror": True, "contrast": 0.2, "brightness": 0.1, "tint": 0.1}
+    noise = AugmentationNoise(angle=40.0, **lit, image_shape=(8, 8), random_state=3).fit(rows)
     noise.save(tmp_path / "noise.skvim")
     loaded = skvim.load(tmp_path / "noise.skvim")
     assert loaded.get_params() == noise.get_params()

@@ -1,0 +1,106 @@
+"""What the code of a corrupted row still tells of the row: the contrastive bound on information."""
+
+import math
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skvim.objectives._numbers import is_real, number
+from skvim.objectives._posteriors import Posterior
+from skvim.objectives._priors import Prior
+from skvim.objectives._terms import Term
+
+if TYPE_CHECKING:
+    from skvim.objectives._model import Autoencoder, Outputs
+
+__all__ = ["InfoNCE", "contrastive_loss"]
+
+
+def contrastive_loss(codes: Tensor, others: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return the cross-entropy of telling which code belongs to which, both ways, in nats.
+
+    Parameters
+    ----------
+    codes, others : Tensor of shape (n_samples, n_components)
+        Two codes of every row, in the same order.
+    temperature : Tensor of shape () or float, in (0, inf)
+        What the cosines of the angles between codes are divided by.
+
+    Returns
+    -------
+    Tensor of shape ()
+        -log of the share of its own among all others, averaged over rows and over the two ways; at
+        least 0, and log n_samples where nothing can be told.
+    """
+    first, second = functional.normalize(codes, dim=-1), functional.normalize(others, dim=-1)
+    logits = first @ second.transpose(-2, -1) / temperature  # (n, n)
+    own = logits.diagonal(dim1=-2, dim2=-1)
+    ways = torch.logsumexp(logits, -1) + torch.logsumexp(logits, -2)
+    return (0.5 * ways - own).mean()
+
+
+@final
+class InfoNCE(Term):
+    """−E log(softmax of the similarities): less tells more of which row a corrupted row was.
+
+    Every row of a batch of n is encoded as the encoder saw it, corrupted, and clean. With s the
+    cosine of two codes, divided by the temperature τ, the term is the mean of
+    ``-log(exp(s_ii) / Σ_j exp(s_ij))`` over rows and over both ways to read s.
+
+    Parameters
+    ----------
+    temperature : float in (0, inf), default=0.1
+        τ. A small one looks at the most similar other rows alone.
+
+    Notes
+    -----
+    In nats per row. log n minus the term is a lower bound on the information between the codes of
+    corrupted and clean rows, and never above log n: InfoMax for what corruption leaves of a row.
+    The reconstruction is another such bound, which has to explain every feature. Only directions
+    of codes count: their lengths are left to the divergence from the prior. Without a corruption
+    and a spread of the posterior, the term spreads codes over all directions.
+
+    References
+    ----------
+    A. van den Oord, Y. Li and O. Vinyals, *Representation learning with contrastive predictive
+    coding*, 2018, arXiv:1807.03748. T. Chen, S. Kornblith, M. Norouzi and G. Hinton, *A simple
+    framework for contrastive learning of visual representations*, ICML 2020.
+
+    Examples
+    --------
+    >>> from skvim import VIMAETransformer
+    >>> from skvim.objectives import InfoNCE
+    >>> vim = VIMAETransformer(8, agreement=5.0, noise="gaussian")
+    >>> InfoNCE(temperature=0.2)
+    InfoNCE(temperature=0.2)
+    """
+
+    name = "infonce"
+    falls = True
+    min_rows = 2
+    variable = ("temperature",)
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def check(self, posterior: Posterior, prior: Prior | None) -> None:
+        """Raise ``ValueError`` when the temperature is out of range."""
+        if not is_real(self.temperature) or not 0 < self.temperature < math.inf:
+            raise ValueError(
+                "The temperature of InfoNCE must be a positive finite number. "
+                f"Got {self.temperature!r}."
+            )
+
+    def value(
+        self, model: "Autoencoder", outputs: "Outputs", prior: Prior | None, noise: torch.Generator
+    ) -> Tensor:
+        """Return the term of a batch, a scalar."""
+        clean = outputs.q if outputs.clean is outputs.x else model.encode(outputs.clean)
+        return contrastive_loss(outputs.z, clean.loc, number(self.temperature))
+
+    def extra_repr(self) -> str:
+        """Show the temperature (torch's hook)."""
+        return f"temperature={self.temperature!r}"
