@@ -43,8 +43,8 @@ class CommonParameters:
         Encoder and decoder: multilayer perceptrons, to which ``hidden_layer_sizes``,
         ``activation``, ``normalization`` and ``dropout`` belong; for images
         :class:`~skvim.networks.Convolutional`, as an object with a width of its own; or a pair
-        (encoder, decoder) of torch modules, classes or functions as
-        :class:`~skvim.networks.Modules` takes them.
+        (encoder, decoder) of such names and objects, see :class:`~skvim.networks.Paired`, or of
+        torch modules, classes or functions as :class:`~skvim.networks.Modules` takes them.
         """,
     )
     hidden_layer_sizes: Sequence[int] = parameter(

@@ -90,7 +90,7 @@ def settings_of(part: str, data_set: str, preset: str) -> dict[str, Any]:
         },
         "frechet": {"samples": amount.n_samples, "classifier rows": amount.n_classifier},
         "robustness": {
-            "classifier": CLASSIFIER | {"C": data.C},
+            "classifier": CLASSIFIER | data.classifier,
             "labels": data.n_labeled,
             "problems": amount.n_tasks if data_set == "omniglot" else 1,
             "noises": data.noises,
@@ -248,7 +248,7 @@ def robustness(model: Any, task: Task, context: Context) -> dict[str, Any]:
     values: dict[str, Any] = {
         features: _average(
             [
-                accuracies(encoder, p, noises[features], repeats, context.seed, data.C)
+                accuracies(encoder, p, noises[features], repeats, context.seed, data.classifier)
                 for p in task.problems
             ]
         )
@@ -256,7 +256,11 @@ def robustness(model: Any, task: Task, context: Context) -> dict[str, Any]:
     }
     known = [noise for noise in data.noises if _column(noise) in data.labeled_columns]
     values["corrupted"] = _average(
-        [_knowing(model, p, noise, context.seed, data.C) for p in task.problems for noise in known]
+        [
+            _knowing(model, p, noise, context.seed, data.classifier)
+            for p in task.problems
+            for noise in known
+        ]
     )
     values["labelled rows"] = int((task.problems[0].y != -1).sum())
     values["test rows"] = sum(len(problem.y_test) for problem in task.problems)
@@ -264,19 +268,26 @@ def robustness(model: Any, task: Task, context: Context) -> dict[str, Any]:
 
 
 def accuracies(
-    encoder: Any, problem: Problem, noises: Sequence[Any], n_repeats: int, seed: int, C: float
+    encoder: Any,
+    problem: Problem,
+    noises: Sequence[Any],
+    n_repeats: int,
+    seed: int,
+    own: dict[str, float],
 ) -> dict[str, float]:
     """Return accuracies in %, by column, of a classifier of clean codes."""
-    classifier = TransductiveSVC(C, **CLASSIFIER, random_state=seed)
+    classifier = TransductiveSVC(**CLASSIFIER, **own, random_state=seed)
     classifier.fit(encoder.transform(problem.X), problem.y)
     pipeline = Pipeline([("encoder", encoder), ("classifier", classifier)])
     return _scores(pipeline, problem, noises, n_repeats, seed)
 
 
-def _knowing(encoder: Any, problem: Problem, noise: Any, seed: int, C: float) -> dict[str, float]:
+def _knowing(
+    encoder: Any, problem: Problem, noise: Any, seed: int, own: dict[str, float]
+) -> dict[str, float]:
     """Return the accuracy of a classifier of codes that bear the noise of the test rows."""
     corrupted = noise.corrupt(problem.X, np.random.default_rng([seed, 3]))
-    classifier = TransductiveSVC(C, **CLASSIFIER, random_state=seed)
+    classifier = TransductiveSVC(**CLASSIFIER, **own, random_state=seed)
     classifier.fit(encoder.transform(corrupted), problem.y)
     pipeline = Pipeline([("encoder", encoder), ("classifier", classifier)])
     scores = _scores(pipeline, problem, [noise], 1, seed)

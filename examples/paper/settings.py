@@ -65,8 +65,8 @@ class DataSet(NamedTuple):
     capacity: float = 25.0
     n_components: int = 8
     n_labeled: int | None = 1000  # None: all, or no classification
-    # Of the classifier: the best of 0.3, 1, 3 and 10 for PCA codes on validation rows.
-    C: float = 10.0
+    # Of the classifier: the best for PCA codes on validation rows.
+    classifier: dict[str, float] = {"C": 10.0}  # noqa: RUF012
     noises: tuple[Any, ...] = GRID
     # Columns of the paper's table, those of the issue of robustness beside them.
     columns: tuple[str, ...] = ()
@@ -80,7 +80,9 @@ _COLOUR = {
     "beta_low": 0.4,
     "capacity": 50.0,
     "n_components": 64,
-    "C": 1.0,
+    # Where a third of the rows are told right, those without labels must not decide: their default
+    # weight costs PCA-64 of CIFAR-10 3.3 points.
+    "classifier": {"C": 1.0, "C_unlabeled": 0.01},
 }
 
 DATA_SETS = {

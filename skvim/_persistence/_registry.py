@@ -74,6 +74,7 @@ _PARTS = {
         )
     ),
     "skvim.networks.Convolutional",
+    "skvim.networks.Paired",
     "skvim.networks.Perceptrons",
 }
 # The exceptions: where the attribute has another name than the argument.

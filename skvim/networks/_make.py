@@ -20,7 +20,8 @@ def make_architecture(
     Parameters
     ----------
     network : {"mlp", "convolutional"}, Architecture or pair
-        Value of an estimator's ``network`` parameter, already known to be one of these types.
+        Value of an estimator's ``network`` parameter, already known to be one of these types. A
+        pair has an encoder and a decoder: names, architectures, or what ``Modules`` takes.
     perceptrons : Perceptrons
         What "mlp" stands for.
     shape : tuple of int

@@ -169,7 +169,7 @@ def test_weights_in_double_precision_are_trained_in_single():
     [
         ((plain, plain, plain), r"network must be .*pair \(encoder, decoder\).*Got 3 items"),
         ((plain,), "Got 1 items"),
-        (("mlp", plain), "The encoder must be a torch.nn.Module, a class .*Got 'mlp'"),
+        ((3, plain), "The encoder must be a torch.nn.Module, a class .*Got 3"),
         ((plain, None), "The decoder must be a torch.nn.Module.*Got None"),
         ((lambda a, b: "net", plain), r"The encoder .* must return a torch.nn.Module .*\(6, 2\)"),
         (
