@@ -38,6 +38,12 @@ MODELS = [
     AAETransformer,
     InfoVAETransformer,
 ]
+# Those of our own: image, largest share of masked values, largest standard deviation.
+ROBUST = {
+    "robust-mnist": ((28, 28, 1), 0.7, 0.5),
+    "robust-omniglot": ((28, 28, 1), 0.9, 0.5),
+    "robust-cifar10": ((32, 32, 3), 0.4, 0.3),
+}
 SHORT = {"max_epochs": 1, "pretraining": 2, "random_state": 0}
 
 by_preset = pytest.mark.parametrize("name", PUBLISHED)
@@ -55,7 +61,7 @@ def short(name, model=VIMAETransformer, **changes):
 
 
 def test_every_preset_is_tested():
-    assert names() == list(PUBLISHED)
+    assert names() == [*PUBLISHED, *ROBUST]
 
 
 @by_preset
@@ -116,6 +122,32 @@ def test_every_preset_trains_every_model(name, model):
     codes = clone(estimator).fit(x).transform(x)
     assert codes.shape == (len(x), PUBLISHED[name][2])
     assert np.isfinite(codes).all()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("name", ROBUST)
+def test_presets_of_our_own_train_every_model(name, model):
+    # An InfoVAE would be rewarded for a divergence at their λ.
+    changes = {"lam": 1.0} if model is InfoVAETransformer else {}
+    estimator = short(name, model, **changes)
+    x = images(estimator.image_shape)
+    assert estimator.fit(x).transform(x).shape == (len(x), 64)
+    assert ("train_infonce" in estimator.history_[-1]) == (model is VIMAETransformer)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_presets_of_our_own_corrupt_in_the_unit_of_the_data(name):
+    image, rate, scale = ROBUST[name]
+    ours, wide = (preset(name, value_range=ends) for ends in (None, (0, 255)))
+    assert ours["image_shape"] == image == ours["noise"].image_shape
+    assert (ours["noise"].rate, ours["noise"].scale) == (rate, scale)
+    x = images(image, n=5, low=0.1)
+    found, same = (
+        chosen["noise"].corrupt(unit * x, np.random.default_rng(1)) / unit
+        for chosen, unit in ((ours, 1.0), (wide, 255.0))
+    )
+    np.testing.assert_allclose(same, found, atol=1e-5)
+    assert wide["likelihood"].variance == pytest.approx(255**2 * ours["likelihood"].variance)
 
 
 def test_models_get_the_parameters_that_they_take():
