@@ -1,5 +1,6 @@
 """Fits that are made together, each for the estimator that will ask for it."""
 
+import math
 import pickle
 import time
 import warnings
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, final
 
 import joblib
@@ -19,7 +21,6 @@ from torch import Tensor
 from skvim.engine import (
     AutoencoderNet,
     ModelSettings,
-    NotTraceableError,
     Trained,
     TrainingSet,
     TrainingSettings,
@@ -36,7 +37,10 @@ from skvim.engine import (
 )
 from skvim.exceptions import BatchingWarning
 
-__all__ = ["Jobs", "trained_before"]
+__all__ = ["OTHER_ROWS", "Jobs", "trained_before"]
+
+#: Why fits cannot be known beforehand.
+OTHER_ROWS = "what comes before it gives other rows every time"
 
 # Multiply-adds of a step above which arithmetic, which nothing saves, is most of its time.
 _LONG_STEP = 2**24
@@ -83,22 +87,22 @@ class Chunk:
         Set after set: those of a set have rows and seed in common.
     size : int
         Jobs of a set.
-    first : object
-        Tag of the fit that asked first.
+    takers : list
+        Tags of the fits that asked, in their order; the first of them waited for the training.
     seconds : float
         What all of them took.
     """
 
     jobs: list[_Job]
     size: int
-    first: Any = None
+    takers: list[Any] = field(default_factory=list)
     seconds: float = 0.0
     trained: dict[_Job, Trained] | None = None
 
     @property
     def n_fits(self) -> int:
         """Fits that its jobs stand for."""
-        return sum(len(job.tags) for job in self.jobs)
+        return _n_fits(self.jobs)
 
 
 @final
@@ -111,12 +115,17 @@ class Jobs:
         Why fits are made one by one, and how many.
     n_together : int
         Fits that were made with others.
+    counts : bool
+        Whether a fit of which nothing is known is one that was planned, for other rows.
     """
 
     def __init__(self) -> None:
         self.reasons: Counter[str] = Counter()
         self.n_together = 0
+        self.counts = True
         self.chunks: list[Chunk] = []
+        self._planned: set[str] = set()
+        self._n_unknown = 0
         self._groups: dict[bytes, list[_Job]] = defaultdict(list)
         self._rows: dict[str, Tensor] = {}
         self._waiting: dict[str, list[tuple[_Job, Chunk]]] = defaultdict(list)
@@ -139,6 +148,7 @@ class Jobs:
             rows, device = estimator._receive(X)
             digest = joblib.hash(rows)
             key = _key(estimator, digest)  # before a RandomState among its parameters moves
+            self._planned.add(key)
             model, training = estimator._settings(device)
         except pickle.PicklingError:
             self.reasons["its parameters cannot be compared"] += 1
@@ -164,10 +174,11 @@ class Jobs:
     def arrange(self) -> None:
         """Decide which fits are made together."""
         for jobs in self._groups.values():
-            if sum(len(job.tags) for job in jobs) == 1:
+            sound = jobs if _n_fits(jobs) == 1 else _sound(jobs)
+            if _n_fits(sound) == 1:
                 self.reasons["no other fit is like it"] += 1
-            elif jobs:
-                self._arrange_group(jobs)
+            elif sound:
+                self._arrange_group(sound)
         self._groups.clear()
 
     @contextmanager
@@ -184,9 +195,9 @@ class Jobs:
             yield
         finally:
             _JOBS.reset(token)
-        self.reasons["what comes before it gives other rows every time"] += sum(
-            chunk.n_fits for chunk in self.chunks if chunk.trained is None
-        )
+        # What nobody asked for may also have come from the memory of a Pipeline.
+        n_left = sum(job.n_left for chunk in self.chunks for job in chunk.jobs)
+        self.reasons[OTHER_ROWS] += min(n_left, self._n_unknown)
         for reason, number in (+self.reasons).items():
             message = f"{number} of the fits were made one by one: {reason}."
             warnings.warn(message, BatchingWarning, stacklevel=4)
@@ -194,17 +205,21 @@ class Jobs:
     def take(self, estimator: Any, rows: NDArray[Any]) -> Trained | None:
         """Return what was trained for an estimator, with others, or None."""
         try:
-            waiting = self._waiting.get(_key(estimator, joblib.hash(rows)))
+            key = _key(estimator, joblib.hash(rows))
         except pickle.PicklingError:  # no key, no job
             return None
+        waiting = self._waiting.get(key)
         if not waiting:
+            self._n_unknown += self.counts and key not in self._planned
             return None
         job, chunk = waiting[0]
         if chunk.trained is None:
-            start, chunk.first = time.perf_counter(), job.tags[0]
+            start = time.perf_counter()
             chunk.trained = self._train(chunk)
             chunk.seconds = time.perf_counter() - start
+        chunk.takers.append(job.tags[-job.n_left])
         job.n_left -= 1
+        self.n_together += job in chunk.trained
         if job.n_left:
             return deepcopy(chunk.trained.get(job))
         waiting.pop(0)
@@ -212,20 +227,17 @@ class Jobs:
 
     def _arrange_group(self, jobs: list[_Job]) -> None:
         """Cut jobs that are alike into chunks that fit scikit-learn's working memory."""
-        try:
-            net = jobs[0].net()
-        except Exception:  # so does its own fit, and says it
-            return
+        net = jobs[0].net()
         n_rows = min(jobs[0].training.batch_size, len(jobs[0].rows))
         if step_work(net.autoencoder, net.objective, n_rows) > _LONG_STEP:
-            self.reasons["its steps take long by themselves"] += sum(len(j.tags) for j in jobs)
+            self.reasons["its steps take long by themselves"] += _n_fits(jobs)
             return
         budget = 2**20 * float(sklearn.get_config()["working_memory"])
         most = max(1, int(budget / stack_bytes(net, n_rows)))
         sets: dict[Any, list[_Job]] = defaultdict(list)
         for job in jobs:
             sets[id(job.rows), job.training.seed].append(job)
-        parts = [of[i : i + most] for of in sets.values() for i in range(0, len(of), most)]
+        parts = [part for of in sets.values() for part in _cut(of, most)]
         for size in sorted({len(part) for part in parts}):
             alike = [part for part in parts if len(part) == size]
             step = max(1, most // size)
@@ -234,6 +246,9 @@ class Jobs:
 
     def _add_chunk(self, chunk: Chunk) -> None:
         """Let the jobs of a chunk wait."""
+        if chunk.n_fits == 1:
+            self.reasons["no other fit like it has room beside it in the working memory"] += 1
+            return
         self.chunks.append(chunk)
         for job in chunk.jobs:
             job.n_left = len(job.tags)
@@ -254,10 +269,10 @@ class Jobs:
                 work = len(jobs) * step_work(first.autoencoder, first.objective, n_rows)
                 with bounded_threads(work):
                     done = train_together(sets)
-            except (NotTraceableError, RuntimeError, ValueError) as error:
-                self.reasons[str(error).strip().rstrip(".").splitlines()[0]] += chunk.n_fits
+            except Exception as error:  # whatever it is, fits can be made one by one
+                lines = str(error).strip().rstrip(".").splitlines()
+                self.reasons[lines[0] if lines else type(error).__name__] += chunk.n_fits
                 return {}
-        self.n_together += chunk.n_fits
         return dict(zip(jobs, [trained for of_set in done for trained in of_set], strict=True))
 
 
@@ -290,6 +305,32 @@ def trained_before(estimator: Any, rows: NDArray[Any]) -> AutoencoderNet | None:
     for warning in trained.warnings:
         warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
     return trained.net
+
+
+def _n_fits(jobs: list[_Job]) -> int:
+    """Count the fits that jobs stand for."""
+    return sum(len(job.tags) for job in jobs)
+
+
+def _cut(jobs: list[_Job], most: int) -> list[list[_Job]]:
+    """Cut jobs into the fewest parts of at most so many, of about the same length."""
+    n_parts = math.ceil(len(jobs) / most)
+    stops = [len(jobs) * i // n_parts for i in range(n_parts + 1)]
+    return [jobs[start:stop] for start, stop in pairwise(stops)]
+
+
+def _sound(jobs: list[_Job]) -> list[_Job]:
+    """Return those of jobs that are alike whose rows are accepted; other fits raise an error."""
+    accepted = {}
+    for job in jobs:
+        if id(job.rows) not in accepted:
+            try:
+                job.net()
+            except Exception:  # so does its own fit, and says it
+                accepted[id(job.rows)] = False
+            else:
+                accepted[id(job.rows)] = True
+    return [job for job in jobs if accepted[id(job.rows)]]
 
 
 def _key(estimator: Any, digest: str) -> str:

@@ -31,6 +31,7 @@ def obstacle(model: ModelSettings, training: TrainingSettings) -> str:
         "its networks are not multilayer perceptrons": not _is_mlp(model),
         "parts of it are neither skvim's nor torch's": not all(map(is_own, parts)),
         "it has callbacks": bool(training.callbacks),
+        "it prints its epochs (verbose)": bool(training.verbose),
         "its optimizer is not one of those with a name": not isinstance(training.optimizer, str),
         "net_params asks for more than a setting of the optimizer": bool(beyond)
         or "optimizer__param_groups" in training.net_params,

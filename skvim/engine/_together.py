@@ -218,6 +218,7 @@ class _Training:
     def _finished(self, net: AutoencoderNet, rows: Tensor) -> Trained:
         """Return a net after its training has ended."""
         net.n_steps_ = self.n_taken
+        net.noise_ = net.streams_.noise  # as after an epoch
         if net in self.errors:
             return Trained(net, [], self.errors[net])
         return Trained(net, net.finish(place(rows, self.device)), None)

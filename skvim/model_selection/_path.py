@@ -1,5 +1,6 @@
 """Fits along a parameter, trained as one batched network."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,7 +51,10 @@ def lam_path(
     TypeError
         When the estimator is not an autoencoder.
     ValueError
-        When the parameter does not exist, there is no value, or a fit refuses its data.
+        When the parameter does not exist, there is no value or seed, seeds are given twice, or a
+        fit refuses its data.
+    TrainingDivergedError
+        When the loss of a model became infinite or not a number.
 
     Warns
     -----
@@ -83,13 +87,22 @@ def lam_path(
     if not values:
         raise ValueError("lams must hold at least one value. Got none.")
     seeds = [None] if random_states is None else list(random_states)
+    if not seeds:
+        raise ValueError("random_states must hold at least one seed, or be None. Got none.")
+    if param == "random_state" and random_states is not None:
+        raise ValueError(
+            "param='random_state' has the seeds in lams. Got random_states too: leave it out."
+        )
     models = [[_with(estimator, param, value, seed) for seed in seeds] for value in values]
+    every = [model for of_value in models for model in of_value]
     jobs = Jobs()
-    for model in (model for of_value in models for model in of_value):
-        jobs.add(clone(model), X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fits themselves will say it
+        for model in every:
+            jobs.add(clone(model), X)
     jobs.arrange()
     with jobs.at_hand():
-        for model in (model for of_value in models for model in of_value):
+        for model in every:
             model.fit(X)
     return models if random_states is not None else [model for (model,) in models]
 

@@ -4,14 +4,16 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, final
+from uuid import uuid4
 
 import joblib
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
 
 from skvim._base import BaseAutoencoder
-from skvim._jobs import Jobs
+from skvim._jobs import OTHER_ROWS, Jobs
 from skvim._validation import same_length, take_rows
 
 __all__ = ["BatchedSearchCV"]
@@ -59,15 +61,16 @@ class BatchedSearchCV(GridSearchCV):
         As ``GridSearchCV`` has them. ``mean_fit_time`` shares out the time of fits that were made
         together.
     n_batched_fits_ : int
-        Fits that were made together with others.
+        Fits that were made together with others; not those that a Pipeline's memory had already.
 
     Warns
     -----
     BatchingWarning
         When fits were made one by one, with the reason: no other fit has the same networks, data
         and training; a divergence has a critic; modules, parts or an optimizer of the user's;
-        callbacks; bfloat16; ``acceleration=None``; networks so large that arithmetic takes the
-        time; steps of the Pipeline before it that give other rows every time.
+        callbacks; ``verbose``; bfloat16; ``acceleration=None``; networks so large that arithmetic
+        takes the time; no room for two in the working memory; steps of the Pipeline before it that
+        give other rows every time.
 
     See Also
     --------
@@ -132,9 +135,6 @@ class BatchedSearchCV(GridSearchCV):
     def _plan(self, jobs: Jobs, X: Any, y: Any, params: dict[str, Any]) -> None:
         """Plan the fits; whatever is wrong is left to scikit-learn to say."""
         self._jobs: Jobs = jobs
-        if _place(self.estimator) is None:
-            jobs.reasons["the estimator is neither an autoencoder nor a Pipeline with one"] += 1
-            return
         try:
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -146,17 +146,19 @@ class BatchedSearchCV(GridSearchCV):
             return
         self.cv = _Splits(splitter, splits)
         if routed.estimator.fit:
-            jobs.reasons["parameters are passed to the estimator's fit"] += 1
+            number = len(candidates) * len(splits)
+            jobs.reasons["parameters are passed to the estimator's fit"] += number
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fits themselves will say it
             self._add_jobs(candidates, splits, X, y)
         jobs.arrange()
         if jobs.chunks:
-            self.n_jobs = None
+            self.n_jobs = 1  # None would leave it to joblib's configuration
 
     def _add_jobs(self, candidates: list[dict[str, Any]], splits: Splits, X: Any, y: Any) -> None:
         """Plan the fit of every candidate to every fold."""
+        n_without = 0
         for j, (train, _) in enumerate(splits):
             rows, labels = take_rows(X, train), None if y is None else take_rows(y, train)
             known: dict[str, Any] = {}
@@ -164,24 +166,32 @@ class BatchedSearchCV(GridSearchCV):
                 try:
                     model = clone(self.estimator).set_params(**clone(parameters, safe=False))
                     own, before = _split(model)
-                    digest = joblib.hash(before)
-                    if digest not in known:
-                        known[digest] = (
-                            rows if before is None else before.fit_transform(rows, labels)
-                        )
+                    digest = _digest(before)
+                    if own is not None and digest not in known:
+                        known[digest] = _pass(before, rows, labels)
                 except Exception:  # the fit of this candidate will raise it
                     continue
-                self._jobs.add(own, known[digest], (i, j))
+                if own is None:
+                    n_without += 1
+                elif known[digest] is None:
+                    self._jobs.reasons[OTHER_ROWS] += 1
+                else:
+                    self._jobs.add(own, known[digest], (i, j))
+        if n_without == len(candidates) * len(splits):
+            reason = (
+                "the estimator is neither an autoencoder nor a Pipeline with one among its steps"
+            )
+            self._jobs.reasons[reason] += n_without
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
         """Share out times, then make the table (scikit-learn's hook)."""
-        for chunk in self._jobs.chunks:
-            if chunk.first is not None:
-                _of(out, chunk.first, n_splits)["fit_time"] -= chunk.seconds
-                for tag in (tag for job in chunk.jobs for tag in job.tags):
-                    _of(out, tag, n_splits)["fit_time"] += chunk.seconds / chunk.n_fits
+        self._jobs.counts = False  # what follows is the fit to all rows
+        for chunk in (chunk for chunk in self._jobs.chunks if chunk.takers):
+            _of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
+            for tag in chunk.takers:
+                _of(out, tag, n_splits)["fit_time"] += chunk.seconds / len(chunk.takers)
         results: dict[str, Any] = super()._format_results(
             candidate_params, n_splits, out, more_results
         )
@@ -209,22 +219,46 @@ class _Splits:
         return self.splitter.get_metadata_routing()
 
 
-def _place(estimator: Any) -> int | None:
-    """Return where the autoencoder is in a Pipeline, 0 if it is alone, None if there is none."""
-    if isinstance(estimator, BaseAutoencoder):
-        return 0
-    steps = estimator.steps if isinstance(estimator, Pipeline) else []
-    return next((i for i, (_, step) in enumerate(steps) if isinstance(step, BaseAutoencoder)), None)
-
-
 def _split(model: Any) -> tuple[Any, Any]:
-    """Return the autoencoder, and the steps before it or None."""
-    place = _place(model)
-    if place is None:
-        raise ValueError("there is no autoencoder among the steps.")
-    if not isinstance(model, Pipeline):
+    """Return the first autoencoder or None, and the steps of a Pipeline before it or None."""
+    if isinstance(model, BaseAutoencoder):
         return model, None
-    return model.steps[place][1], model[:place] if place else None
+    steps = model.steps if isinstance(model, Pipeline) else []
+    for i, (_, step) in enumerate(steps):
+        if isinstance(step, BaseAutoencoder):
+            return step, model[:i] if i else None
+    return None, None
+
+
+def _digest(steps: Any) -> str:
+    """Return what steps are known by; of what cannot be compared, something of its own."""
+    try:
+        return str(joblib.hash(steps))
+    except Exception:  # pickle raises whatever it likes
+        return uuid4().hex
+
+
+def _pass(steps: Any, rows: Any, labels: Any) -> Any:
+    """Return what the steps before the autoencoder make of rows, fitted in silence.
+
+    None where they draw from NumPy's global generator, which is put back: numbers would be others
+    in the fits to come.
+    """
+    if steps is None:
+        return rows
+    loud = [name for name, value in steps.get_params().items() if _is_verbose(name) and value]
+    shared = check_random_state(None)
+    before = shared.get_state()
+    found = steps.set_params(**dict.fromkeys(loud, False)).fit_transform(rows, labels)
+    if joblib.hash(shared.get_state()) == joblib.hash(before):
+        return found
+    shared.set_state(before)
+    return None
+
+
+def _is_verbose(name: str) -> bool:
+    """Whether a parameter, of a step or a step's part, makes it print."""
+    return name.rpartition("__")[2] == "verbose"
 
 
 def _of(out: Any, tag: tuple[int, int], n_splits: int) -> Any:

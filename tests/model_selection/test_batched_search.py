@@ -24,7 +24,7 @@ from skvim.model_selection import BatchedSearchCV, MaskedStratifiedKFold, mask_l
 from skvim.semi_supervised import TransductiveSVC
 
 WINE, CULTIVAR = load_wine(return_X_y=True)
-SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 8, "batch_size": 40, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 8, "batch_size": 200, "random_state": 0}
 VIM = VIMAETransformer(3, **SMALL)
 
 
@@ -64,7 +64,7 @@ def test_search_on_wine_is_that_of_scikit_learn():
 
 
 def test_search_on_digits_is_that_of_scikit_learn():
-    X, y = DIGITS[:400], load_digits().target[:400]
+    X, y = DIGITS[:300], load_digits().target[:300]
     model = pipeline(clone(VIM).set_params(n_components=8, prior="logistic"))
     grid = [{"vim__lam": [1.0, 100.0]}, {"vim__random_state": [1, 2], "vim__lam": [10.0]}]
     assert_same_results(*both(model, grid, X, y, cv=KFold(3, shuffle=True, random_state=0)))
@@ -97,9 +97,9 @@ def test_several_scores_and_no_refit_work_as_in_scikit_learn():
 
 def test_folds_that_are_drawn_anew_at_each_call_are_drawn_once():
     search = BatchedSearchCV(
-        pipeline(), {"vim__lam": [0.1, 10.0]}, cv=StratifiedKFold(3, shuffle=True)
+        pipeline(), {"vim__lam": [0.1, 10.0]}, cv=StratifiedKFold(2, shuffle=True)
     )
-    assert search.fit(WINE, CULTIVAR).n_batched_fits_ == 6
+    assert search.fit(WINE, CULTIVAR).n_batched_fits_ == 4
     splits = iter(list(KFold(2).split(WINE)))  # to be used up once
     search = BatchedSearchCV(pipeline(), {"vim__lam": [0.1, 10.0]}, cv=splits)
     assert search.fit(WINE, CULTIVAR).n_splits_ == 2
@@ -115,9 +115,9 @@ def test_steps_before_the_autoencoder_may_have_parameters_of_their_own():
 
 def test_architectures_are_grouped_and_what_is_alone_is_said():
     grid = {"vim__hidden_layer_sizes": [(8,), (16,)]}
-    batched, plain = both(pipeline(), grid, WINE, CULTIVAR, cv=3)
+    batched, plain = both(pipeline(), grid, WINE, CULTIVAR, cv=2)
     assert_same_results(batched, plain)
-    assert batched.n_batched_fits_ == 6
+    assert batched.n_batched_fits_ == 4
     search = BatchedSearchCV(pipeline(), grid, cv=[next(KFold(3).split(WINE))])
     with pytest.warns(BatchingWarning, match="2 of the fits .* no other fit is like it"):
         search.fit(WINE, CULTIVAR)
@@ -256,6 +256,7 @@ def test_folds_of_any_sizes_are_searched():
     rows = np.random.default_rng(0).permutation(len(WINE))
     sizes = (81, 82, 83, 121, 40, 41)  # with a batch of 40: remainders of 1, 2, 3; 1; none; 1
     splits = [(np.sort(rows[:size]), rows[-40:]) for size in sizes]
-    batched, plain = both(pipeline(), {"vim__lam": [0.1, 10.0]}, WINE, CULTIVAR, cv=splits)
+    model = pipeline(clone(VIM).set_params(batch_size=40))
+    batched, plain = both(model, {"vim__lam": [0.1, 10.0]}, WINE, CULTIVAR, cv=splits)
     assert_same_results(batched, plain)
     assert batched.n_batched_fits_ == 12

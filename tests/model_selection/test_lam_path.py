@@ -99,12 +99,14 @@ def test_models_trained_together_are_those_trained_one_by_one(cls, options, prec
         HeldRows, "batches", lambda *args: (rows.to(precision) for rows in whole(*args))
     )
     variants = [{**options, **varied} for varied in VARIED.get(cls, [{}, {}])]
+    exact = precision == torch.float64
+    folds = FOLDS if exact else [X[:80] for X in FOLDS[::2]]  # one size of batch alone
     sets = [
         TrainingSet([net_of(cls, X, precision, own) for own in variants], torch.from_numpy(X))
-        for X in FOLDS
+        for X in folds
     ]
-    tolerance = 1e-4 if precision == torch.float32 else 1e-9
-    for X, of_set in zip(FOLDS, train_together(sets), strict=True):
+    tolerance = 1e-9 if exact else 1e-4
+    for X, of_set in zip(folds, train_together(sets), strict=True):
         for own, trained in zip(variants, of_set, strict=True):
             alone = net_of(cls, X, precision, own)
             alone.train(place(X, torch.device("cpu")))
@@ -235,10 +237,9 @@ def test_networks_beyond_the_working_memory_train_in_turns(monkeypatch):
     )
     model = VIMAETransformer(3, **OPTIONS)
     whole = lam_path(model, FOLDS[0], [0.1, 1.0, 10.0, 100.0])
-    with sklearn.config_context(working_memory=0.3):
+    with sklearn.config_context(working_memory=0.5):  # three have room
         parts = lam_path(model, FOLDS[0], [0.1, 1.0, 10.0, 100.0])
-    assert sizes[0] == [4]
-    assert len(sizes) > 2
+    assert sizes == [[4], [2], [2]]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-4)
 
