@@ -36,7 +36,6 @@ def obstacle(model: ModelSettings, training: TrainingSettings) -> str:
         or "optimizer__param_groups" in training.net_params,
         "its products are not computed in float32": model.precision != "float32",
         "acceleration is None": training.acceleration is None,
-        "it may stop early": training.stopping is not None,
     }
     return next((reason for reason, is_so in stands.items() if is_so), "")
 

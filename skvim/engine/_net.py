@@ -35,7 +35,7 @@ from skvim.objectives import (
     Prior,
 )
 
-__all__ = ["AutoencoderNet", "StopRequestedError"]
+__all__ = ["AutoencoderNet", "StopRequestedError", "final_weights"]
 
 # Rows, and values of a chunk of rows, in the pass after training.
 _SETTLING_ROWS = 4096
@@ -270,9 +270,9 @@ class AutoencoderNet(NeuralNet):
         if training and len(self.history) == 1:
             self.pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
-        self.noise_ = self.streams_.noise if training else self._validation_noise()
+        self.noise_ = self.streams_.noise if training else self.validation_noise()
         watch = None if training else self.watch_
-        with nullcontext() if watch is None else _final_weights(self.objective):
+        with nullcontext() if watch is None else final_weights(self.objective):
             means, n_rows = self._run_batches(iterator, training, prefix, step_fn, **fit_params)
         if training:
             self.plain_because_ = self._accelerator().plain_because()
@@ -436,7 +436,8 @@ class AutoencoderNet(NeuralNet):
         terms = torch.stack([value.detach() for value in losses.values])
         return {"loss": terms[0], "y_pred": outputs, "terms": terms}, losses.target
 
-    def _validation_noise(self) -> torch.Generator:
+    def validation_noise(self) -> torch.Generator:
+        """Return a generator that is the same after every epoch."""
         device = self.streams_.noise.device
         return torch.Generator(device).manual_seed(child_seed(self.seed, "validation"))
 
@@ -470,7 +471,7 @@ def _chunks(x: TrainingRows) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _final_weights(objective: Objective) -> Iterator[None]:
+def final_weights(objective: Objective) -> Iterator[None]:
     """Let what changes with the progress of training be as it is at its end."""
     before = objective.progress.clone()
     objective.progress.fill_(1)
