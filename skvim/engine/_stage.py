@@ -20,9 +20,9 @@ from skvim.networks import Dropout
 
 __all__ = ["Part", "Stage", "positions", "set_positions"]
 
-# Share of the models that have to be left for a smaller stack to be faster by more than a little,
-# and the steps, still to come, that pay for working it out.
-_FEW, _WORTHWHILE = 0.5, 500
+# Share of the models left at which a smaller stack is worth thinking of, and how many steps of one
+# model it has to save: working it out takes as long, a few tenths of a second.
+_FEW, _WORTHWHILE = 0.5, 1500
 
 
 class Part(NamedTuple):
@@ -194,11 +194,16 @@ class Stage:
 
     def pays_to_narrow(self, live: Sequence[AutoencoderNet], n_epochs: int) -> bool:
         """Whether to train on without those that have stopped, for so many epochs at most."""
-        n_sets, n_models = self.stack.lead
-        if len(live) > _FEW * n_sets * n_models or n_epochs * self.n_steps < _WORTHWHILE:
+        watches = [net.watch_ for net in live if net.watch_ is not None]
+        n_slots = self.stack.lead[0] * self.stack.lead[1]
+        if not watches or len(live) > _FEW * n_slots:
             return False
         places = self._places_of(live)
-        return len(places) * len(places[0]) <= _FEW * n_sets * n_models
+        n_left = len(places) * len(places[0])
+        # What is sure to come: more than that nobody knows.
+        n_sure = min(n_epochs, max(watch.n_to_wait for watch in watches))
+        saved = (n_slots - n_left) * n_sure * self.n_steps
+        return n_left <= _FEW * n_slots and saved > _WORTHWHILE
 
     def narrowed(self, live: Sequence[AutoencoderNet]) -> "Stage":
         """Return a stage of these nets alone, which goes on where this one is."""

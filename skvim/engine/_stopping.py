@@ -108,9 +108,14 @@ class Watch:
         self.kept: list[tuple[Tensor, Tensor]] = []
 
     @property
+    def n_to_wait(self) -> int:
+        """Epochs that are still to come if none of them is an improvement."""
+        return max(0, self.stopping.patience - self.n_waited)
+
+    @property
     def is_over(self) -> bool:
         """Whether training should end."""
-        return self.n_waited >= self.stopping.patience
+        return self.n_to_wait == 0
 
     def see(self, loss: float) -> bool:
         """Take an epoch's loss, and return whether it is the lowest so far."""
