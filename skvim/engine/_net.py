@@ -164,7 +164,7 @@ class AutoencoderNet(NeuralNet):
         if len(self.history) and "train_loss" not in self.history[-1]:
             del self.history[-1]  # the epoch that a callback broke off
         if self.watch_ is not None:
-            self.watch_.restore()
+            self.watch_.restore(self._tensors())
         self.watch_ = self.validation_ = None
         with suppress(StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
@@ -297,7 +297,7 @@ class AutoencoderNet(NeuralNet):
         """Leave out what can be made again."""
         state: dict[str, Any] = super().__getstate__()
         made: dict[str, Any] = {"casts_": {}, "noise_": None, "accelerator_": None}
-        return {**state, **made, "validation_": None}
+        return {**state, **made, "watch_": None, "validation_": None}
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **options: Any) -> Any:
         """Run skorch's loop, in which iterators have to suit the objective."""

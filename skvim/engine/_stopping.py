@@ -1,7 +1,7 @@
 """When training ends before its last epoch: by its loss on rows that are set aside."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -105,7 +105,7 @@ class Watch:
         self.stopping = stopping
         self.best = math.inf
         self.n_waited = 0
-        self.kept: list[tuple[Tensor, Tensor]] = []
+        self.kept: list[Tensor] = []
 
     @property
     def n_to_wait(self) -> int:
@@ -125,16 +125,13 @@ class Watch:
         self.best = min(self.best, loss)
         return lowest
 
-    def keep(self, tensors: Sequence[Tensor]) -> None:
+    def keep(self, tensors: Iterable[Tensor]) -> None:
         """Remember the values of tensors as they are."""
-        if not self.kept:
-            self.kept = [(tensor, torch.empty_like(tensor)) for tensor in tensors]
-        with torch.no_grad():
-            for tensor, value in self.kept:
-                value.copy_(tensor)
+        self.kept = [tensor.detach().clone() for tensor in tensors]
 
-    def restore(self) -> None:
-        """Give the tensors the values that were remembered last, if any were."""
-        with torch.no_grad():
-            for tensor, value in self.kept:
-                tensor.copy_(value)
+    def restore(self, tensors: Iterable[Tensor]) -> None:
+        """Give tensors the values that were remembered last, if any were."""
+        if self.kept:
+            with torch.no_grad():
+                for tensor, value in zip(tensors, self.kept, strict=True):
+                    tensor.copy_(value)

@@ -197,6 +197,29 @@ def test_nothing_depends_on_when_the_stack_is_made_smaller(exact, monkeypatch):
             assert_same(a.net, b.net, 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n_live", "n_waited", "n_epochs", "pays"),
+    [
+        (4, 0, 500, True),
+        (5, 0, 500, False),
+        (4, 99, 500, False),
+        (4, 0, 5, False),
+        (1, 40, 500, True),
+    ],
+)
+def test_a_smaller_stack_has_to_pay(n_live, n_waited, n_epochs, pays):
+    """Of eight models, with a patience of 100 epochs of 4 steps: 4 save 16 steps an epoch."""
+    options = {"n_iter_no_change": 100, "batch_size": 25}
+    nets = [net_of(VIMAETransformer, FOLDS[0], torch.float32, options) for _ in range(8)]
+    for net in nets:
+        net._set_training(True)
+        net.watch_.n_waited = n_waited
+    X = torch.from_numpy(FOLDS[0])
+    stage = stages.Stage([stages.Part(nets, X, nets[0].split(len(X)))], torch.device("cpu"))
+    assert stage.n_steps == 4
+    assert stage.pays_to_narrow(nets[:n_live], n_epochs) is pays
+
+
 def test_a_path_stops_model_by_model_as_fits_do():
     model = VIMAETransformer(3, **OPTIONS)
     path = lam_path(model, FOLDS[0], [0.1, 10.0], random_states=[0, 1])
