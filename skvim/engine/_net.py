@@ -165,6 +165,7 @@ class AutoencoderNet(NeuralNet):
             del self.history[-1]  # the epoch that a callback broke off
         if self.watch_ is not None:
             self.watch_.restore(self._tensors())
+            self.noise_ = self.streams_.noise  # which validation has put aside
         self.watch_ = self.validation_ = None
         with suppress(StopRequestedError):
             self.notify("on_train_end", X=x, y=None)

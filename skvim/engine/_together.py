@@ -183,6 +183,7 @@ class _Training:
 
     def _finished(self, net: AutoencoderNet, part: Part) -> Trained:
         """Return a net after its training has ended."""
+        net.noise_ = net.streams_.noise  # as after an epoch
         if net in self.errors:
             return Trained(net, [], self.errors[net])
         return Trained(net, net.finish(part.training_rows(self.device)), None)

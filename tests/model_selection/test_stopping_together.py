@@ -110,6 +110,8 @@ def assert_same(found: AutoencoderNet, wanted: AutoencoderNet, tolerance: float)
     np.testing.assert_allclose(curves(found), curves(wanted), rtol=tolerance, atol=tolerance)
     assert [set(epoch) for epoch in found.history] == [set(epoch) for epoch in wanted.history]
     assert found.n_steps_ == wanted.n_steps_
+    assert found.noise_ is found.streams_.noise
+    assert wanted.noise_ is wanted.streams_.noise
     weights, generators = state(found)
     for one, other in zip(weights, state(wanted)[0], strict=True):
         torch.testing.assert_close(one, other, rtol=100 * tolerance, atol=100 * tolerance)
@@ -147,7 +149,9 @@ def exact(monkeypatch):
     CASES,
     ids=[f"{cls.__name__}-{'-'.join(o)}-{i}" for i, (cls, o) in enumerate(CASES)],
 )
-def test_each_model_stops_where_it_stops_alone(cls, options, exact, narrow):
+def test_each_model_stops_where_it_stops_alone(cls, options, exact, request):
+    if options:
+        request.getfixturevalue("narrow")
     variants = [{**options, **varied} for varied in VARIED.get(cls, [{}, {}])]
     done = together(cls, FOLDS[:2], variants, exact)
     for X, of_set in zip(FOLDS, done, strict=False):
