@@ -31,11 +31,11 @@ from skvim._validation import (
 from skvim.engine import (
     AutoencoderNet,
     ModelSettings,
+    Stopping,
     TrainingSettings,
     as_rows,
     bounded_threads,
     build_net,
-    data_statistics,
     map_rows,
     net_state,
     own_modes,
@@ -94,7 +94,12 @@ class BaseAutoencoder(
     loss_curve_ : list of float
         Mean training loss of every epoch, in nats per row.
     n_iter_ : int
-        Epochs trained.
+        Epochs trained: ``max_epochs``, or fewer where training stopped early.
+    validation_loss_curve_ : list of float or None
+        With ``early_stopping`` the loss on the rows set aside after every epoch, in nats per row;
+        None without it.
+    best_validation_loss_ : float or None
+        The lowest of these, that of the weights that were kept.
     device_ : torch.device
         Where the model was trained.
     n_features_in_ : int
@@ -172,13 +177,16 @@ class BaseAutoencoder(
         net = trained_before(self, X)
         if net is None:
             net = build_net(*self._settings(device))
-            net.prepare(data_statistics(as_rows(X), device), device)
+            net.start(as_rows(X), device)
             work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
             with bounded_threads(work):
                 # The model has its memory by now: rows see what is left.
                 net.train(place(X, device))
         self._dtype = working_dtype(X)
         self._adopt(net, net.module.args[0], device)
+        curve = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch]
+        self.validation_loss_curve_ = curve if self.early_stopping else None
+        self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
 
     def _adopt(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
         """Take over a trained net, and what follows from it."""
@@ -267,7 +275,15 @@ class BaseAutoencoder(
             lr_schedule=self.lr_schedule,
             pretraining=self._pretraining_steps(),
             acceleration=self.acceleration,
+            stopping=self._stopping(),
         )
+
+    def _stopping(self) -> Stopping | None:
+        """Return when training ends before its last epoch, if it may."""
+        if not self.early_stopping:
+            return None
+        fraction, tol = float(self.validation_fraction), float(self.tol)
+        return Stopping(fraction, int(self.n_iter_no_change), tol)
 
     @final
     def transform(self, X: Any) -> NDArray[Any]:

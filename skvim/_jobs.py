@@ -27,7 +27,6 @@ from skvim.engine import (
     as_rows,
     bounded_threads,
     build_net,
-    data_statistics,
     likeness,
     obstacle,
     own_modes,
@@ -72,7 +71,7 @@ class _Job:
         """Return a prepared net."""
         device = self.training.device
         net = build_net(self.model, self.training)
-        net.prepare(data_statistics(self.rows, device), device)
+        net.start(self.rows, device)
         return net
 
 

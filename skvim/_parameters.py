@@ -130,12 +130,48 @@ class CommonParameters:
         allowed=[StrOptions(set(OPTIMIZERS)), type],
         doc="Optimizer, by name in torch's fused form or a class of ``torch.optim``'s kind.",
     )
+    early_stopping: bool = parameter(
+        default=False,
+        kind="bool",
+        allowed=["boolean"],
+        doc="""
+        Whether a random share of the rows is set aside, and training ends when the loss on them no
+        longer improves. The weights kept are then those of the epoch where it was lowest, also
+        when ``max_epochs`` comes first. The loss is the objective in evaluation mode, with the same
+        random numbers after every epoch: without input noise, and with warm-ups and annealed
+        capacities at their final values. Schedules and warm-ups go by ``max_epochs`` all the same.
+        """,
+    )
+    validation_fraction: float = parameter(
+        default=0.1,
+        kind="float in (0, 1)",
+        allowed=[real(0, 1, closed="neither")],
+        doc="Share of the rows that ``early_stopping`` sets aside, rounded up to whole rows.",
+    )
+    n_iter_no_change: int = parameter(
+        default=10,
+        kind="int in [1, inf)",
+        allowed=[integer(1)],
+        doc="""
+        Epochs in a row without an improvement by more than ``tol`` after which ``early_stopping``
+        ends training.
+        """,
+    )
+    tol: float = parameter(
+        default=1e-4,
+        kind="float in [0, inf)",
+        allowed=[real(0)],
+        doc="""
+        Improvement on the lowest validation loss before it, in nats per row, that does not count
+        for ``early_stopping`` unless it is exceeded.
+        """,
+    )
     callbacks: list[Any] | None = parameter(
         default=None,
         kind="list of skorch callbacks or None",
         allowed=[list, None],
         doc="""
-        Callbacks that skorch's loop notifies, for example to stop early or keep checkpoints. They
+        Callbacks that skorch's loop notifies, for example to keep checkpoints. They
         are used as given, so that what they recorded can be read; fits that share one also share
         its memory.
         """,

@@ -14,10 +14,12 @@ from skvim.engine._build import (
 )
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._modes import own_modes
-from skvim.engine._net import AutoencoderNet, data_statistics
+from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
+from skvim.engine._statistics import data_statistics
+from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
 from skvim.engine._threads import bounded_threads, step_work
 from skvim.engine._together import Trained, TrainingSet, stack_bytes, train_together
@@ -31,6 +33,7 @@ __all__ = [
     "AutoencoderNet",
     "ModelSettings",
     "NotTraceableError",
+    "Stopping",
     "Trained",
     "TrainingSet",
     "TrainingSettings",

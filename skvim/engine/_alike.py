@@ -76,7 +76,9 @@ def likeness(model: ModelSettings, training: TrainingSettings, n_rows: int) -> b
 
 
 def n_batches(model: ModelSettings, training: TrainingSettings, n_rows: int) -> int:
-    """Return the number of batches of an epoch."""
+    """Return the number of batches of an epoch; without those set aside for validation."""
+    if training.stopping is not None:
+        n_rows -= training.stopping.n_valid(n_rows)
     needed = max((term.min_rows for _, term in model.terms), default=1)
     return len(batch_bounds(n_rows, training.batch_size, max(needed, model.min_rows)))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from skvim.engine._placement import HeldRows, TrainingRows, place
+from skvim.engine._placement import TrainingRows, held, place
 
 __all__ = ["Rows", "TensorBatches", "batch_bounds", "rows_of"]
 
@@ -51,9 +51,7 @@ def rows_of(dataset: Any, device: torch.device) -> TrainingRows:
         Placed as ``place`` does; a part of the rows is no copy of them.
     """
     if isinstance(dataset, Subset):
-        rows = rows_of(dataset.dataset, device)
-        held = rows if isinstance(rows, HeldRows) else HeldRows(rows, device)
-        return held[torch.as_tensor(dataset.indices)]
+        return held(rows_of(dataset.dataset, device))[torch.as_tensor(dataset.indices)]
     return place(dataset.x if isinstance(dataset, Rows) else dataset.X, device)
 
 
@@ -93,8 +91,7 @@ class TensorBatches:
         order = None
         if self.generator is not None:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
-        held = self.x if isinstance(self.x, HeldRows) else HeldRows(self.x, self.x.device)
-        for rows in held.batches(order, self.bounds):
+        for rows in held(self.x).batches(order, self.bounds):
             yield rows, rows
 
 

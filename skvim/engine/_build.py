@@ -11,6 +11,7 @@ from torch import Tensor, optim
 
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import Schedule, check_schedule, make_schedule
+from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
 from skvim.networks import Architecture, Standardised
 from skvim.objectives import (
@@ -44,7 +45,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # What the engine itself decides; everything else of skorch's is open to ``net_params``.
 _RESERVED = {"module", "criterion", "lr", "max_epochs", "batch_size", "callbacks"}
 _RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose", "seed"}
-_RESERVED |= {"schedule", "pretraining", "acceleration"}
+_RESERVED |= {"schedule", "pretraining", "acceleration", "stopping"}
 
 
 @final
@@ -86,6 +87,7 @@ class TrainingSettings:
     lr_schedule: str | Schedule | None = None
     pretraining: int = 0
     acceleration: str | None = None
+    stopping: Stopping | None = None
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:
@@ -105,7 +107,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
             f"batch_size must be at least {needed} for what is compared or normalised over the "
             f"rows of a batch. Got {training.batch_size} instead."
         )
-    _check_net_params(training.net_params)
+    _check_net_params(training)
     schedule = make_schedule(training.lr_schedule)
     if schedule is not None:
         check_schedule(schedule, training.max_epochs)
@@ -119,6 +121,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
         schedule=schedule,
         pretraining=training.pretraining,
         acceleration=training.acceleration,
+        stopping=training.stopping,
         max_epochs=training.max_epochs,
         batch_size=training.batch_size,
         lr=training.lr,
@@ -143,8 +146,15 @@ def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str,
     return {key: [*net_params.get(key, []), *own]} if own else {}
 
 
-def _check_net_params(net_params: dict[str, Any]) -> None:
+def _check_net_params(training: TrainingSettings) -> None:
     """Raise when an argument for skorch is decided elsewhere; those of the optimizer are not."""
+    net_params = training.net_params
+    if training.stopping is not None and "train_split" in net_params:
+        raise ValueError(
+            "net_params must not contain 'train_split' beside early_stopping=True, which splits "
+            f"rows itself. Got {net_params['train_split']!r}; leave it out and set "
+            "validation_fraction, or set early_stopping=False."
+        )
     own = {"optimizer", "optimizer__lr"}
     taken = [k for k in net_params if k in own or str(k).split("__")[0] in _RESERVED]
     if taken:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from typing import Any, cast, final
 
@@ -17,9 +17,11 @@ from skvim.engine._accelerate import Accelerator
 from skvim.engine._batches import Rows, TensorBatches, rows_of
 from skvim.engine._capture import TrainingStep
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
-from skvim.engine._placement import TrainingRows, place
+from skvim.engine._placement import TrainingRows, held, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
+from skvim.engine._statistics import data_statistics
+from skvim.engine._stopping import Split, Stopping, Watch, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import Standardised
@@ -33,22 +35,17 @@ from skvim.objectives import (
     Prior,
 )
 
-__all__ = ["AutoencoderNet", "data_statistics"]
+__all__ = ["AutoencoderNet", "StopRequestedError", "final_weights"]
 
 # Rows, and values of a chunk of rows, in the pass after training.
 _SETTLING_ROWS = 4096
 _CHUNK_VALUES = 2**22
-# Squares, and products of a few of them, stay within float32.
-_SMALLEST, _LARGEST = 1e-15, 1e15
-# A hundred steps of float32.
-_RESOLUTION = 1e-5
-# Rows whose moments are summed in their own precision, and in a core's cache.
-_MOMENT_ROWS = 1024
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-class _StopRequestedError(Exception):
-    """A callback asked for the end of training."""
+@final
+class StopRequestedError(Exception):
+    """A callback, or the loss of validation rows, asked for the end of training."""
 
 
 @final
@@ -75,6 +72,8 @@ class AutoencoderNet(NeuralNet):
         Most steps that bring the codes to the prior's mean and covariance before the first epoch.
     acceleration : {"auto", "capture", "compile"} or None
         How steps are run, unless a callback listens to batches.
+    stopping : Stopping or None
+        When training ends before its last epoch, and by which rows.
     **options : object
         Any other argument of ``skorch.NeuralNet``.
 
@@ -94,6 +93,7 @@ class AutoencoderNet(NeuralNet):
         schedule: Schedule | None = None,
         pretraining: int = 0,
         acceleration: str | None = None,
+        stopping: Stopping | None = None,
         **options: Any,
     ) -> None:
         super().__init__(module, criterion=criterion, **options)
@@ -102,6 +102,7 @@ class AutoencoderNet(NeuralNet):
         self.schedule = schedule
         self.pretraining = pretraining
         self.acceleration = acceleration
+        self.stopping = stopping
         self.in_epoch_ = False
 
     # What the estimator calls.
@@ -109,6 +110,23 @@ class AutoencoderNet(NeuralNet):
     def prepare(self, data: DataStatistics, device: torch.device) -> None:
         """Build the model, start it from the statistics of the rows and seed the streams."""
         self.initialize()
+        self._prepare(data, device)
+
+    def start(self, x: Tensor, device: torch.device) -> None:
+        """Prepare for training on rows of shape (n_samples, n_features).
+
+        Raises
+        ------
+        ValueError
+            When rows leave the likelihood's support, float32 cannot tell them apart, or they are
+            too few to set some aside.
+        """
+        self.initialize()
+        split = self.split(len(x))
+        self._prepare(data_statistics(x, device, None if split is None else split.train), device)
+
+    def _prepare(self, data: DataStatistics, device: torch.device) -> None:
+        """Start the model that was built from statistics, and seed the streams."""
         self.autoencoder.prepare(data)
         self.streams_ = Streams(self.seed, device)
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
@@ -116,14 +134,26 @@ class AutoencoderNet(NeuralNet):
         self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
+        self.watch_ = None if self.stopping is None else Watch(self.stopping)
+        self.validation_: TrainingRows | None = None
+
+    def split(self, n_rows: int) -> Split | None:
+        """Return which rows train and which validate; None where none are set aside for it."""
+        if self.stopping is None:
+            return None
+        needed = self.objective.min_rows
+        return split_rows(self.stopping, n_rows, self.seed, (max(needed, self.min_rows), needed))
 
     def train(self, x: TrainingRows) -> None:
-        """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs.
+        """Train on rows of shape (n_samples, n_features) for ``max_epochs`` epochs at most.
 
         An interruption from the keyboard is passed on; a callback that stops training in
         skorch's way, by raising ``KeyboardInterrupt`` itself, ends it in good order.
         """
-        with suppress(_StopRequestedError):
+        split = self.split(len(x))
+        if split is not None:
+            x, self.validation_ = held(x)[split.train], held(x)[split.valid]
+        with suppress(StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
         for warning in self.finish(x):
@@ -133,7 +163,11 @@ class AutoencoderNet(NeuralNet):
         """End the training on these rows and return what there is to say of it."""
         if len(self.history) and "train_loss" not in self.history[-1]:
             del self.history[-1]  # the epoch that a callback broke off
-        with suppress(_StopRequestedError):
+        if self.watch_ is not None:
+            self.watch_.restore(self._tensors())
+            self.noise_ = self.streams_.noise  # which validation has put aside
+        self.watch_ = self.validation_ = None
+        with suppress(StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
         self.accelerator_ = None  # and the memory of its graphs
         self._set_training(False)
@@ -184,6 +218,13 @@ class AutoencoderNet(NeuralNet):
             return X
         return Rows(place(X, torch.device(self.device)))
 
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Return training rows, and those set aside or what skorch's argument sets aside."""
+        if self.validation_ is not None:
+            return self.get_dataset(X), self.get_dataset(self.validation_)
+        found: tuple[Any, Any] = super().get_split_datasets(X, y, **fit_params)
+        return found
+
     def get_iterator(self, dataset: Any, training: bool = False) -> TensorBatches:
         """Cut batches from the tensor; training ones in random order."""
         generator = self.streams_.shuffle if training else None
@@ -230,13 +271,17 @@ class AutoencoderNet(NeuralNet):
         if training and len(self.history) == 1:
             self.pretrain(iterator.x)
         # Validation meets the same noise at every epoch, so that its losses can be compared.
-        self.noise_ = self.streams_.noise if training else self._validation_noise()
-        means, n_rows = self._run_batches(iterator, training, prefix, step_fn, **fit_params)
+        self.noise_ = self.streams_.noise if training else self.validation_noise()
+        watch = None if training else self.watch_
+        with nullcontext() if watch is None else final_weights(self.objective):
+            means, n_rows = self._run_batches(iterator, training, prefix, step_fn, **fit_params)
         if training:
             self.plain_because_ = self._accelerator().plain_because()
             # Fused kernels and CUDA graphs change weights without a word to their versions.
             self.casts_.clear()
         self.record_epoch(prefix, means, n_rows, len(iterator))
+        if watch is not None and watch.see(means[0]):
+            watch.keep(self._tensors())
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, those of a batch only if one listens."""
@@ -245,12 +290,15 @@ class AutoencoderNet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
-            raise _StopRequestedError from stop
+            raise StopRequestedError from stop
+        if method_name == "on_epoch_end" and self.watch_ is not None and self.watch_.is_over:
+            raise StopRequestedError
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "casts_": {}, "noise_": None, "accelerator_": None}
+        made: dict[str, Any] = {"casts_": {}, "noise_": None, "accelerator_": None}
+        return {**state, **made, "watch_": None, "validation_": None}
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **options: Any) -> Any:
         """Run skorch's loop, in which iterators have to suit the objective."""
@@ -302,6 +350,11 @@ class AutoencoderNet(NeuralNet):
         self.notify("on_batch_end", batch=batch, training=training, **step)
         terms: Tensor = step["terms"]
         return terms
+
+    def _tensors(self) -> list[Tensor]:
+        """Return the parameters and buffers of model and objective."""
+        modules = (self.autoencoder, self.objective)
+        return [tensor for m in modules for tensor in (*m.parameters(), *m.buffers())]
 
     def _accelerator(self) -> Accelerator:
         """Return what captures steps, made when training begins or goes on."""
@@ -384,7 +437,8 @@ class AutoencoderNet(NeuralNet):
         terms = torch.stack([value.detach() for value in losses.values])
         return {"loss": terms[0], "y_pred": outputs, "terms": terms}, losses.target
 
-    def _validation_noise(self) -> torch.Generator:
+    def validation_noise(self) -> torch.Generator:
+        """Return a generator that is the same after every epoch."""
         device = self.streams_.noise.device
         return torch.Generator(device).manual_seed(child_seed(self.seed, "validation"))
 
@@ -410,58 +464,22 @@ class AutoencoderNet(NeuralNet):
             )
 
 
-def data_statistics(x: Tensor, device: torch.device) -> DataStatistics:
-    """Measure rows of shape (n_samples, n_features), in their own precision, before training.
-
-    Raises
-    ------
-    ValueError
-        When float32, the precision of training, cannot hold the rows or tell them apart.
-    """
-    low, high = (float(value) for value in torch.aminmax(x))
-    # No copy of the rows: a variance that over- or underflows here is out of bounds anyway.
-    variance, mean = _moments_of_bytes(x) if x.dtype == torch.uint8 else _moments(x)
-    spread = math.sqrt(float(variance.mean()))
-    resolved = spread > _RESOLUTION * max(abs(low), abs(high))
-    constant = spread < _SMALLEST and bool((x == x[0]).all())
-    if not (constant or (_SMALLEST < spread < _LARGEST and resolved)):
-        raise ValueError(
-            "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
-            f"{_RESOLUTION:g} of its largest value. Got values from {low:g} to {high:g} with "
-            f"standard deviation {spread:g}. Rescale X, for example with StandardScaler."
-        )
-    centre = mean.to(device=device, dtype=torch.float32)
-    return DataStatistics(centre, 1.0 if constant else spread, low, high, len(x))
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return variance and mean of every feature, several times as fast as torch's function."""
-    total, squares = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
-    for rows in torch.split(x, _MOMENT_ROWS):
-        total += rows.sum(0)
-    mean = total / len(x)
-    for rows in torch.split(x, _MOMENT_ROWS):
-        squares += (rows - mean.to(x.dtype)).square_().sum(0)
-    return squares / len(x), mean
-
-
-def _moments_of_bytes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the same for bytes: sums of integers are exact, and take a chunk of rows at a time."""
-    total = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
-    squares = torch.zeros_like(total)
-    for rows in torch.split(x, max(1, _CHUNK_VALUES // x.shape[1])):
-        total += rows.sum(0, dtype=torch.int64)
-        squares += rows.to(torch.int64).square().sum(0)
-    # n Σ x² − (Σ x)² without rounding, up to 2^31 rows of bytes.
-    spread = len(x) * squares - total.square()
-    return spread.to(torch.float64) / len(x) ** 2, total.to(torch.float64) / len(x)
-
-
 def _chunks(x: TrainingRows) -> Iterator[Tensor]:
     """Cut rows into as many as the model may see at once, in float32 on the model's device."""
     for rows in x.split(max(1, _CHUNK_VALUES // x.shape[1])):
         # A module of the user's may write to its input, and small data come as they are.
         yield rows.to(torch.float32, copy=True)
+
+
+@contextmanager
+def final_weights(objective: Objective) -> Iterator[None]:
+    """Let what changes with the progress of training be as it is at its end."""
+    before = objective.progress.clone()
+    objective.progress.fill_(1)
+    try:
+        yield
+    finally:
+        objective.progress.copy_(before)
 
 
 def _listens(callback: Any) -> bool:

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from skvim.engine._staging import staged
 
-__all__ = ["SHARE", "HeldRows", "TrainingRows", "as_rows", "fits", "free_memory", "place"]
+__all__ = [
+    "SHARE",
+    "HeldRows",
+    "TrainingRows",
+    "as_rows",
+    "fits",
+    "free_memory",
+    "held",
+    "place",
+]
 
 #: Share of a device's free memory that training rows may take.
 SHARE = 0.5
@@ -166,6 +175,11 @@ def place(rows: Any, device: torch.device) -> TrainingRows:
     if found.device.type != "cpu" or fits(n_bytes, free_memory(device)):
         return found.to(device=device, dtype=dtype)
     return HeldRows(found.to(dtype), device, away=True)
+
+
+def held(rows: TrainingRows) -> HeldRows:
+    """Return placed rows such that parts and batches of them can be taken without a copy."""
+    return rows if isinstance(rows, HeldRows) else HeldRows(rows, rows.device)
 
 
 def as_rows(X: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from skvim.engine._capture import TrainingStep
 from skvim.engine._net import AutoencoderNet
 
-__all__ = ["SHARED", "Stack"]
+__all__ = ["SHARED", "Stack", "at"]
 
 #: The one tensor that all models have in common.
 SHARED = "objective.progress"
@@ -92,20 +92,50 @@ class Stack:
         made: optim.Optimizer = type(own)(list(self.parameters.values()), **options)
         return made
 
-    def release(self, optimizer: optim.Optimizer) -> None:
-        """Copy every model's tensors, and what the optimizer knows of them, back to its net."""
+    def release(
+        self, place: tuple[int, int], tensors: dict[str, Tensor], optimizer: optim.Optimizer
+    ) -> None:
+        """Copy a model's part of tensors, and what the optimizer knows of them, to its net.
+
+        Parameters
+        ----------
+        place : tuple (i_set, i_model)
+            Where the model is.
+        tensors : dict of str to Tensor of shape (*lead, ...)
+            Those of the stack, of now or of another time. The progress is that of now.
+        optimizer : Optimizer
+            Of ``parameters``.
+        """
+        i = place[0] * self.lead[1] + place[1]
+        net, step = self.nets[i], self.steps[i]
         with torch.no_grad():
-            for i, (net, step) in enumerate(zip(self.nets, self.steps, strict=True)):
-                place = divmod(i, self.lead[1])
-                for name, tensor in step.tensors().items():
-                    tensor.copy_(
-                        self.tensors[name] if name == SHARED else self.tensors[name][place]
-                    )
-                for name, parameter in step.named_parameters():
-                    if name in self.parameters and self.parameters[name] in optimizer.state:
-                        state = optimizer.state[self.parameters[name]]
-                        net.optimizer_.state[parameter] = _of_model(state, place, self.lead)
-                _copy_settings(optimizer, net.optimizer_)
+            for name, tensor in step.tensors().items():
+                tensor.copy_(self.progress if name == SHARED else tensors[name][place])
+            for name, parameter in step.named_parameters():
+                if name in self.parameters and self.parameters[name] in optimizer.state:
+                    state = optimizer.state[self.parameters[name]]
+                    net.optimizer_.state[parameter] = _cut(state, place, self.lead)
+            _copy_settings(optimizer, net.optimizer_)
+
+    def changing(self) -> dict[str, Tensor]:
+        """Return the tensors that training changes, but for the progress."""
+        fixed = {SHARED, *self.settings}
+        return {name: tensor for name, tensor in self.tensors.items() if name not in fixed}
+
+    def hand_over(
+        self,
+        optimizer: optim.Optimizer,
+        places: Sequence[Sequence[tuple[int, int]]],
+        other: "Stack",
+        to: optim.Optimizer,
+    ) -> None:
+        """Give another stack's optimizer what this one's knows of the models at these places."""
+        index = at(places)
+        for name, parameter in self.parameters.items():
+            if parameter in optimizer.state:
+                state = optimizer.state[parameter]
+                to.state[other.parameters[name]] = _cut(state, index, self.lead)
+        _copy_settings(optimizer, to)
 
     def _stacked(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
@@ -137,12 +167,16 @@ def _differing(steps: Sequence[TrainingStep]) -> dict[str, list[float]]:
     return found
 
 
-def _of_model(
-    state: dict[str, Any], place: tuple[int, int], lead: tuple[int, int]
-) -> dict[str, Any]:
-    """Return a model's part of what an optimizer knows of a stacked parameter."""
+def at(places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Tensor, Tensor]:
+    """Return places, a list for each set, as an index that cuts them out of a stacked tensor."""
+    found = torch.tensor(places)
+    return found[..., 0], found[..., 1]
+
+
+def _cut(state: dict[str, Any], index: Any, lead: tuple[int, int]) -> dict[str, Any]:
+    """Return the part of some models of what an optimizer knows of a stacked parameter."""
     return {
-        name: (value[place] if value.shape[:2] == lead else value).clone()
+        name: (value[index] if value.shape[:2] == lead else value).clone()
         if isinstance(value, Tensor)
         else value
         for name, value in state.items()

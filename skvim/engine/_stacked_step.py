@@ -1,6 +1,6 @@
 """The training step of many models as one sequence of operations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -20,9 +20,34 @@ from skvim.engine._trace import (
     trace,
 )
 
-__all__ = ["StackedStep", "stacked_step"]
+__all__ = ["Axes", "StackedStep", "batched", "stacked_step"]
 
 _aten = torch.ops.aten
+
+
+@final
+class Axes:
+    """Where sets and models are in tensors of a stack, whose parts leave axes of length 1 out.
+
+    Parameters
+    ----------
+    lead : tuple (n_sets, n_models)
+        Number of sets, and of the models of each.
+    """
+
+    def __init__(self, lead: tuple[int, int]) -> None:
+        self.lead = lead
+        self.n_axes = 2 if min(lead) > 1 else 1
+        self.one_set = lead[0] == 1 and lead[1] > 1
+
+    def inputs(self, x: Tensor, drawn: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Return batches and draws of all sets as a batched function takes them."""
+        values = [x[0] if self.one_set else x]
+        return values + [of[0] if self.one_set else torch.stack(list(of)) for of in drawn]
+
+    def led(self, values: Iterable[Tensor]) -> list[Tensor]:
+        """Return results of such a function with both axes."""
+        return [value.reshape(*self.lead, *value.shape[self.n_axes :]) for value in values]
 
 
 @final
@@ -50,11 +75,8 @@ class StackedStep:
     ) -> None:
         self.function = function
         self.draws = draws
-        self.lead = lead
+        self.axes = Axes(lead)
         self.trained = trained
-        # As Stack.part leaves axes out.
-        self.n_axes = 2 if min(lead) > 1 else 1
-        self.one_set = lead[0] == 1 and lead[1] > 1
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Compute without autograd; numbers are drawn from every set's own generators.
@@ -75,12 +97,7 @@ class StackedStep:
 
     def compute(self, x: Tensor, drawn: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[Tensor]]:
         """Compute with numbers that are there already, of every draw those of each set."""
-        values = [x[0] if self.one_set else x]
-        values += [of[0] if self.one_set else torch.stack(list(of)) for of in drawn]
-        terms, *gradients = (
-            value.reshape(*self.lead, *value.shape[self.n_axes :])
-            for value in self.function(*values)
-        )
+        terms, *gradients = self.axes.led(self.function(*self.axes.inputs(x, drawn)))
         return terms, gradients
 
 
@@ -114,10 +131,9 @@ def stacked_step(stack: Stack, start: int, stop: int, x: Tensor) -> StackedStep:
     drawn = [[one.values[i] for one in leaders] for i in range(len(traced.draws))]
     draws = [[one.draws[i] for one in leaders] for i in range(len(traced.draws))]
     step = StackedStep(_untraced, draws, lead, traced.trained)
-    inputs = [x[0] if step.one_set else x]
-    inputs += [of[0] if step.one_set else torch.stack(of) for of in drawn]
+    inputs = step.axes.inputs(x, drawn)
     shared = [name == SHARED for name in traced.names]
-    graph = _batched(traced.graph, shared, [*state, *inputs], step)
+    graph = batched(traced.graph, shared, [*state, *inputs], step.axes)
     examples = [tensor.clone() for tensor in (*state, *inputs)]
     step.function = simplify(graph, state, examples, layouts).function
     with torch.no_grad(), _kept(state):
@@ -132,24 +148,41 @@ def _untraced(*inputs: Tensor) -> None:
     raise NotTraceableError("the step has not been worked out.")
 
 
-def _batched(
-    graph: fx.GraphModule, shared: Sequence[bool], inputs: list[Tensor], step: StackedStep
+def batched(
+    graph: fx.GraphModule, shared: Sequence[bool], inputs: list[Tensor], axes: Axes
 ) -> fx.GraphModule:
-    """Return a graph of one model's step as one of many."""
+    """Return a graph of one model's operations as one of many.
+
+    Parameters
+    ----------
+    graph : GraphModule
+        From the tensors of a model, a batch and draws.
+    shared : sequence of bool
+        Which of those tensors all models have in common.
+    inputs : list of Tensor
+        Tensors, batch and draws of many.
+    axes : Axes
+        How these lie.
+
+    Raises
+    ------
+    NotTraceableError
+        When torch cannot batch one of the operations.
+    """
     function: Callable[..., Any] = _Batchable(graph, garbage_collect_values=False).run
     n_inputs = len(inputs) - len(shared)
     state: list[int | None] = [None if common else 0 for common in shared]
-    if step.n_axes == 2 or step.one_set:  # models of a set have their rows in common
+    if axes.n_axes == 2 or axes.one_set:  # models of a set have their rows in common
         function = vmap(function, in_dims=(*state, *([None] * n_inputs)))
-    if not step.one_set:
+    if not axes.one_set:
         function = vmap(function, in_dims=(*state, *([0] * n_inputs)))
     try:
-        batched = record(function, [tensor.clone() for tensor in inputs])
+        found = record(function, [tensor.clone() for tensor in inputs])
     except (RuntimeError, ValueError) as error:
         raise NotTraceableError(f"torch cannot batch it: {str(error).strip()[:300]}") from error
-    _fuse(batched.graph)
-    batched.recompile()
-    return batched
+    _fuse(found.graph)
+    found.recompile()
+    return found
 
 
 @final

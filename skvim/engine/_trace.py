@@ -13,7 +13,16 @@ from torch.overrides import TorchFunctionMode
 
 from skvim.objectives import Losses
 
-__all__ = ["Draw", "Eager", "NotTraceableError", "Traced", "run_eagerly", "trace"]
+__all__ = [
+    "Draw",
+    "Eager",
+    "NotTraceableError",
+    "Traced",
+    "evaluate",
+    "run_eagerly",
+    "trace",
+    "trace_losses",
+]
 
 # While it traces, torch.fx changes nn.Module for all threads; changes have to be undone in turn.
 _TRACING = threading.Lock()
@@ -227,6 +236,53 @@ def run_eagerly(step: nn.Module, x: Tensor) -> Eager:
     outputs = [_terms(losses), *found.values()]
     state = [tensor.detach() for tensor in tensors.values()]
     return Eager(tuple(found), recorded.draws, recorded.values, outputs, state)
+
+
+def evaluate(step: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return loss and terms of a batch, of shape (n_terms,), and the numbers drawn for them."""
+    recorded = _Recorded()
+    with torch.no_grad(), recorded:
+        losses = step(x.clone())
+    return _terms(losses), recorded.values
+
+
+def trace_losses(
+    step: nn.Module,
+    x: Tensor,
+    drawn: Sequence[Tensor],
+    tracer: Callable[[Callable[..., Any], list[Tensor]], fx.GraphModule],
+) -> tuple[fx.GraphModule, tuple[str, ...]]:
+    """Return what a step does to come to losses and terms, without gradients, as a graph.
+
+    Parameters
+    ----------
+    step : Module
+        From a batch to :class:`~skvim.objectives.Losses`.
+    x : Tensor of shape (n_samples, n_features)
+        A batch.
+    drawn : sequence of Tensor
+        What the step draws.
+    tracer : callable
+        From a function and its inputs to a graph.
+
+    Returns
+    -------
+    graph : GraphModule
+        From parameters and buffers, batch and draws to loss and terms, stacked.
+    names : tuple of str
+        Parameters and buffers.
+    """
+    live = {**dict(step.named_parameters()), **dict(step.named_buffers())}
+
+    def flat(*inputs: Tensor) -> tuple[Tensor]:
+        named = dict(zip(live, inputs, strict=False))
+        with _Replayed(inputs[len(live) + 1 :]):
+            losses = functional_call(step, named, (inputs[len(live)],))
+        return (_terms(losses),)
+
+    inputs = [tensor.detach().clone() for tensor in (*live.values(), x, *drawn)]
+    with torch.no_grad():
+        return tracer(flat, inputs), tuple(live)
 
 
 def _make_graph(

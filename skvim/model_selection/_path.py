@@ -69,7 +69,8 @@ def lam_path(
     -----
     Networks train together as far as scikit-learn's ``working_memory`` allows (1 GiB unless
     ``sklearn.set_config`` says otherwise); more of them train in turns. The time that
-    ``history_`` gives an epoch is that of all networks in it.
+    ``history_`` gives an epoch is that of all networks in it. With ``early_stopping`` each stops by
+    its own validation loss.
 
     Examples
     --------

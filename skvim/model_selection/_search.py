@@ -79,7 +79,8 @@ class BatchedSearchCV(GridSearchCV):
     Notes
     -----
     Networks train together as far as scikit-learn's ``working_memory`` allows (1 GiB unless
-    ``sklearn.set_config`` says otherwise); more of them train in turns.
+    ``sklearn.set_config`` says otherwise); more of them train in turns. With ``early_stopping``
+    each stops by its own validation loss.
 
     Examples
     --------

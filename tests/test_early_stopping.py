@@ -1,0 +1,318 @@
+"""Every autoencoder with ``early_stopping``: what it sets aside, when it stops, what it keeps."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from family import MODELS, PLAIN, normal_rows
+from sklearn.base import clone
+from skorch.callbacks import Callback
+from skorch.dataset import ValidSplit
+
+import skvim
+from skvim import (
+    AETransformer,
+    BetaVAETransformer,
+    CapacityVAETransformer,
+    DenoisingAETransformer,
+    UncertaintyAETransformer,
+    VAETransformer,
+    VIMAETransformer,
+)
+from skvim._validation import draw_seed
+from skvim.engine._stopping import Stopping, Watch, split_rows
+from skvim.exceptions import TrainingDivergedError
+from skvim.networks import Modules
+from skvim.objectives import Gaussian
+
+X = normal_rows(90, 6, 2)
+SMALL = {"hidden_layer_sizes": (16,), "batch_size": 40, "random_state": 0}
+# A rate at which the loss of a small network soon goes up and down.
+FAST = {**SMALL, "lr": 0.03, "max_epochs": 60, "early_stopping": True, "n_iter_no_change": 3}
+
+by_model = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
+pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
+
+
+def stops(losses: list[float], patience: int, tol: float) -> int:
+    """Return after how many epochs the rule ends training, from all losses at once."""
+    for n in range(1, len(losses) + 1):
+        since = [i for i in range(n) if losses[i] < min(losses[:i], default=math.inf) - tol]
+        if n - 1 - since[-1] >= patience:
+            return n
+    return len(losses)
+
+
+def everything(model, rows=X) -> list[np.ndarray]:
+    """Return what a fitted model gives for rows."""
+    return [*model.posterior_moments(rows), model.reconstruct(rows)]
+
+
+def validation_rows(model, rows=X) -> np.ndarray:
+    """Return the rows that a fit has set aside."""
+    split = split_rows(
+        Stopping(model.validation_fraction, 1, 0.0), len(rows), model.net_.seed, (1, 1)
+    )
+    return rows[split.valid.numpy()]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return {cls: cls(3, **FAST).fit(X) for cls in MODELS}
+
+
+@by_model
+def test_training_ends_by_the_rule_and_says_so(cls, fitted):
+    model = fitted[cls]
+    curve = model.validation_loss_curve_
+    assert len(curve) == len(model.loss_curve_) == model.n_iter_ == len(model.history_)
+    assert 3 < model.n_iter_ < 60
+    assert stops(curve, 3, model.tol) == model.n_iter_
+    assert model.best_validation_loss_ == min(curve) < curve[-1]
+    assert model.history_[-1]["valid_loss"] == curve[-1]
+
+
+@by_model
+def test_the_weights_kept_are_those_of_the_best_epoch(cls, fitted):
+    model = fitted[cls]
+    best = int(np.argmin(model.validation_loss_curve_)) + 1
+    # No schedule and no warm-up goes by the number of epochs, so that this is the same training.
+    same = {"max_epochs": best} if cls is not CapacityVAETransformer else {}
+    shorter = clone(model).set_params(**same).fit(X)
+    for one, other in zip(everything(model), everything(shorter), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert shorter.best_validation_loss_ == model.best_validation_loss_
+
+
+@by_model
+def test_without_it_nothing_is_set_aside_and_its_settings_do_nothing(cls):
+    options = {**SMALL, "max_epochs": 3}
+    plain = cls(3, **options).fit(X)
+    ignored = {"validation_fraction": 0.7, "n_iter_no_change": 1, "tol": 1e9}
+    other = cls(3, **options, **ignored).fit(X)
+    for one, two in zip(everything(plain), everything(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert plain.loss_curve_ == other.loss_curve_
+    assert plain.validation_loss_curve_ is plain.best_validation_loss_ is None
+    assert not any(key.startswith("valid") for key in plain.history_[-1])
+
+
+@by_model
+def test_rows_set_aside_train_nothing(cls, fitted):
+    """Whatever stands in them, all but their losses stays as it was."""
+    split = split_rows(Stopping(0.1, 1, 0.0), len(X), fitted[cls].net_.seed, (2, 2))
+    assert len(split.valid) == 9
+    changed = X.copy()
+    changed[split.valid.numpy()] = changed[split.valid.numpy()][::-1] + 0.5
+    options = {**FAST, "max_epochs": 3, "n_iter_no_change": 5}
+    one, other = (cls(3, **options).fit(rows) for rows in (X, changed))
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.validation_loss_curve_ != other.validation_loss_curve_
+
+
+@by_model
+def test_the_same_seed_repeats_and_another_does_not(cls, fitted):
+    again = cls(3, **FAST).fit(X)
+    assert again.validation_loss_curve_ == fitted[cls].validation_loss_curve_
+    options = {**FAST, "max_epochs": 2}
+    first, second = (cls(3, **{**options, "random_state": seed}).fit(X) for seed in (1, 2))
+    assert first.validation_loss_curve_ != second.validation_loss_curve_
+
+
+@by_model
+def test_a_file_and_a_pickle_keep_the_curve(cls, fitted, tmp_path):
+    model = fitted[cls]
+    model.save(tmp_path / "model")
+    for copied in (skvim.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        assert copied.validation_loss_curve_ == model.validation_loss_curve_
+        assert copied.best_validation_loss_ == model.best_validation_loss_
+        assert copied.n_iter_ == model.n_iter_
+        for one, other in zip(everything(copied), everything(model), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@by_model
+def test_captured_steps_stop_where_plain_ones_do(cls):
+    plain = cls(3, **FAST, acceleration=None).fit(X)
+    captured = cls(3, **FAST, acceleration="capture").fit(X)
+    assert captured.net_.plain_because_ == ""
+    # Epochs far from the first see what rounding has grown to; a decision may follow it.
+    n = min(plain.n_iter_, captured.n_iter_, 6)
+    np.testing.assert_allclose(
+        captured.validation_loss_curve_[:n], plain.validation_loss_curve_[:n], rtol=1e-3
+    )
+    assert stops(captured.validation_loss_curve_, 3, captured.tol) == captured.n_iter_
+    best = min(captured.validation_loss_curve_)
+    assert captured.best_validation_loss_ == best
+
+
+def test_the_loss_of_a_plain_autoencoder_is_its_score_of_the_rows_set_aside():
+    model = AETransformer(3, **{**FAST, "likelihood": Gaussian(2.0), "max_epochs": 5}).fit(X)
+    assert -model.score(validation_rows(model)) == pytest.approx(
+        model.best_validation_loss_, rel=1e-5
+    )
+
+
+def test_the_loss_of_a_vae_is_the_bound_of_the_rows_set_aside():
+    """Over many rows a draw a row says the mean; with the rate in full from the first epoch on."""
+    rows = normal_rows(6000, 4, 2)
+    options = {"likelihood": Gaussian(3.0), "validation_fraction": 0.5, "max_epochs": 2}
+    model = VAETransformer(2, **{**FAST, **options, "batch_size": 500, "warmup": 1.0}).fit(rows)
+    held_out = validation_rows(model, rows)
+    mean, std = model.posterior_moments(held_out)
+    rate = 0.5 * (mean**2 + std**2 - 1 - 2 * np.log(std)).sum(1)
+    source = np.random.default_rng(0)
+    draws = [mean + std * source.standard_normal(mean.shape) for _ in range(20)]
+    errors = [((held_out - model.inverse_transform(z)) ** 2).sum(1) for z in draws]
+    density = np.mean(errors, 0) / 6 + 2 * math.log(2 * math.pi * 3.0)
+    bound = rate + density
+    error = 3 * math.hypot(np.std(errors) / 6, 0) / math.sqrt(len(held_out))
+    best = int(np.argmin(model.validation_loss_curve_))
+    assert abs(model.validation_loss_curve_[best] - bound.mean()) < error
+
+
+def test_rows_set_aside_are_seen_without_noise():
+    clean = AETransformer(3, likelihood=Gaussian(2.0), **{**FAST, "max_epochs": 1}).fit(X)
+    noisy = DenoisingAETransformer(
+        3,
+        noise=skvim.noise.GaussianNoise(1e-7),
+        likelihood=Gaussian(2.0),
+        **{**FAST, "max_epochs": 1},
+    ).fit(X)
+    assert noisy.best_validation_loss_ == pytest.approx(clean.best_validation_loss_, rel=1e-4)
+
+
+@pytest.mark.parametrize(("n", "fraction", "n_valid"), [(90, 0.1, 9), (91, 0.1, 10), (10, 0.25, 3)])
+def test_a_share_is_rounded_up_and_no_row_is_in_both_parts(n, fraction, n_valid):
+    split = split_rows(Stopping(fraction, 1, 0.0), n, 0, (1, 1))
+    assert len(split.valid) == n_valid
+    assert sorted([*split.train.tolist(), *split.valid.tolist()]) == list(range(n))
+    other = split_rows(Stopping(fraction, 1, 0.0), n, 1, (1, 1))
+    assert split.valid.tolist() != other.valid.tolist()
+
+
+@pytest.mark.parametrize(
+    ("losses", "tol", "n_seen", "best"),
+    [
+        ([3.0, 2.0, 1.0, 0.5, 0.2], 0.1, 5, 0.2),
+        ([3.0, 3.0, 3.0, 3.0], 0.0, 3, 3.0),
+        # Small improvements do not count, one by one, but are kept.
+        ([3.0, 2.95, 2.9, 2.85], 0.1, 3, 2.9),
+        ([3.0, 2.95, 2.8, 2.79, 2.9], 0.1, 5, 2.79),
+        ([1.0, 2.0, 0.5, 2.0, 2.0, 0.1], 0.0, 5, 0.5),
+    ],
+)
+def test_the_rule_counts_epochs_since_the_last_improvement_above_the_tolerance(
+    losses, tol, n_seen, best
+):
+    watch = Watch(Stopping(0.1, 2, tol))
+    seen = 0
+    while seen < len(losses) and not watch.is_over:
+        watch.see(losses[seen])
+        seen += 1
+    assert (seen, watch.best) == (n_seen, best)
+
+
+@pytest.mark.parametrize(
+    ("cls", "n", "fraction"),
+    [
+        (AETransformer, 2, 0.1),
+        (AETransformer, 10, 0.9),
+        (VIMAETransformer, 10, 0.1),  # one row has no distance to another
+        (UncertaintyAETransformer, 3, 0.5),
+    ],
+)
+def test_too_few_rows_are_refused_with_what_to_do(cls, n, fraction):
+    model = cls(2, **FAST, validation_fraction=fraction)
+    with pytest.raises(ValueError, match=r"validation_fraction must leave.*Give more rows"):
+        model.fit(X[:n])
+    assert not hasattr(model, "net_")
+
+
+def test_a_split_of_skorch_beside_it_is_refused():
+    model = AETransformer(2, **FAST, net_params={"train_split": ValidSplit(5)})
+    with pytest.raises(ValueError, match=r"'train_split' beside early_stopping=True"):
+        model.fit(X)
+
+
+def test_a_value_that_float32_cannot_hold_beside_the_others_is_refused_in_them_too():
+    split = split_rows(Stopping(0.1, 1, 0.0), len(X), draw_seed(0), (1, 1))
+    rows = X.copy()
+    rows[int(split.valid[0])] = 1e30
+    with pytest.raises(ValueError, match="spread that float32 resolves"):
+        AETransformer(2, **FAST).fit(rows)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_names_the_rows(monkeypatch):
+    """A likelihood may be finite on the rows that train and infinite on the others."""
+    monkeypatch.setattr(Gaussian, "forward", lambda self, x, output: _infinite(self, x, output))
+    with pytest.raises(TrainingDivergedError, match="valid loss is not finite in epoch 1"):
+        AETransformer(2, likelihood=Gaussian(1.0), **FAST).fit(X)
+
+
+def _infinite(likelihood, x, output):
+    squares = (x - output).square().sum(1)
+    return -squares if likelihood.training else -squares * math.inf
+
+
+def test_the_support_is_that_of_all_rows():
+    unit = (X - X.min()) / (X.max() - X.min())
+    model = AETransformer(2, likelihood="bernoulli", **FAST)
+    split = split_rows(Stopping(0.1, 1, 0.0), len(X), draw_seed(0), (1, 1))
+    unit[int(split.valid[0])] += 1
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        clone(model).fit(unit)
+
+
+class Stop(Callback):
+    """Stop after an epoch in skorch's way."""
+
+    def __init__(self, epoch: int):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_callback_may_end_it_sooner():
+    model = AETransformer(3, **FAST, callbacks=[Stop(2)]).fit(X)
+    assert model.n_iter_ == len(model.validation_loss_curve_) == 2
+
+
+class Weights(Callback):
+    """Keep a copy of the weights when training ends."""
+
+    def on_train_end(self, net, **kwargs):
+        self.weights = [p.detach().clone() for p in net.module_.parameters()]
+
+
+def test_callbacks_see_the_best_weights_when_training_ends():
+    recorder = Weights()
+    model = AETransformer(3, **FAST, callbacks=[recorder]).fit(X)
+    assert all(map(torch.equal, recorder.weights, model.net_.module_.parameters()))
+
+
+def test_modules_pictures_and_bytes_are_taken():
+    images = (255 * normal_rows(60, 16, 2, 3).clip(0, 10) / 10).astype(np.uint8).reshape(-1, 4, 4)
+    pair = (torch.nn.Linear, torch.nn.Linear)
+    for options in ({}, {"network": Modules(*pair)}):
+        model = AETransformer(2, **FAST, **options).fit(images)
+        assert model.best_validation_loss_ == min(model.validation_loss_curve_)
+        assert model.reconstruct(images).shape == images.shape
+
+
+def test_bytes_are_measured_as_their_values():
+    rows = (255 * normal_rows(60, 6, 2, 3).clip(0, 10) / 10).astype(np.uint8)
+    options = {**FAST, "max_epochs": 4}
+    one, other = (BetaVAETransformer(2, **options).fit(r) for r in (rows, rows.astype(np.float64)))
+    np.testing.assert_allclose(one.validation_loss_curve_, other.validation_loss_curve_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [PLAIN[0], VIMAETransformer])
+def test_a_stopped_net_keeps_no_rows(cls, fitted):
+    net = fitted[cls].net_
+    assert net.validation_ is None
+    assert net.watch_ is None
