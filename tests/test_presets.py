@@ -132,7 +132,9 @@ def test_presets_of_our_own_train_every_model(name, model):
     estimator = short(name, model, **changes)
     x = images(estimator.image_shape)
     assert estimator.fit(x).transform(x).shape == (len(x), 64)
-    assert ("train_infonce" in estimator.history_[-1]) == (model is VIMAETransformer)
+    assert ("train_infonce" in estimator.history_[-1]) == (
+        model is VIMAETransformer and name != "robust-mnist"
+    )
 
 
 @pytest.mark.parametrize("name", ROBUST)
