@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 
 from data import available
 from measures import parts_of
-from settings import PRESETS, SWEEP, TABULAR, models_of
+from settings import PRESETS, SWEEP, TABULAR, Model, ablation_of, models_of
 from store import Cell
 from work import Job
 
-__all__ = ["FIGURES", "FIGURE_SETS", "TABLES", "TABLE_PARTS", "jobs_of", "seeds_of"]
+__all__ = ["FIGURES", "FIGURE_SETS", "TABLES", "TABLE_PARTS", "jobs_of", "rows_of", "seeds_of"]
+
+_LABELED = ("mnist", "omniglot", "cifar10")
 
 # What stands in each table: data sets, and what is measured of them.
 TABLE_PARTS = {
@@ -23,12 +25,12 @@ TABLE_PARTS = {
     "4": {"mnist": "robustness"},
     "5": {"omniglot": "robustness"},
     "tabular": dict.fromkeys(TABULAR, "robustness"),
+    "ablation": dict.fromkeys(_LABELED, "robustness"),
 }
 TABLES = tuple(TABLE_PARTS)
 FIGURE_SETS = {"1": "omniglot", "2": "mnist", "3": "cifar10", "4": "celeba"}
 FIGURES = (*FIGURE_SETS, "noise", "plane")
 SWEEP_SET = "mnist"
-_LABELED = ("mnist", "omniglot", "cifar10")
 # Beside the sweep itself: the ends of its comparisons.
 _SWEEP_ENDS = ("vae", "vimae-n", "vimae-l")
 _SWEEP_PARTS = ("information", "reconstruction", "robustness")
@@ -43,10 +45,15 @@ def seeds_of(data_set: str, preset: str, n_seeds: int | None) -> range:
     return range(n_seeds or default)
 
 
+def rows_of(table: str, data_set: str) -> dict[str, Model]:
+    """Return the rows of a table about a data set, by name."""
+    return ablation_of(data_set) if table == "ablation" else models_of(data_set)
+
+
 def needs_of_table(table: str) -> Iterator[Need]:
     """Yield what a table needs."""
     for data_set, part in TABLE_PARTS[table].items():
-        for model in models_of(data_set):
+        for model in rows_of(table, data_set):
             measurable = parts_of(data_set, model)
             # What the codes know takes no time beside errors, and claims are judged by it.
             wanted = {part, "information"} if part == "reconstruction" else {part}

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from measures import PARTS, parts_of, settings_of
-from plan import TABLE_PARTS
+from plan import TABLE_PARTS, rows_of
 from published import cell
 from results import BySeed, Results, difference, write_csv
-from settings import DATA_SETS, MODELS, PRESETS, TABULAR, build, models_of
+from settings import DATA_SETS, MODELS, PRESETS, TABULAR, VARIANTS, build, models_of
 from store import describe, fingerprint
 
 __all__ = ["NOT_RUN", "UNDEFINED", "Table", "latex", "markdown", "tables_of", "write_tables"]
@@ -27,6 +27,7 @@ _LATEX = {
     "±": r"$\pm$",
     "−": "$-$",
     "–": "--",
+    "…": r"\ldots{}",
     "·": r"$\cdot$",
     "~": r"$\sim$",
     "|": r"$\mid$",
@@ -46,7 +47,7 @@ _LATEX = {
 
 
 class Table(NamedTuple):
-    """Cells as text."""
+    """Cells as text; a row that has none is the heading of those below it."""
 
     title: str
     columns: Sequence[str]
@@ -73,6 +74,8 @@ def tables_of(results: Results, table: str) -> list[Table]:
         return [generation(results)]
     if table == "2":
         return [reconstruction(results)]
+    if table == "ablation":
+        return [ablation(results)]
     names = TABULAR if table == "tabular" else tuple(TABLE_PARTS[table])
     return [
         robustness(results, table, name, features)
@@ -109,7 +112,7 @@ def generation(results: Results) -> Table:
         *_short_of_annealing(results),
         f"Fréchet distance: {'; '.join(features) or NOT_RUN}. – stands where nothing is defined: "
         "an AE has no prior.",
-        *_common(results, ("mnist", "omniglot", "cifar10", "celeba")),
+        *_common(results, "1"),
     ]
     return Table("Table I: what is generated (smaller is better)", columns, rows, notes)
 
@@ -181,7 +184,7 @@ def reconstruction(results: Results) -> Table:
         "0.05·SSE is the cost of the Wasserstein autoencoders' code, which the paper's Table II "
         "most probably prints; of colours it is on the range [−1, 1], where SSE is four times "
         "as large. Mean ± standard deviation over seeds, in brackets the paper.",
-        *_common(results, names),
+        *_common(results, "2"),
     ]
     return Table("Table II: reconstruction of test rows (smaller is better)", columns, rows, notes)
 
@@ -189,8 +192,54 @@ def reconstruction(results: Results) -> Table:
 def robustness(results: Results, table: str, name: str, features: str) -> Table:
     """Return Table III, IV, V or one of a table data set, for one kind of features."""
     data = DATA_SETS[name]
-    rows = []
-    for code, model in models_of(name).items():
+    kind = "z ~ q(z|x + ν)" if features == "sample" else "posterior mean"
+    head = f"Table {_NUMERALS[table]}, " if table in _NUMERALS else ""
+    title = f"{head}{data.title}: accuracy in %, features {kind}"
+    rows = _robustness_rows(results, table, name, features)
+    notes = [
+        _protocol(results, table, (name,), features),
+        *_seeds(results, table, (name,)),
+        *_common(results, table, (name,)),
+    ]
+    return Table(title, _robustness_columns(name, features), rows, notes)
+
+
+def ablation(results: Results) -> Table:
+    """Return the table of our recipe and of what is left of it, a block for each data set."""
+    names = tuple(TABLE_PARTS["ablation"])
+    rows: list[tuple[str, Sequence[str]]] = []
+    same: list[str] = []
+    for name in names:
+        absent = VARIANTS.keys() - rows_of("ablation", name).keys()
+        same += [f"{DATA_SETS[name].title} {VARIANTS[code].title}" for code in sorted(absent)]
+        rows += [(DATA_SETS[name].title, ()), *_robustness_rows(results, "ablation", name, "mean")]
+    notes = [
+        "Rows below ours differ from it by what they say alone. Perceptrons: two layers of 512 "
+        "units for encoder and decoder. Agreement: the contrastive loss. Without warps and light "
+        "rows are still masked and noisy in training; without noise there is nothing to agree on, "
+        "and no agreement.",
+        *([f"Left out, since ours is so already: {', '.join(same)}."] if same else []),
+        _protocol(results, "ablation", names, "mean"),
+        *_seeds(results, "ablation", names),
+        *_common(results, "ablation"),
+    ]
+    title = "What makes codes robust: accuracy in %, features posterior mean"
+    # The data sets share their columns.
+    return Table(title, _robustness_columns(names[0], "mean"), rows, notes)
+
+
+def _robustness_columns(name: str, features: str) -> list[str]:
+    data = DATA_SETS[name]
+    known = data.labeled_columns if features == "mean" else ()
+    return [*data.columns, *(f"does not count: {c}, classifier knows it" for c in known)]
+
+
+def _robustness_rows(
+    results: Results, table: str, name: str, features: str
+) -> list[tuple[str, Sequence[str]]]:
+    data = DATA_SETS[name]
+    rows: list[tuple[str, Sequence[str]]] = []
+    for code, model in rows_of(table, name).items():
         cells = [
             over_seeds(
                 results.accuracy(name, code, column, features),
@@ -204,54 +253,62 @@ def robustness(results: Results, table: str, name: str, features: str) -> Table:
                 for column in data.labeled_columns
             ]
         rows.append((model.title, cells))
-    columns = [*data.columns]
-    if features == "mean":
-        columns += [f"does not count: {c}, classifier knows it" for c in data.labeled_columns]
-    kind = "z ~ q(z|x + ν)" if features == "sample" else "posterior mean"
-    head = f"Table {_NUMERALS[table]}, " if table in _NUMERALS else ""
-    title = f"{head}{data.title}: accuracy in %, features {kind}"
-    return Table(title, columns, rows, _protocol(results, name, features))
+    return rows
 
 
-def _protocol(results: Results, name: str, features: str) -> list[str]:
-    labels = {
-        int(values["labelled rows"])
-        for model in models_of(name)
-        for values in results.part(name, model, "robustness").values()
-    }
-    known = " or ".join(f"{number:,}" for number in sorted(labels)) or NOT_RUN
+def _protocol(results: Results, table: str, names: Sequence[str], features: str) -> str:
+    """Say how accuracies came about."""
+    several = len(names) > 1
+    known = "; ".join(
+        (f"{DATA_SETS[name].title} " if several else "") + _labels(results, table, name)
+        for name in names
+    )
+    printed = "" if table == "ablation" else ", in brackets the paper"
     text = (
         f"Transductive SVM; labelled rows: {known}. Encoder and classifier have learned from "
-        "clean rows; test "
-        "rows alone are corrupted, without clipping. Mean ± standard deviation over seeds, in "
-        "brackets the paper."
+        "clean rows; test rows alone are corrupted, without clipping. Mean ± standard deviation "
+        f"over seeds{printed}."
     )
     if features == "mean":
         text += (
             " The last column is of a classifier that has learned from codes with the very noise "
             "of the test rows: it is not part of the protocol and counts nowhere."
         )
-    return [text, *_seeds(results, name), *_common(results, (name,))]
+    return text
 
 
-def _seeds(results: Results, name: str) -> list[str]:
+def _labels(results: Results, table: str, name: str) -> str:
+    labels = {
+        int(values["labelled rows"])
+        for model in rows_of(table, name)
+        for values in results.part(name, model, "robustness").values()
+    }
+    return " or ".join(f"{number:,}" for number in sorted(labels)) or NOT_RUN
+
+
+def _seeds(results: Results, table: str, names: Sequence[str]) -> list[str]:
     """Say over how many seeds, where rows differ."""
-    rows: dict[int, list[str]] = {}
-    for code, model in models_of(name).items():
-        if n_seeds := len(results.part(name, code, "robustness")):
-            rows.setdefault(n_seeds, []).append(model.title)
-    ranked = sorted(rows.items(), key=lambda item: len(item[1]))
-    texts = [f"{n_seeds} of {', '.join(titles)}" for n_seeds, titles in ranked[:-1]]
-    rest = "all" if len(rows) == 1 else "the others"
-    texts += [f"{n_seeds} of {rest}" for n_seeds, _ in ranked[-1:]]
-    return [f"Seeds: {'; '.join(texts)}."] if texts else []
+    notes = []
+    for name in names:
+        rows: dict[int, list[str]] = {}
+        for code, model in rows_of(table, name).items():
+            if n_seeds := len(results.part(name, code, "robustness")):
+                rows.setdefault(n_seeds, []).append(model.title)
+        ranked = sorted(rows.items(), key=lambda item: len(item[1]))
+        texts = [f"{n_seeds} of {', '.join(titles)}" for n_seeds, titles in ranked[:-1]]
+        rest = "all" if len(rows) == 1 else "the others"
+        texts += [f"{n_seeds} of {rest}" for n_seeds, _ in ranked[-1:]]
+        where = f", {DATA_SETS[name].title}" if len(names) > 1 else ""
+        notes += [f"Seeds{where}: {'; '.join(texts)}."] if texts else []
+    return notes
 
 
-def _common(results: Results, names: Iterable[str]) -> list[str]:
+def _common(results: Results, table: str, names: Sequence[str] = ()) -> list[str]:
     """Say what readers must know of the rows."""
+    names = names or tuple(TABLE_PARTS[table])
     notes = ["Test rows are held out of the training set here."] if results.validated() else []
     for name in names:
-        for code, model in models_of(name).items():
+        for code, model in rows_of(table, name).items():
             if failed := results.failed(name, code):
                 seeds = ", ".join(map(str, failed))
                 notes.append(
@@ -259,24 +316,34 @@ def _common(results: Results, names: Iterable[str]) -> list[str]:
                 )
         if "stand-in" in results.sources(name):
             notes.append(f"{DATA_SETS[name].title} is a stand-in made of small digits here.")
-    chosen = set(names)
-    mixed = [row for row in results.mixed() if row.split()[0] in chosen]
+    mixed = [row for row in results.mixed() if _concerns(table, names, *row.split())]
     if mixed:
         notes.append(f"Seeds under different settings, to be run again: {', '.join(mixed)}.")
-    older = _outdated(results, chosen)
+    older = [
+        f"{DATA_SETS[name].title} {MODELS[code].title}"
+        for name, code in _outdated(results)
+        if _concerns(table, names, name, code)
+    ]
     if older:
         notes.append(f"Not under the preset's present settings: {', '.join(older)}.")
     return notes
 
 
-def _outdated(results: Results, names: Collection[str]) -> list[str]:
+def _concerns(table: str, names: Collection[str], data_set: str, model: str) -> bool:
+    """Tell whether a table speaks of a row: of those of the sweep, too, but of no variant."""
+    if data_set not in names:
+        return False
+    return model in rows_of(table, data_set) if table == "ablation" else model not in VARIANTS
+
+
+def _outdated(results: Results) -> list[tuple[str, str]]:
     """Return the rows that a run without options would run again."""
     found = []
     for (data_set, model), by_seed in results.cells.items():
-        if data_set in names and model in MODELS and data_set in DATA_SETS:
+        if model in MODELS and data_set in DATA_SETS:
             cells = (content for content in by_seed.values() if content.get("preset") in PRESETS)
             if any(not _up_to_date(content) for content in cells):
-                found.append(f"{DATA_SETS[data_set].title} {MODELS[model].title}")
+                found.append((data_set, model))
     return found
 
 
@@ -304,10 +371,14 @@ def markdown(table: Table) -> str:
         "",
         _line((table.first, *table.columns)),
         f"| --- |{f' {align} |' * len(table.columns)}",
-        *(_line((title, *cells)) for title, cells in table.rows),
+        *(_row(table, title, cells) for title, cells in table.rows),
         *(f"\n{note}" for note in table.notes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _row(table: Table, title: str, cells: Sequence[str]) -> str:
+    return _line((title, *cells) if cells else (f"**{title}**", *("" for _ in table.columns)))
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -326,12 +397,19 @@ def latex(table: Table) -> str:
         r"\toprule",
         " & ".join([table.first, *map(_escaped, table.columns)]) + r" \\",
         r"\midrule",
-        *(" & ".join(map(_escaped, (title, *cells))) + r" \\" for title, cells in table.rows),
+        *(_latex_row(table, title, cells) for title, cells in table.rows),
         r"\bottomrule",
         r"\end{tabular}" + ("}" if wide else ""),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(table: Table, title: str, cells: Sequence[str]) -> str:
+    if cells:
+        return " & ".join(map(_escaped, (title, *cells))) + r" \\"
+    width = 1 + len(table.columns)
+    return rf"\addlinespace\multicolumn{{{width}}}{{l}}{{\textbf{{{_escaped(title)}}}}} \\"
 
 
 def _escaped(text: str) -> str:

@@ -32,9 +32,11 @@ __all__ = [
     "PRESETS",
     "SWEEP",
     "TABULAR",
+    "VARIANTS",
     "DataSet",
     "Model",
     "Preset",
+    "ablation_of",
     "build",
     "models_of",
 ]
@@ -129,7 +131,46 @@ def _ours(data_set: str, preset: str) -> dict[str, Any]:
     }
 
 
-OURS: dict[str, Callable[[str, str], dict[str, Any]]] = {"ours": _ours}
+_Recipe = Callable[[str, str], dict[str, Any]]
+OURS: dict[str, _Recipe] = {"ours": _ours}
+
+# Our recipe less one of the things it is made of. What stands here differs, and nothing else.
+_WARPS = ("shift", "angle", "stretch", "shear", "crop")
+_LIGHT = ("contrast", "brightness", "tint")
+_STILL = dict.fromkeys((*_WARPS, *_LIGHT), 0.0) | {"mirror": False}
+
+
+class _Variant(NamedTuple):
+    """What differs from our recipe: parameters, and those of its noise."""
+
+    title: str
+    parameters: dict[str, Any]
+    noise: dict[str, Any] = {}  # noqa: RUF012
+
+
+_CHANGES = {
+    "ours-perceptrons": _Variant(
+        "… perceptrons", {"network": "mlp", "hidden_layer_sizes": (512, 512)}
+    ),
+    "ours-plain": _Variant("… without agreement", {"agreement": 0.0}),
+    "ours-still": _Variant("… without warps and light", {}, _STILL),
+    # Without noise there are no two views of a row to agree.
+    "ours-clean": _Variant("… without noise", {"noise": None, "agreement": 0.0}),
+}
+
+
+def _changed(variant: _Variant) -> _Recipe:
+    """Return a recipe that differs from ours."""
+
+    def recipe(data_set: str, preset: str) -> dict[str, Any]:
+        own = _ours(data_set, preset)
+        noise = clone(own["noise"]).set_params(**variant.noise)
+        return own | {"noise": noise} | variant.parameters
+
+    return recipe
+
+
+_RECIPES = OURS | {name: _changed(variant) for name, variant in _CHANGES.items()}
 
 
 class Model(NamedTuple):
@@ -172,6 +213,8 @@ _OTHERS = {
     "infovae": Model("InfoVAE", InfoVAETransformer, lambda data: {"alpha": 0.5}, elbo=True),
 }
 _OWN = {name: Model(f"VIMAE, {name}", VIMAETransformer) for name in OURS}
+# Rows of the table that takes our recipe apart, and of nothing else: no verdict counts them.
+VARIANTS = {name: Model(change.title, VIMAETransformer) for name, change in _CHANGES.items()}
 # What λ, β and the prior do, on MNIST alone. A posterior of fixed spread gives VIMAE a rate.
 _SPREAD = 0.3
 _UNIT_LOGISTIC = math.sqrt(3) / math.pi
@@ -211,7 +254,7 @@ _TABULAR_MODELS = {
     **{name: _PAPER[name] for name in ("vae", "vimae-n", "vimae-l")},
     **_OWN,
 }
-MODELS = {**_BASELINES, **_PAPER, **_OTHERS, **_OWN, **SWEEP, **_TABULAR_MODELS}
+MODELS = {**_BASELINES, **_PAPER, **_OTHERS, **_OWN, **VARIANTS, **SWEEP, **_TABULAR_MODELS}
 
 
 class Preset(NamedTuple):
@@ -267,6 +310,18 @@ def models_of(data_set: str) -> dict[str, Model]:
     return {**_BASELINES, **_PAPER, **_OTHERS, **_OWN}
 
 
+def ablation_of(data_set: str) -> dict[str, Model]:
+    """Return our recipe and its variants, but for those that are the same on this data set."""
+    own = _ours(data_set, "cpu")
+    differing = {
+        name: VARIANTS[name]
+        for name, variant in _CHANGES.items()
+        if any(own[key] != value for key, value in variant.parameters.items())
+        or any(getattr(own["noise"], key) != value for key, value in variant.noise.items())
+    }
+    return {**_OWN, **differing}
+
+
 def build(data_set: str, model: str, preset: str, seed: int, epochs: int | None = None) -> Any:
     """Return an unfitted transformer."""
     data, chosen = DATA_SETS[data_set], MODELS[model]
@@ -280,8 +335,8 @@ def build(data_set: str, model: str, preset: str, seed: int, epochs: int | None 
     taken = set(inspect.signature(chosen.cls).parameters)
     parameters = {name: value for name, value in parameters.items() if name in taken}
     parameters |= chosen.options(data)
-    if model in OURS:
-        own = OURS[model](data_set, preset)
+    if model in _RECIPES:
+        own = _RECIPES[model](data_set, preset)
         if preset != "cpu" or epochs is not None:
             own.pop("max_epochs", None)
         parameters |= _LOGISTIC | own

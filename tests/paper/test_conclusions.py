@@ -2,7 +2,9 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import pytest
+from matplotlib.text import Text
 
 # Rendering
 
@@ -29,6 +31,54 @@ def test_tables_show_mean_deviation_and_the_paper(paper, tmp_path, stored, cell_
     (path, *_) = paper.render.write_tables(tmp_path, ["4"])
     line = next(row for row in path.read_text().splitlines() if "mnist,vae,robustness,mean" in row)
     assert line.startswith("mnist,vae,robustness,mean: clean,91,1.41,0 1,2")
+
+
+def test_our_recipe_and_its_variants_stand_in_one_table(paper, tmp_path, stored, cell_of):
+    tested = {"corrupted": {"gaussian 0.4": 70.0}, "sample": {"clean": 1.0}}
+    stored(cell_of("mnist", "ours", 0, {"clean": 90.0}, **tested))
+    stored(cell_of("cifar10", "ours-still", 0, {"clean": 30.0}))
+    paths = paper.render.write_tables(tmp_path, ["ablation"])
+    assert [p.name for p in paths] == ["results.csv", "table-ablation.md", "table-ablation.tex"]
+    lines = paths[1].read_text(encoding="utf-8").splitlines()
+    start = [lines.index(f"| **{title}** |" + "  |" * 7) for title in ("MNIST", "CIFAR-10")]
+    own = "| VIMAE, ours |"
+    assert lines[start[0] + 1] == f"{own} 90.0 |" + " not run |" * 5 + " 70.0 |"
+    assert lines[start[1] + 1] == own + " not run |" * 7
+    assert "| … without warps and light | 30.0 |" + " not run |" * 6 in lines[start[1] :]
+    tex = paths[2].read_text(encoding="utf-8")
+    assert r"\multicolumn{8}{l}{\textbf{Omniglot}} \\" in tex
+    assert r"\ldots{} without warps and light & 30.0 & not run" in tex
+    assert (tex.count(r"\begin{table}"), "…" in tex) == (1, False)
+
+
+def test_data_sets_of_one_table_share_its_columns(paper):
+    data_sets = [paper.settings.DATA_SETS[name] for name in paper.plan.TABLE_PARTS["ablation"]]
+    assert len({(data.columns, data.labeled_columns) for data in data_sets}) == 1
+
+
+def test_other_tables_and_verdicts_know_nothing_of_variants(paper, stored, cell_of):
+    def everything(results):
+        others = (table for table in paper.plan.TABLES if table != "ablation")
+        tables = [part for table in others for part in paper.render.tables_of(results, table)]
+        return [*tables, paper.claims.promises(results), paper.claims.beaten(results)]
+
+    scores = {"clean": 50.0, "gaussian 0.4": 40.0}
+    before = everything(stored(cell_of("mnist", "ours", 0, scores)))
+    for seed, settings in enumerate(({}, {"max_epochs": 9})):
+        for variant in paper.settings.VARIANTS:
+            found = cell_of("mnist", variant, seed, dict.fromkeys(scores, 99.0), settings)
+            if seed:
+                found["fit"] = {"failed": "diverged", "seconds": 1.0}
+            results = stored(found)
+    assert everything(results) == before
+    drawn = paper.figures.robustness(results)["noise-mnist"]
+    assert "VIMAE, ours" in (texts := {text.get_text() for text in drawn.findobj(Text)})
+    assert not [text for text in texts if "…" in text]
+    plt.close(drawn)
+    (table,) = paper.render.tables_of(results, "ablation")
+    assert "Training diverged: MNIST, … without noise, seed 1." in table.notes
+    assert "Seeds, MNIST: 1 of VIMAE, ours; 2 of the others." in table.notes
+    assert "to be run again: mnist ours-clean, mnist ours-perceptrons" in table.notes[-1]
 
 
 def test_seeds_under_different_settings_are_pointed_out(paper, stored, cell_of):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from skvim import VIMAETransformer
 from skvim.noise import GaussianNoise, MaskingNoise
@@ -21,7 +21,8 @@ from skvim.objectives import Gaussian
 def test_every_model_of_every_data_set_can_be_built(paper, preset):
     settings = paper.settings
     for data_set in settings.DATA_SETS:
-        for name, model in settings.models_of(data_set).items():
+        of_ours = settings.VARIANTS if data_set in paper.plan.TABLE_PARTS["ablation"] else {}
+        for name, model in {**settings.models_of(data_set), **of_ours}.items():
             built = settings.build(data_set, name, preset, seed=3)
             assert model.cls is None or (type(built), built.random_state) == (model.cls, 3)
 
@@ -51,6 +52,52 @@ def test_linear_baselines_have_the_size_and_the_noise_of_our_recipe(paper):
     assert build("mnist", "pca-ours", "cpu", 0).n_components == ours.n_components
     assert augmented["pca"].n_components == ours.n_components
     assert (augmented["noise"].scale, augmented["noise"].when) == (ours.noise.scale, "fit")
+
+
+CHANGES = {
+    "ours-perceptrons": {"network": "mlp", "hidden_layer_sizes": (512, 512)},
+    "ours-plain": {"agreement": 0.0},
+    "ours-still": {"noise": "masking and gaussian noise alone"},
+    "ours-clean": {"noise": None, "agreement": 0.0},
+}
+
+
+@pytest.mark.parametrize("preset", ["tiny", "cpu", "gpu"])
+@pytest.mark.parametrize("data_set", ["mnist", "omniglot", "cifar10"])
+@pytest.mark.parametrize("variant", CHANGES)
+def test_variants_differ_from_our_recipe_in_what_they_say_alone(paper, variant, data_set, preset):
+    build, describe = paper.settings.build, paper.store.describe
+    ours, other = (build(data_set, name, preset, 3) for name in ("ours", variant))
+    assert type(other) is type(ours)
+    changes = dict(CHANGES[variant])
+    if variant == "ours-still":
+        changes["noise"] = other.noise
+        for name in ("rate", "scale", "image_shape"):
+            assert getattr(other.noise, name) == getattr(ours.noise, name)
+        # Nothing is left without these two.
+        assert clone(other.noise).set_params(rate=0.0, scale=0.0).level == 0
+        assert ours.noise.shift > 0
+    expected = ours.get_params(deep=False) | changes
+    assert describe(other.get_params(deep=False)) == describe(expected)
+
+
+def test_a_variant_that_is_our_recipe_itself_is_left_out(paper, tmp_path, monkeypatch):
+    settings, ours = paper.settings, paper.settings._ours
+    results = paper.results.Results(tmp_path)
+
+    def agreeing(data_set, preset):
+        return ours(data_set, preset) | {"agreement": float(data_set != "omniglot")}
+
+    monkeypatch.setattr(settings, "_ours", agreeing)
+    assert set(paper.plan.rows_of("ablation", "mnist")) == {"ours", *CHANGES}
+    assert set(paper.plan.rows_of("ablation", "omniglot")) == {"ours", *CHANGES} - {"ours-plain"}
+    (table,) = paper.render.tables_of(results, "ablation")
+    said = "Left out, since ours is so already: Omniglot … without agreement."
+    assert said in table.notes
+    assert [title for title, _ in table.rows].count("… without agreement") == 2
+    jobs = paper.plan.jobs_of(["ablation"], [], "tiny")
+    plain = {job.cell.data_set for job in jobs if job.cell.model == "ours-plain"}
+    assert plain == {"mnist", "cifar10"}
 
 
 def test_figures_of_the_paper_are_copied_right(paper):

@@ -190,3 +190,18 @@ def test_tables_share_the_models_of_a_data_set(paper):
     assert vimae.keep
     raw = next(job for job in jobs if job.cell[:2] == ("mnist", "raw"))
     assert raw.parts == ("robustness",)
+
+
+def test_variants_of_our_recipe_are_run_for_their_own_table_alone(paper):
+    plan, variants = paper.plan, paper.settings.VARIANTS
+    assert paper.run.options_of(["--all"]).table == list(plan.TABLES)
+    assert "ablation" in plan.TABLES
+    others = [table for table in plan.TABLES if table != "ablation"]
+    before = {job.cell: job for job in plan.jobs_of(others, plan.FIGURES, "cpu")}
+    assert not [cell for cell in before if cell.model in variants]
+    after = {job.cell: job for job in plan.jobs_of(plan.TABLES, plan.FIGURES, "cpu")}
+    # Our recipe stands in other tables too, and is not trained once more.
+    assert all(after[cell] == job for cell, job in before.items())
+    added = [job for cell, job in after.items() if cell not in before]
+    assert {job.cell.model for job in added} == set(variants)
+    assert {(job.parts, job.keep) for job in added} == {(("robustness",), False)}
