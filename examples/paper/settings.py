@@ -340,6 +340,8 @@ def build(data_set: str, model: str, preset: str, seed: int, epochs: int | None 
         if preset != "cpu" or epochs is not None:
             own.pop("max_epochs", None)
         parameters |= _LOGISTIC | own
+    if preset == "tiny" and parameters.get("pretraining"):
+        parameters["pretraining"] = 10  # it would take most of the time
     return chosen.cls(**parameters, random_state=seed)
 
 

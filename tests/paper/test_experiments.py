@@ -142,7 +142,7 @@ def problem(paper):
 def test_noise_reaches_test_rows_alone_and_is_not_clipped(paper, problem):
     encoder = Recorder().fit(problem.X)
     noises = [GaussianNoise(0.4), MaskingNoise(0.5)]
-    scores = paper.measures.accuracies(encoder, problem, noises, 1, seed=0, C=1.0)
+    scores = paper.measures.accuracies(encoder, problem, noises, 1, seed=0, own={"C": 1.0})
     assert list(scores) == ["clean", "gaussian 0.4", "masking 0.5"]
     training, clean, gaussian, masked = encoder.seen_
     np.testing.assert_array_equal(training, problem.X)
