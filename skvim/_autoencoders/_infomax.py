@@ -72,8 +72,8 @@ class VIMAETransformer(AggregatedDivergence, BaseStochasticAutoencoder):
         allowed=[real(0)],
         doc="""
         Weight κ of the contrastive loss between codes of corrupted and clean rows, in nats; it
-        wants ``noise``. Beside ``Gaussian(variance=10)`` 1 to 10 suits images. With 0 it is left
-        out.
+        wants ``noise``, and two components or more. Beside ``Gaussian(variance=10)`` 1 to 10 suits
+        images. With 0 it is left out.
         """,
     )
     temperature: float = parameter(
