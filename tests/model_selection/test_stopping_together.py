@@ -60,6 +60,8 @@ CASES += [
     (WAETransformer, {"divergence": "sliced-wasserstein", "noise": "masking"}),
     (VIMAETransformer, {"divergence": MixtureKL(), "posterior": "gaussian", "batch_size": 20}),
     (VIMAETransformer, {"likelihood": Gaussian("per-feature"), "pretraining": 5}),
+    (VIMAETransformer, {"agreement": 2.0, "noise": "masking", "dropout": 0.1}),
+    (VIMAETransformer, {"agreement": 1.0, "posterior": "gaussian", "validation_fraction": 0.5}),
 ]
 pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
 
