@@ -240,6 +240,11 @@ def test_a_split_of_skorch_beside_it_is_refused():
         model.fit(X)
 
 
+def test_no_split_of_skorch_is_no_split_beside_it(fitted):
+    model = AETransformer(3, **FAST, net_params={"train_split": None}).fit(X)
+    assert model.validation_loss_curve_ == fitted[AETransformer].validation_loss_curve_
+
+
 def test_a_value_that_float32_cannot_hold_beside_the_others_is_refused_in_them_too():
     split = split_rows(Stopping(0.1, 1, 0.0), len(X), draw_seed(0), (1, 1))
     rows = X.copy()

@@ -56,8 +56,9 @@ def _directions(codes: Tensor) -> Tensor:
 class InfoNCE(Term):
     """−E log(softmax of the similarities): less tells more of which row a corrupted row was.
 
-    Every row of a batch of n is encoded as the encoder saw it, corrupted, and clean. With s the
-    cosine of two codes, divided by the temperature τ, the term is the mean of
+    Every row of a batch of n is encoded as the encoder saw it, corrupted, and clean: a draw from
+    the posterior of the one, and the mean of that of the other. With s the cosine of two codes,
+    divided by the temperature τ, the term is the mean of
     ``-log(exp(s_ii) / Σ_j exp(s_ij))`` over rows and over both ways to read s.
 
     Parameters
