@@ -164,17 +164,18 @@ def test_channels_move_alike(make):
 
 @both_libraries
 def test_windows_lie_anywhere_inside_and_are_drawn_out(make):
-    n, side, crop = 8000, 16, 0.6
-    y, x = np.meshgrid(np.arange(16.0) - 7.5, np.arange(16.0) - 7.5, indexing="ij")
-    images = make(np.broadcast_to(np.stack([y, x], -1), (n, side, side, 2)))
+    n, crop, (height, width) = 8000, 0.6, (10, 16)
+    y, x = np.meshgrid(np.arange(10.0) - 4.5, np.arange(16.0) - 7.5, indexing="ij")
+    images = make(np.broadcast_to(np.stack([y, x], -1), (n, height, width, 2)))
     found = np.asarray(random_warp(images, generator_of(make), **STILL, crop=crop))
-    sides = (found[:, 8, 8] - found[:, 7, 7])[:, 0]
-    np.testing.assert_allclose(found[:, 8, 8, 0] - found[:, 7, 7, 0], sides)
-    centres = (found[:, 8, 8] + found[:, 7, 7]) / 2
+    sides = (found[:, 5, 8] - found[:, 4, 7])[:, 0]
+    np.testing.assert_allclose(found[:, 5, 8, 1] - found[:, 4, 7, 1], sides)
+    centres = (found[:, 5, 8] + found[:, 4, 7]) / 2
     # Outermost pixels show pixels of the image: no border is repeated.
-    edges = np.abs(centres) + 8 * sides[:, None]
-    assert edges.max() < 8 + 1e-6
-    for drawn in ((sides - 1 + crop) / crop, *(centres.T / (16 * (1 - sides)) + 0.5)):
+    edges = np.abs(centres) / np.array([height, width]) + sides[:, None] / 2
+    assert edges.max() < 0.5 + 1e-6
+    room = np.outer((height, width), 1 - sides)
+    for drawn in ((sides - 1 + crop) / crop, *(centres.T / room + 0.5)):
         assert 0 <= drawn.min() < 0.01
         assert 0.99 < drawn.max() <= 1 + 1e-6
         assert abs(drawn.mean() - 0.5) < 4 * np.sqrt(1 / 12 / n)
