@@ -52,6 +52,7 @@ from skvim.networks import (
     widest_layer,
 )
 from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise._image_transformers import BaseImageNoise
 from skvim.objectives import (
     Autoencoder,
     Posterior,
@@ -257,6 +258,8 @@ class BaseAutoencoder(
         if self.noise is None:
             return None
         noise = _NOISES[self.noise]() if isinstance(self.noise, str) else deepcopy(self.noise)
+        if isinstance(noise, BaseImageNoise) and noise.image_shape is None:
+            noise.image_shape = self._layout.image  # batches come as flat rows
         corruption: Callable[[Tensor, torch.Generator], Tensor] = noise.corrupt
         return corruption
 

@@ -18,9 +18,11 @@ from skvim.objectives import (
     KL,
     Autoencoder,
     Divergence,
+    InfoNCE,
     Normal,
     Posterior,
     Prior,
+    Term,
     importance_log_weights,
     log_mean,
     make_divergence,
@@ -33,6 +35,7 @@ __all__ = [
     "AnnealedRate",
     "BaseGenerativeAutoencoder",
     "BaseStochasticAutoencoder",
+    "ContrastiveAgreement",
 ]
 
 
@@ -239,6 +242,33 @@ class AnnealedRate:
     def _make_rate(self) -> Divergence:
         """Return the rate."""
         return KL(self.warmup)
+
+
+@estimator
+class ContrastiveAgreement:
+    """A mixin: the parameters of models whose codes of corrupted rows may have to tell the rows."""
+
+    agreement: float = parameter(
+        default=0.0,
+        kind="float in [0, inf)",
+        allowed=[real(0)],
+        doc="""
+        Weight κ of the contrastive loss between codes of corrupted and clean rows, in nats; it
+        wants ``noise``, and two components or more. Beside ``Gaussian(variance=10)`` 1 to 10 suits
+        images. With 0 it is left out.
+        """,
+    )
+    temperature: float = parameter(
+        default=0.1,
+        kind="float in (0, inf)",
+        allowed=[real(0, closed="neither")],
+        doc="Temperature τ of that loss.",
+    )
+
+    @final
+    def _make_agreement(self) -> list[tuple[float, Term]]:
+        """Return weight and contrastive loss, if it has one."""
+        return [(self.agreement, InfoNCE(self.temperature))] if self.agreement > 0 else []
 
 
 @estimator

@@ -88,7 +88,8 @@ class CommonParameters:
         What corrupts the encoder's input in training, every batch afresh, beside a clean target:
         one of :mod:`skvim.noise` at its default level, or such a transformer, whose ``when`` and
         ``random_state`` play no part; any object with a method ``corrupt(batch, generator)`` on
-        tensors will do. Levels are in the units of X. ``GaussianNoise(0.01)`` is that of the WAE
+        tensors will do. Levels are in the units of X. A corruption of images without a shape of its
+        own takes the model's, see ``image_shape``. ``GaussianNoise(0.01)`` is that of the WAE
         reference, whose draws are cut off at two standard deviations where these are not.
         """,
     )

@@ -148,7 +148,8 @@ def preset(
     :class:`~skvim.noise.AugmentationNoise`, and but for MNIST, where it gains nothing, the
     contrastive loss with ``agreement=10``; batches of 100, colours of 200, and 40, 20 and 20
     epochs at a learning rate of 2e-3 that falls as a cosine, on MNIST by steps. Masking sets 0,
-    which is black where ranges start at 0.
+    which is black where ranges start at 0. :class:`~skvim.InfoVAETransformer` refuses their λ
+    unless its α is 0.9 or more.
 
     What differs from the reference: the decoder's output is not bounded, the encoder sees rows
     that are centred and brought to unit scale, the noise is not truncated, and pretraining

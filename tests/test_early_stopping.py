@@ -184,7 +184,10 @@ def test_rows_set_aside_are_seen_without_noise():
     assert noisy.best_validation_loss_ == pytest.approx(clean.best_validation_loss_, rel=1e-4)
 
 
-@pytest.mark.parametrize(("n", "fraction", "n_valid"), [(90, 0.1, 9), (91, 0.1, 10), (10, 0.25, 3)])
+@pytest.mark.parametrize(
+    ("n", "fraction", "n_valid"),
+    [(90, 0.1, 9), (91, 0.1, 10), (10, 0.25, 3), (100, 0.07, 7), (100, 0.55, 55), (9, 1e-9, 1)],
+)
 def test_a_share_is_rounded_up_and_no_row_is_in_both_parts(n, fraction, n_valid):
     split = split_rows(Stopping(fraction, 1, 0.0), n, 0, (1, 1))
     assert len(split.valid) == n_valid
@@ -237,6 +240,11 @@ def test_a_split_of_skorch_beside_it_is_refused():
         model.fit(X)
 
 
+def test_no_split_of_skorch_is_no_split_beside_it(fitted):
+    model = AETransformer(3, **FAST, net_params={"train_split": None}).fit(X)
+    assert model.validation_loss_curve_ == fitted[AETransformer].validation_loss_curve_
+
+
 def test_a_value_that_float32_cannot_hold_beside_the_others_is_refused_in_them_too():
     split = split_rows(Stopping(0.1, 1, 0.0), len(X), draw_seed(0), (1, 1))
     rows = X.copy()
@@ -280,6 +288,31 @@ class Stop(Callback):
 def test_a_callback_may_end_it_sooner():
     model = AETransformer(3, **FAST, callbacks=[Stop(2)]).fit(X)
     assert model.n_iter_ == len(model.validation_loss_curve_) == 2
+
+
+class Break(Callback):
+    """Stop in the middle of a pass over batches."""
+
+    def __init__(self, epoch: int, training: bool):
+        self.place = (epoch, training)
+
+    def on_batch_begin(self, net, training=None, **kwargs):
+        if (len(net.history), training) == self.place:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_epoch_that_a_callback_breaks_off_does_not_count(epoch, training):
+    model = AETransformer(3, **FAST, callbacks=[Break(epoch, training)]).fit(X)
+    n_done = epoch - 1
+    assert model.n_iter_ == len(model.loss_curve_) == n_done
+    assert len(model.validation_loss_curve_) == n_done
+    assert model.best_validation_loss_ == min(model.validation_loss_curve_, default=None)
+    if n_done:
+        shorter = AETransformer(3, **{**FAST, "max_epochs": n_done}).fit(X)
+        for one, other in zip(everything(model), everything(shorter), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 class Weights(Callback):

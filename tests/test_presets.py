@@ -127,8 +127,8 @@ def test_every_preset_trains_every_model(name, model):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 @pytest.mark.parametrize("name", ROBUST)
 def test_presets_of_our_own_train_every_model(name, model):
-    # An InfoVAE would be rewarded for a divergence at their λ.
-    changes = {"lam": 1.0} if model is InfoVAETransformer else {}
+    # An InfoVAE would be rewarded for a divergence at their λ and its own α.
+    changes = {"alpha": 0.9} if model is InfoVAETransformer else {}
     estimator = short(name, model, **changes)
     x = images(estimator.image_shape)
     assert estimator.fit(x).transform(x).shape == (len(x), 64)

@@ -94,7 +94,8 @@ def is_ignored(path):
 def texts():
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if not is_ignored(Path(folder, name))]
-        for path in (Path(folder, name) for name in files):
+        # In a second worktree .git is a file, with a path of the machine.
+        for path in (Path(folder, name) for name in files if name != ".git"):
             try:
                 yield path, path.read_text(encoding="utf-8")
             except UnicodeDecodeError:

@@ -8,16 +8,17 @@ from skvim._generative import (
     AnnealedRate,
     BaseGenerativeAutoencoder,
     BaseStochasticAutoencoder,
+    ContrastiveAgreement,
 )
 from skvim._validation import StrOptions, real
-from skvim.objectives import DiracPosterior, Divergence, InfoNCE, Posterior, Term
+from skvim.objectives import DiracPosterior, Divergence, Posterior, Term
 
 __all__ = ["AAETransformer", "InfoVAETransformer", "VIMAETransformer", "WAETransformer"]
 
 
 @final
 @estimator
-class VIMAETransformer(AggregatedDivergence, BaseStochasticAutoencoder):
+class VIMAETransformer(ContrastiveAgreement, AggregatedDivergence, BaseStochasticAutoencoder):
     """Variational InfoMax autoencoder: minimise E[−log p(x|z)] + λ D(q(z) ‖ p(z)).
 
     The prior bounds the codes as a whole and leaves each row its information. ``prior="normal"``
@@ -66,28 +67,8 @@ class VIMAETransformer(AggregatedDivergence, BaseStochasticAutoencoder):
         """,
     )
 
-    agreement: float = parameter(
-        default=0.0,
-        kind="float in [0, inf)",
-        allowed=[real(0)],
-        doc="""
-        Weight κ of the contrastive loss between codes of corrupted and clean rows, in nats; it
-        wants ``noise``. Beside ``Gaussian(variance=10)`` 1 to 10 suits images. With 0 it is left
-        out.
-        """,
-    )
-    temperature: float = parameter(
-        default=0.1,
-        kind="float in (0, inf)",
-        allowed=[real(0, closed="neither")],
-        doc="Temperature τ of that loss.",
-    )
-
     def _make_terms(self) -> list[tuple[float, Term]]:
-        terms: list[tuple[float, Term]] = [(self.lam, self._make_divergence())]
-        if self.agreement > 0:
-            terms.append((self.agreement, InfoNCE(self.temperature)))
-        return terms
+        return [(self.lam, self._make_divergence()), *self._make_agreement()]
 
 
 @final

@@ -149,7 +149,7 @@ def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str,
 def _check_net_params(training: TrainingSettings) -> None:
     """Raise when an argument for skorch is decided elsewhere; those of the optimizer are not."""
     net_params = training.net_params
-    if training.stopping is not None and "train_split" in net_params:
+    if training.stopping is not None and net_params.get("train_split") is not None:
         raise ValueError(
             "net_params must not contain 'train_split' beside early_stopping=True, which splits "
             f"rows itself. Got {net_params['train_split']!r}; leave it out and set "

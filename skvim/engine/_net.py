@@ -161,7 +161,8 @@ class AutoencoderNet(NeuralNet):
 
     def finish(self, x: TrainingRows) -> list[SkvimWarning]:
         """End the training on these rows and return what there is to say of it."""
-        if len(self.history) and "train_loss" not in self.history[-1]:
+        last = "train_loss" if self.watch_ is None else "valid_loss"
+        if len(self.history) and last not in self.history[-1]:
             del self.history[-1]  # the epoch that a callback broke off
         if self.watch_ is not None:
             self.watch_.restore(self._tensors())

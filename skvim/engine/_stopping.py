@@ -12,6 +12,8 @@ from skvim.engine._streams import child_seed
 
 __all__ = ["Split", "Stopping", "Watch", "split_rows"]
 
+_ROUNDING = 1e-12
+
 
 @final
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Stopping:
 
     def n_valid(self, n_rows: int) -> int:
         """Return how many rows are set aside."""
-        return math.ceil(self.fraction * n_rows)
+        # 0.07 · 100 is above 7 in floating point.
+        return math.ceil(self.fraction * n_rows * (1 - _ROUNDING))
 
 
 class Split(NamedTuple):

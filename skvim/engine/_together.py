@@ -9,6 +9,7 @@ from torch import Tensor
 from skvim.engine._batches import Rows
 from skvim.engine._net import AutoencoderNet, StopRequestedError
 from skvim.engine._stage import Part, Stage, positions, set_positions
+from skvim.engine._trace import NotTraceableError
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 
 __all__ = ["Trained", "TrainingSet", "stack_bytes", "train_together"]
@@ -107,6 +108,7 @@ class _Training:
         self.first = self.nets[0]
         self.device = self.first.streams_.noise.device
         self.stage: Stage
+        self.narrows = True
         self.errors: dict[AutoencoderNet, TrainingDivergedError] = {}
         # Where the generators of nets were when these had trained to their end.
         self.positions: dict[AutoencoderNet, list[Tensor]] = {}
@@ -125,8 +127,7 @@ class _Training:
             live = self._live()
             if not live:
                 break
-            if self.stage.pays_to_narrow(live, self.first.max_epochs - epoch - 1):
-                self.stage = self.stage.narrowed(live)
+            self._narrow(live, self.first.max_epochs - epoch - 1)
         for net in self._live():
             self._leave(net)
         for net, states in self.positions.items():
@@ -136,6 +137,16 @@ class _Training:
     def _live(self) -> list[AutoencoderNet]:
         """Return the nets that still train."""
         return [net for net in self.nets if not (net in self.errors or net in self.positions)]
+
+    def _narrow(self, live: list[AutoencoderNet], n_epochs: int) -> None:
+        """Train on without those that have stopped, if that pays and can be done."""
+        if self.narrows and self.stage.pays_to_narrow(live, n_epochs):
+            try:
+                self.stage = self.stage.narrowed(live)
+            except NotTraceableError:
+                # Weights on their way may be so large that checks of rounding fail. The stage is
+                # as it was, and what has been trained is worth more than a smaller one.
+                self.narrows = False
 
     def _begin_epoch(self) -> None:
         """Let the nets begin an epoch."""

@@ -45,7 +45,10 @@ def make_architecture(
             f"Got {len(network)} items instead: {network!r}."
         )
     elif any(isinstance(item, str | Architecture) for item in network):
-        made = Paired(*(_named(item, perceptrons) for item in network))
+        first, second = (_named(item, perceptrons) for item in network)
+        # Two of a name are one architecture: what is made of it trains as such.
+        alike = all(isinstance(item, str) for item in network) and len(set(network)) == 1
+        made = first if alike else Paired(first, second)
     else:
         made = Modules(*network)
     made.check(shape)

@@ -74,10 +74,11 @@ class Modules(Architecture):
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ``ValueError`` unless both are modules or can be called; any shape will do."""
         for role, source in self._sources.items():
-            if not callable(source):
+            if not callable(source) or _is_recipe(source):
                 raise ValueError(
                     f"The {role} must be a torch.nn.Module, a class of such or a function that "
-                    f"returns one. Got {source!r} instead."
+                    f"returns one. Got {source!r} instead; an architecture of skvim.networks is "
+                    "passed as an object."
                 )
 
     def encoder(
@@ -134,6 +135,11 @@ class _Rows(nn.Module):
         redirected = self.training and self.redirects
         with Redirected(self.stream) if redirected else nullcontext():
             return by_rows(self.module, x)
+
+
+def _is_recipe(source: object) -> bool:
+    """Whether a class of architectures stands where an object of it should."""
+    return isinstance(source, type) and issubclass(source, Architecture)
 
 
 def _draws_nothing(layer: nn.Module) -> bool:

@@ -31,7 +31,8 @@ class Paired(Architecture):
     Raises
     ------
     ValueError
-        From ``check``, so from ``fit``: what either raises, though one of its networks is used.
+        From ``check``, so from ``fit``: when one of the two is no architecture, and what either
+        raises, though one of its networks is used.
 
     Examples
     --------
@@ -49,8 +50,13 @@ class Paired(Architecture):
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ``ValueError`` when a setting of either or the shape does not suit."""
-        self.first.check(shape)
-        self.second.check(shape)
+        for role, one in (("first", self.first), ("second", self.second)):
+            if not isinstance(one, Architecture):
+                raise ValueError(
+                    f"The {role} of Paired must be an architecture, such as Perceptrons((64,)) or "
+                    f"Modules. Got {one!r} instead. A pair as a tuple takes names and modules too."
+                )
+            one.check(shape)
 
     def encoder(
         self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator

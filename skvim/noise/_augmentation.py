@@ -41,11 +41,11 @@ class AugmentationNoise(BaseImageNoise):
     gets what puts the window anywhere in the image; with ``mirror`` the sign of p is drawn. An
     image of mean μ, over all its values, then becomes ``w + c (w - μ) + b + b_channel``, with c, b
     and each b_channel uniform between minus and plus ``contrast``, ``brightness`` and ``tint``:
-    what [2]_ found contrastive losses to need of natural images. All
-    values of a row then share a rate, uniform in [0, ``rate``], at which they are masked
-    independently, m = 0 rather than 1, and a standard deviation σ, uniform in [0, ``scale``], of
-    ε ~ N(0, 1). So ``rate / 2`` of all values are masked on average, and the mean of σ² is
-    ``scale² / 3``. Nothing is rescaled or clipped.
+    what [2]_ found contrastive losses to need of natural images. All values of a row then share a
+    rate, uniform in [0, ``rate``], at which they are masked independently, m = 0 rather than 1, and
+    a standard deviation σ, uniform in [0, ``scale``], of ε ~ N(0, 1). So ``rate / 2`` of all
+    values are masked on average, and the mean of σ² is ``scale² / 3``. Nothing is rescaled or
+    clipped.
 
     Flat rows without ``image_shape`` are neither warped nor lit. With a parameter at 0 its step
     does nothing, and with all of them at 0 rows stay as they are.
@@ -143,8 +143,8 @@ class AugmentationNoise(BaseImageNoise):
         allowed=[tuple, list, None],
         doc="""
         Shape of the image that a flat row holds, channels last. With None flat rows are neither
-        warped nor lit;
-        ``corrupt`` also takes images, whose shape it then sees.
+        warped nor lit; ``corrupt`` also takes images, whose shape it then sees, and an autoencoder
+        that knows its rows to be images gives their shape.
         """,
     )
 

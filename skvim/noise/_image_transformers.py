@@ -23,7 +23,8 @@ class BaseImageNoise(BaseNoise, ABC):
         allowed=[tuple, list, None],
         doc="""
         Shape of the image that a flat row holds, channels last. None takes a flat row for one line
-        of pixels, as of a signal; ``corrupt`` also takes images, whose shape it then sees.
+        of pixels, as of a signal; ``corrupt`` also takes images, whose shape it then sees, and an
+        autoencoder that knows its rows to be images gives their shape.
         """,
     )
 

@@ -28,6 +28,7 @@ from skvim.engine import (
 )
 from skvim.engine import _stage as stages
 from skvim.engine._placement import HeldRows
+from skvim.engine._trace import NotTraceableError
 from skvim.exceptions import BatchingWarning, TrainingDivergedError
 from skvim.model_selection import BatchedSearchCV, lam_path
 from skvim.objectives import Gaussian, MixtureKL
@@ -59,6 +60,8 @@ CASES += [
     (WAETransformer, {"divergence": "sliced-wasserstein", "noise": "masking"}),
     (VIMAETransformer, {"divergence": MixtureKL(), "posterior": "gaussian", "batch_size": 20}),
     (VIMAETransformer, {"likelihood": Gaussian("per-feature"), "pretraining": 5}),
+    (VIMAETransformer, {"agreement": 2.0, "noise": "masking", "dropout": 0.1}),
+    (VIMAETransformer, {"agreement": 1.0, "posterior": "gaussian", "validation_fraction": 0.5}),
 ]
 pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
 
@@ -199,6 +202,28 @@ def test_nothing_depends_on_when_the_stack_is_made_smaller(exact, monkeypatch):
     for one, other in zip(*found, strict=True):
         for a, b in zip(one, other, strict=True):
             assert_same(a.net, b.net, 1e-9)
+
+
+@pytest.mark.parametrize("part", ["stacked_step", "stacked_losses"])
+def test_a_stack_that_cannot_be_made_smaller_goes_on_as_it_is(part, exact, narrow, monkeypatch):
+    """Whatever has been set up of the smaller one by then, and it is tried once."""
+    calls, whole = [], getattr(stages, part)
+
+    def failing(stack, *args):
+        calls.append(stack.lead)
+        if stack.lead != (2, 3):
+            whole(stack, *args)
+            raise NotTraceableError("it is not what it was.")
+        return whole(stack, *args)
+
+    monkeypatch.setattr(stages, part, failing)
+    variants = [{"lam": lam, "max_epochs": 40} for lam in (0.01, 1.0, 100.0)]
+    done = together(VIMAETransformer, FOLDS[:2], variants, exact)
+    assert sum(lead != (2, 3) for lead in calls) == 1
+    assert narrow == []
+    for X, of_set in zip(FOLDS, done, strict=False):
+        for own, trained in zip(variants, of_set, strict=True):
+            assert_same(trained.net, alone(VIMAETransformer, X, exact, own), 1e-9)
 
 
 @pytest.mark.parametrize(

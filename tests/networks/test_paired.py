@@ -1,11 +1,16 @@
 """Pairs of an encoder of one architecture and a decoder of another."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 import skvim
 from skvim import VIMAETransformer
+from skvim.model_selection import BatchedSearchCV
 from skvim.networks import Convolutional, Paired, Perceptrons
 
 SHAPE = (8, 8, 1)
@@ -64,6 +69,33 @@ def test_two_of_a_kind_are_that_kind(images):
     np.testing.assert_array_equal(*codes)
 
 
+def test_two_of_a_name_train_together_with_others_of_it(images):
+    model = VIMAETransformer(**SMALL)
+    grid = {"network": ["mlp", ("mlp", "mlp")], "lam": [1.0, 10.0]}
+    search = BatchedSearchCV(model, grid, cv=2).fit(images)
+    assert search.n_batched_fits_ == 8
+    scores = search.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(scores[::2], scores[1::2], rtol=1e-6)
+
+
+def test_a_search_over_pairs_takes_the_best(images):
+    pairs = [(NARROW, "mlp"), ("mlp", NARROW), "mlp"]
+    search = GridSearchCV(VIMAETransformer(**SMALL), {"network": pairs}, cv=2).fit(images)
+    assert list(search.cv_results_["param_network"]) == pairs
+    assert search.best_params_["network"] == pairs[search.best_index_]
+    fitted = search.best_estimator_
+    assert clone(fitted).network == fitted.network
+
+
+@pytest.mark.parametrize("network", [(NARROW, "mlp"), Paired(NARROW, Perceptrons((16,)))])
+def test_a_pair_survives_a_pickle_and_is_shown(images, network):
+    model = VIMAETransformer(network=network, **SMALL).fit(images)
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.network == network
+    np.testing.assert_array_equal(copied.transform(images), model.transform(images))
+    assert "Convolutional(width=0.04)" in repr(model)
+
+
 def test_a_pair_takes_a_module_beside_an_architecture(images):
     model = VIMAETransformer(network=("mlp", torch.nn.Linear), **SMALL).fit(images)
     assert isinstance(model.net_.autoencoder.decoder.module, torch.nn.Linear)
@@ -86,6 +118,11 @@ def test_a_saved_model_keeps_its_pair(images, tmp_path, network):
         ((NARROW, 3), "must be a torch.nn.Module"),
         ((Convolutional(width=-1.0), "mlp"), "width of Convolutional"),
         (("mlp", Perceptrons((0,))), "hidden_layer_sizes"),
+        ((Convolutional, "mlp"), "passed as an object"),
+        ((Convolutional, Perceptrons), "passed as an object"),
+        (Paired("convolutional", NARROW), "first of Paired must be an arch.*Got 'convolutional'"),
+        (Paired(NARROW, torch.nn.Linear), "second of Paired must be an architecture"),
+        (Paired(Perceptrons, NARROW), "first of Paired must be an architecture"),
     ],
 )
 def test_what_makes_no_pair_is_refused(images, network, message):

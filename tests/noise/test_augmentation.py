@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 import skvim
 from skvim import VIMAETransformer
-from skvim.noise import AugmentationNoise
+from skvim.noise import AugmentationNoise, BlurNoise, OcclusionNoise
 from skvim.noise._corruptions import gaussian_up_to, mask_up_to
 from skvim.noise._warps import random_warp, warp
 
@@ -164,17 +164,18 @@ def test_channels_move_alike(make):
 
 @both_libraries
 def test_windows_lie_anywhere_inside_and_are_drawn_out(make):
-    n, side, crop = 8000, 16, 0.6
-    y, x = np.meshgrid(np.arange(16.0) - 7.5, np.arange(16.0) - 7.5, indexing="ij")
-    images = make(np.broadcast_to(np.stack([y, x], -1), (n, side, side, 2)))
+    n, crop, (height, width) = 8000, 0.6, (10, 16)
+    y, x = np.meshgrid(np.arange(10.0) - 4.5, np.arange(16.0) - 7.5, indexing="ij")
+    images = make(np.broadcast_to(np.stack([y, x], -1), (n, height, width, 2)))
     found = np.asarray(random_warp(images, generator_of(make), **STILL, crop=crop))
-    sides = (found[:, 8, 8] - found[:, 7, 7])[:, 0]
-    np.testing.assert_allclose(found[:, 8, 8, 0] - found[:, 7, 7, 0], sides)
-    centres = (found[:, 8, 8] + found[:, 7, 7]) / 2
+    sides = (found[:, 5, 8] - found[:, 4, 7])[:, 0]
+    np.testing.assert_allclose(found[:, 5, 8, 1] - found[:, 4, 7, 1], sides)
+    centres = (found[:, 5, 8] + found[:, 4, 7]) / 2
     # Outermost pixels show pixels of the image: no border is repeated.
-    edges = np.abs(centres) + 8 * sides[:, None]
-    assert edges.max() < 8 + 1e-6
-    for drawn in ((sides - 1 + crop) / crop, *(centres.T / (16 * (1 - sides)) + 0.5)):
+    edges = np.abs(centres) / np.array([height, width]) + sides[:, None] / 2
+    assert edges.max() < 0.5 + 1e-6
+    room = np.outer((height, width), 1 - sides)
+    for drawn in ((sides - 1 + crop) / crop, *(centres.T / room + 0.5)):
         assert 0 <= drawn.min() < 0.01
         assert 0.99 < drawn.max() <= 1 + 1e-6
         assert abs(drawn.mean() - 0.5) < 4 * np.sqrt(1 / 12 / n)
@@ -303,11 +304,26 @@ def test_order_is_warp_then_masks_then_noise():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_places_are_worked_out_in_single_precision(dtype):
     x = torch.arange(3 * 40 * 40).reshape(3, 40, 40, 1).remainder(7).to(dtype)
-    noise = AugmentationNoise(rate=0.0, scale=0.0)
+    noise = AugmentationNoise(rate=0.0, scale=0.0, crop=0.5, mirror=True)
     half = noise.corrupt(x, torch.Generator().manual_seed(0))
     single = noise.corrupt(x.float(), torch.Generator().manual_seed(0))
     assert half.dtype == dtype
     torch.testing.assert_close(half, single.to(dtype), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_types_and_shapes_stay_whatever_is_done(dtype, channels):
+    noise = AugmentationNoise(crop=0.5, mirror=True, contrast=0.3, brightness=0.2, tint=0.1)
+    for shape in ((4, 5, 7, channels), (4, 5, 7), (4, 35)):
+        x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+        kept = x.clone()
+        found = noise.corrupt(x, torch.Generator().manual_seed(1))
+        assert (found.dtype, found.shape) == (x.dtype, x.shape)
+        assert torch.equal(x, kept)
+        if dtype.endswith(("32", "64")):
+            array = noise.corrupt(x.numpy(), np.random.default_rng(1))
+            assert (array.dtype, array.shape) == (np.dtype(dtype), shape)
 
 
 def test_gradients_pass():
@@ -363,6 +379,30 @@ def test_a_pipeline_trains_on_augmented_rows_and_tests_on_clean_ones():
     expected = PCA(5, random_state=0).fit(clone(noise).fit_transform(rows))
     np.testing.assert_allclose(pipeline.transform(rows), expected.transform(rows))
     assert not np.allclose(expected.mean_, rows.mean(axis=0), atol=0.02)
+
+
+@pytest.mark.parametrize("noise", [AugmentationNoise(crop=0.5), OcclusionNoise(4), BlurNoise(1.0)])
+def test_an_autoencoder_tells_noise_the_shape_of_its_images(noise):
+    """Named for the noise, for the model or seen in the images: the training is the same."""
+    images = load_digits().images[:60].astype(np.float32) / 16
+    rows = images.reshape(60, 64)
+    shaped, bare = clone(noise).set_params(image_shape=(8, 8)), clone(noise)
+    cases = [(shaped, None, rows), (bare, (8, 8), rows), (bare, None, images)]
+    found = [
+        VIMAETransformer(2, noise=own, image_shape=shape, max_epochs=2, random_state=0).fit(X)
+        for own, shape, X in cases
+    ]
+    for model in found[1:]:
+        assert model.loss_curve_ == found[0].loss_curve_
+    assert bare.image_shape is None
+    line = VIMAETransformer(2, noise=bare, max_epochs=2, random_state=0).fit(rows)
+    assert line.loss_curve_ != found[0].loss_curve_
+
+
+def test_a_shape_of_the_noise_that_does_not_suit_is_an_error_of_the_fit():
+    noise = AugmentationNoise(image_shape=(9, 8))
+    with pytest.raises(ValueError, match="72 values, but X has 64"):
+        VIMAETransformer(2, noise=noise, max_epochs=1).fit(np.ones((9, 64)))
 
 
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")  # the fit is short

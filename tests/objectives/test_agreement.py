@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from skvim import VIMAETransformer, load
+from skvim.engine._stopping import Stopping, split_rows
 from skvim.model_selection import lam_path
-from skvim.noise import GaussianNoise
+from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import InfoNCE, contrastive_loss
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 3, "random_state": 0}
@@ -55,6 +56,42 @@ def test_lengths_and_a_common_rotation_do_not_count():
     torch.testing.assert_close(
         contrastive_loss(lengths * a @ rotation, b @ rotation, 0.1), expected
     )
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-9])
+def test_a_code_without_a_direction_has_cosines_and_gradients_of_zero(length):
+    a, b = draw(5, 3), draw(5, 3, seed=1)
+    a[0] *= length
+    a.requires_grad_()
+    loss = contrastive_loss(a, b, 0.2)
+    loss.backward()
+    cosines = (torch.nn.functional.cosine_similarity(a[:, None], b[None], -1) / 0.2).detach()
+    cosines[0] = 0
+    ways = (cosines.logsumexp(0) + cosines.logsumexp(1)) / 2 - cosines.diagonal()
+    assert loss.item() == pytest.approx(ways.mean().item(), rel=1e-12)
+    assert not a.grad[0].any()
+    # The others go on as ever: at most 2/τ a row over the length of a code.
+    assert 0 < a.grad[1:].abs().max() < 10 / a[1:].norm(dim=1).min()
+
+
+def test_rows_that_are_masked_as_a_whole_do_not_make_steps_of_any_size(rows):
+    """With biases that start at 0 and a mean of 0, their codes are 0 in the first step."""
+
+    def layer(n_in, n_out):
+        made = torch.nn.Linear(n_in, n_out)
+        torch.nn.init.zeros_(made.bias)
+        return made
+
+    balanced = np.concatenate([rows, -rows])
+    model = VIMAETransformer(
+        4,
+        agreement=1.0,
+        noise=MaskingNoise(0.8),
+        network=(layer, torch.nn.Linear),
+        **{**SMALL, "acceleration": None},
+    ).fit(balanced)
+    squares = [state["exp_avg_sq"].max() for state in model.net_.optimizer_.state.values()]
+    assert max(squares) < 1e6
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
@@ -134,6 +171,23 @@ def test_a_saved_model_keeps_it(rows, tmp_path):
 def test_weights_and_temperatures_out_of_range_are_refused(rows, bad):
     with pytest.raises(ValueError, match=list(bad)[-1]):
         VIMAETransformer(4, **bad, **SMALL).fit(rows)
+
+
+def test_codes_of_one_dimension_are_refused(rows):
+    with pytest.raises(ValueError, match=r"n_components must be at least 2\. Got 1"):
+        VIMAETransformer(1, agreement=1.0, **SMALL).fit(rows)
+
+
+def test_rows_set_aside_are_compared_with_themselves(rows):
+    """As they are not corrupted: their loss is that of the codes which transform gives."""
+    options = {"early_stopping": True, "validation_fraction": 0.3, "noise": "gaussian"}
+    vim = VIMAETransformer(4, agreement=1.0, **options, **SMALL).fit(rows)
+    split = split_rows(Stopping(0.3, 1, 0.0), len(rows), vim.net_.seed, (2, 2))
+    codes = torch.as_tensor(vim.transform(rows[split.valid.numpy()]))
+    best = int(np.argmin(vim.validation_loss_curve_))
+    assert vim.history_[best]["valid_infonce"] == pytest.approx(
+        contrastive_loss(codes, codes, vim.temperature).item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan, "warm"])
