@@ -3,7 +3,8 @@
 Every search fits K values of λ to three folds and does not refit. Contenders take turns, and
 figures are medians. The workers of ``n_jobs=2`` are there already when their turn comes, but for
 the contender "n_jobs=2, first", which starts them as a script does. All goes to
-``results/paths.json``. Run it on a quiet machine, with ``make bench-paths`` or::
+``results/paths.json``, where other networks and numbers of values stay if they were measured on the
+same machine. Run it on a quiet machine, with ``make bench-paths`` or::
 
     python benchmarks/paths.py [--values K ...] [--sizes SIZES ...] [--share SHARE]
 """
@@ -90,6 +91,16 @@ def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, A
     }
 
 
+def kept(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was measured before on this machine and is not measured again."""
+    path = RESULTS / "paths.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": []}
+    if before.get("measured on") != machine() or before.get("rows") != ROWS:
+        return []
+    again = {(run["network"], run["values"]) for run in runs}
+    return [run for run in before["runs"] if (run["network"], run["values"]) not in again]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--values", type=int, nargs="+", default=VALUES, help="numbers of λ")
@@ -105,7 +116,8 @@ def main() -> None:
         for n_values in options.values
     ]
     if not options.dry:
-        found = {"measured on": machine(), "rows": ROWS, "runs": runs}
+        found = {"measured on": machine(), "rows": ROWS, "runs": kept(runs) + runs}
+        found["runs"].sort(key=lambda run: (list(EPOCHS).index(run["network"]), run["values"]))
         (RESULTS / "paths.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         write_tables()
 

@@ -157,14 +157,16 @@ def _paths(found: dict[str, Any]) -> list[str]:
     """Return the lines of the table of searches over λ."""
     runs = found["runs"]
     names = list(runs[0]["seconds"])
-    lines = [header("seconds: network, values of λ", [*names, "against n_jobs=2"])]
+    lines = [header("seconds: network, values of λ, epochs", [*names, "against n_jobs=2"])]
     for run in runs:
         medians = [statistics.median(run["seconds"][name]) for name in names]
         figures = [f"{middle:.2f}" for middle in medians]
         figures.append(f"{medians[-1] / medians[0]:.1f}×")
-        lines.append(f"| {run['network']}, {run['values']} | {' | '.join(figures)} |")
-    turns = len(runs[0]["seconds"][names[0]])
-    of = f"{found['rows']:,} rows, {runs[0]['folds']} folds, turns: {turns}."
+        lines.append(
+            f"| {run['network']}, {run['values']}, {run['epochs']} | {' | '.join(figures)} |"
+        )
+    turns = min(len(run["seconds"][names[0]]) for run in runs)
+    of = f"{found['rows']:,} rows, {runs[0]['folds']} folds; medians of {turns} turns or more."
     return [*lines, "", of, _machine(found["measured on"])]
 
 
