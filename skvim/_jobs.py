@@ -127,6 +127,7 @@ class Jobs:
         self._n_unknown = 0
         self._groups: dict[bytes, list[_Job]] = defaultdict(list)
         self._rows: dict[str, Tensor] = {}
+        self._seen: dict[int, tuple[NDArray[Any], str]] = {}
         self._waiting: dict[str, list[tuple[_Job, Chunk]]] = defaultdict(list)
 
     def add(self, estimator: Any, X: Any, tag: Any = None) -> None:
@@ -145,7 +146,7 @@ class Jobs:
         """
         try:
             rows, device = estimator._receive(X)
-            digest = joblib.hash(rows)
+            digest = self._digest(X, rows)
             key = _key(estimator, digest)  # before a RandomState among its parameters moves
             self._planned.add(key)
             model, training = estimator._settings(device)
@@ -179,6 +180,7 @@ class Jobs:
             elif sound:
                 self._arrange_group(sound)
         self._groups.clear()
+        self._seen.clear()
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
@@ -203,6 +205,8 @@ class Jobs:
 
     def take(self, estimator: Any, rows: NDArray[Any]) -> Trained | None:
         """Return what was trained for an estimator, with others, or None."""
+        if not self.chunks:  # nothing trains together
+            return None
         try:
             key = _key(estimator, joblib.hash(rows))
         except pickle.PicklingError:  # no key, no job
@@ -223,6 +227,16 @@ class Jobs:
             return deepcopy(chunk.trained.get(job))
         waiting.pop(0)
         return chunk.trained.pop(job, None)
+
+    def _digest(self, X: Any, rows: NDArray[Any]) -> str:
+        """Return what rows are known by. Those of a fold are the same array for every candidate."""
+        known, digest = self._seen.get(id(X), (None, ""))
+        if known is not X:
+            digest = str(joblib.hash(rows))
+            # A copy has nothing to show that the next one is equal.
+            if rows is X:
+                self._seen[id(X)] = (rows, digest)
+        return digest
 
     def _arrange_group(self, jobs: list[_Job]) -> None:
         """Cut jobs that are alike into chunks that fit scikit-learn's working memory."""
