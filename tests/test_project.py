@@ -141,7 +141,7 @@ def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     module.write_tables()
     tables = sorted(path.name for path in tmp_path.iterdir())
-    assert tables == ["metrics.md", "resources.md", "speed.md", "transductive.md"]
+    assert tables == ["metrics.md", "paths.md", "resources.md", "speed.md", "transductive.md"]
     for name in tables:
         written = (ROOT / "docs" / "_tables" / name).read_text(encoding="utf-8")
         assert written == (tmp_path / name).read_text(encoding="utf-8"), "stale: run tables.py"
