@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor, optim
 
 from skvim.engine._capture import CapturedStep, TrainingStep, capture, is_own
-from skvim.engine._graphs import GraphedStep
+from skvim.engine._graphs import GraphedStep, has_graphs, report_no_graph
 from skvim.engine._trace import NotTraceableError
 from skvim.exceptions import AccelerationWarning
 from skvim.objectives import Autoencoder, Objective
@@ -113,12 +113,12 @@ class Accelerator:
         step = self._compiled(x) if self.mode == "compile" else None
         if step is None:
             step = capture(self.step, x, self.optimizer)
-        if x.device.type != "cuda":
+        if not has_graphs(x.device):
             return step
         try:
             return GraphedStep(step, x)
         except RuntimeError as error:
-            self._report(f"Training runs without a CUDA graph: {str(error).splitlines()[0]}")
+            report_no_graph(self.mode, error)
             return step
 
     def _compiled(self, x: Tensor) -> CapturedStep | None:

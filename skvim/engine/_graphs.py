@@ -1,13 +1,59 @@
-"""Captured steps as CUDA graphs: one launch for all kernels of a step."""
+"""What is computed for every batch as CUDA graphs: one launch for all kernels."""
 
-from typing import final
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor
 
 from skvim.engine._capture import CapturedStep
+from skvim.exceptions import AccelerationWarning
 
-__all__ = ["GraphedStep"]
+__all__ = ["Graphed", "GraphedStep", "has_graphs", "report_no_graph"]
+
+Result = TypeVar("Result")
+
+
+@final
+class Graphed(Generic[Result]):
+    """A function of a batch that a CUDA graph repeats.
+
+    Parameters
+    ----------
+    function : callable
+        On a CUDA device; its kernels must have run before, so that libraries are loaded.
+    x : Tensor
+        A batch of the shape to graph.
+    generators : iterable of Generator
+        What the function draws from.
+
+    Notes
+    -----
+    A graph reads and writes memory where it was when it was made: batches are copied to one place,
+    generators are registered with it, and what it returns is valid until the next call.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Result],
+        x: Tensor,
+        generators: Iterable[torch.Generator],
+    ) -> None:
+        self.x = x.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        for generator in set(generators):
+            self.graph.register_generator_state(generator)
+        # Other threads may use the device meanwhile.
+        capturing = torch.cuda.graph(self.graph, capture_error_mode="thread_local")
+        with torch.no_grad(), capturing:
+            self.result = function(self.x)
+
+    def __call__(self, x: Tensor) -> Result:
+        """Return what the function gives for a batch."""
+        self.x.copy_(x)
+        self.graph.replay()
+        return self.result
 
 
 @final
@@ -17,37 +63,46 @@ class GraphedStep:
     Parameters
     ----------
     step : CapturedStep
-        On a CUDA device; its kernels must have run before, so that libraries are loaded.
+        On a CUDA device.
     x : Tensor of shape (n_samples, n_features)
         A batch of the shape to graph; nothing is trained on it.
 
     Notes
     -----
-    A graph reads and writes memory where it was when it was made: batches are copied to one place,
-    generators are registered with it, and learning rates lie on the device. Where the optimizer is
-    not one that stays on the device, it steps outside of the graph.
+    Learning rates lie on the device. Where the optimizer is not one that stays there, it steps
+    outside of the graph.
     """
 
     def __init__(self, step: CapturedStep, x: Tensor) -> None:
-        self.step = step
-        self.x = x.clone()
-        self.graph = torch.cuda.CUDAGraph()
-        for generator in {draw.generator for draw in step.draws}:
-            self.graph.register_generator_state(generator)
+        self.update = step.update
         self.inside = step.update.on_device
-        # Other threads may use the device meanwhile.
-        capturing = torch.cuda.graph(self.graph, capture_error_mode="thread_local")
-        with torch.no_grad(), capturing:
-            self.terms, self.gradients = step.compute(self.x)
+
+        def compute(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+            terms, gradients = step.compute(x)
             if self.inside:
-                step.update(self.gradients)
+                step.update(gradients)
+            return terms, gradients
+
+        self.compute = Graphed(compute, x, [draw.generator for draw in step.draws])
 
     def __call__(self, x: Tensor) -> Tensor:
         """Train on a batch and return its loss and terms, valid until the next call."""
-        self.step.update.follow()
-        self.x.copy_(x)
-        self.graph.replay()
+        self.update.follow()
+        terms, gradients = self.compute(x)
         if not self.inside:
             with torch.no_grad():
-                self.step.update(self.gradients)
-        return self.terms
+                self.update(gradients)
+        return terms
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Whether what runs on a device can be a CUDA graph."""
+    return device.type == "cuda"
+
+
+def report_no_graph(mode: str | None, error: RuntimeError) -> None:
+    """Warn, where acceleration was asked for, that a step is no CUDA graph, with the reason."""
+    if mode != "auto":
+        reason = str(error).splitlines()[0]
+        message = f"Training runs without a CUDA graph: {reason}"
+        warnings.warn(message, AccelerationWarning, stacklevel=2)

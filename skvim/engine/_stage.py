@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skvim.engine._batches import batch_bounds
+from skvim.engine._graphs import Graphed, has_graphs, report_no_graph
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import TrainingRows, held, place
 from skvim.engine._schedules import begin_step
@@ -19,6 +20,9 @@ from skvim.engine._update import Update, make_update
 from skvim.networks import Dropout
 
 __all__ = ["Part", "Stage", "positions", "set_positions"]
+
+# What takes a run's batch to losses and terms, and gradients.
+Repeated = StackedStep | Graphed[tuple[Tensor, list[Tensor]]]
 
 # Share of the models left at which a smaller stack is worth thinking of, and how many steps of one
 # model it has to save: working it out takes as long, a few tenths of a second.
@@ -130,11 +134,10 @@ class Stage:
         self.optimizer = self.stack.optimizer()
         self.best: dict[str, Tensor] = {}
         self.n_taken = self.n_moves = 0
-        self.steps: dict[tuple[int, int, int], StackedStep] = {}
+        self.steps: dict[tuple[int, int, int], Repeated] = {}
         for run in (run for runs in self.runs for run in runs):
             if run.key not in self.steps:
-                x = self.rows.first(run)
-                self.steps[run.key] = stacked_step(self.stack, run.start, run.stop, x)
+                self.steps[run.key] = self._step(run)
         self.validations = self._validations()
         self.n_validations = [len(v.bounds) for v in self.validations for _ in range(*v[:2])]
 
@@ -229,6 +232,20 @@ class Stage:
         width = max(map(len, found))
         return [of_set + [of_set[0]] * (width - len(of_set)) for of_set in found]
 
+    def _step(self, run: _Run) -> Repeated:
+        """Work out the step of a run, on a GPU as a CUDA graph if it can be one."""
+        x = self.rows.first(run)
+        step = stacked_step(self.stack, run.start, run.stop, x)
+        self.trained = step.trained
+        if not has_graphs(self.device):
+            return step
+        generators = [draw.generator for draws in step.draws for draw in draws]
+        try:
+            return Graphed(step, x, generators)
+        except RuntimeError as error:
+            report_no_graph(self.first.acceleration, error)
+            return step
+
     def _validations(self) -> list[_Validation]:
         """Work out how the rows set aside are validated on."""
         found, start = [], 0
@@ -252,10 +269,10 @@ class Stage:
         """Move all parameters by the gradients of the parts of the stack."""
         self.n_moves += 1
         if self.n_moves <= 2:  # the optimizer makes its state in its first step
-            trained = next(iter(self.steps.values())).trained
-            parameters = [self.stack.parameters[name] for name in trained]
+            parameters = [self.stack.parameters[name] for name in self.trained]
             self.update: Update = make_update(self.optimizer, parameters)
         whole = found[0] if len(found) == 1 else list(map(torch.cat, zip(*found, strict=True)))
+        self.update.follow()
         self.update(whole)
 
 
