@@ -26,7 +26,9 @@ from skvim.engine import (
     TrainingSettings,
     as_rows,
     bounded_threads,
+    build_autoencoder,
     build_net,
+    build_objective,
     likeness,
     obstacle,
     own_modes,
@@ -53,7 +55,7 @@ class _Job:
     Attributes
     ----------
     key : str
-        What it is known by.
+        What it is known by: the estimator's class and parameters, and the rows.
     tags : list
         Of the fits that it stands for.
     n_left : int
@@ -123,7 +125,10 @@ class Jobs:
         self.n_together = 0
         self.counts = True
         self.chunks: list[Chunk] = []
+        # Names of fits with their rows, and of those that are made alone whatever their rows.
         self._planned: set[str] = set()
+        self._alone: set[str] = set()
+        self._long: dict[bytes, bool] = {}
         self._n_unknown = 0
         self._groups: dict[bytes, list[_Job]] = defaultdict(list)
         self._rows: dict[str, Tensor] = {}
@@ -146,9 +151,7 @@ class Jobs:
         """
         try:
             rows, device = estimator._receive(X)
-            digest = self._digest(X, rows)
-            key = _key(estimator, digest)  # before a RandomState among its parameters moves
-            self._planned.add(key)
+            name = _name(estimator)  # before a RandomState among its parameters moves
             model, training = estimator._settings(device)
         except pickle.PicklingError:
             self.reasons["its parameters cannot be compared"] += 1
@@ -156,20 +159,24 @@ class Jobs:
         except Exception:  # its own, or of a part that the user brought
             return
         reason = obstacle(model, training)
+        try:
+            like = b"" if reason else likeness(model, training, len(rows))
+        except Exception:  # whatever pickle raises, or a batch that is too small
+            reason = "its parameters cannot be compared"
+        if not reason and self._takes_long(like, model, training, len(rows)):
+            reason = "its steps take long by themselves"
         if reason:
             self.reasons[reason] += 1
+            self._alone.add(name)
             return
-        try:
-            group = self._groups[likeness(model, training, len(rows))]
-        except Exception:  # whatever pickle raises, or a batch that is too small
-            self.reasons["its parameters cannot be compared"] += 1
-            return
-        for job in group:
-            if (job.key, job.training.seed) == (key, training.seed):
+        digest = self._digest(X, rows)
+        self._planned.add(name + digest)
+        for job in self._groups[like]:
+            if (job.key, job.training.seed) == (name + digest, training.seed):
                 job.tags.append(tag)
                 return
         known = self._rows.setdefault(digest, as_rows(rows))
-        group.append(_Job(key, [tag], model, training, known))
+        self._groups[like].append(_Job(name + digest, [tag], model, training, known))
 
     def arrange(self) -> None:
         """Decide which fits are made together."""
@@ -208,12 +215,14 @@ class Jobs:
         if not self.chunks:  # nothing trains together
             return None
         try:
-            key = _key(estimator, joblib.hash(rows))
-        except pickle.PicklingError:  # no key, no job
+            name = _name(estimator)
+        except pickle.PicklingError:  # no name, no job
             return None
+        key = name + str(joblib.hash(rows))
         waiting = self._waiting.get(key)
         if not waiting:
-            self._n_unknown += self.counts and key not in self._planned
+            is_known = key in self._planned or name in self._alone
+            self._n_unknown += self.counts and not is_known
             return None
         job, chunk = waiting[0]
         if chunk.trained is None:
@@ -227,6 +236,14 @@ class Jobs:
             return deepcopy(chunk.trained.get(job))
         waiting.pop(0)
         return chunk.trained.pop(job, None)
+
+    def _takes_long(
+        self, like: bytes, model: ModelSettings, training: TrainingSettings, n_rows: int
+    ) -> bool:
+        """Whether a fit's steps are long; asked once for all fits that are like it."""
+        if like not in self._long:
+            self._long[like] = _is_long(model, training, n_rows)
+        return self._long[like]
 
     def _digest(self, X: Any, rows: NDArray[Any]) -> str:
         """Return what rows are known by. Those of a fold are the same array for every candidate."""
@@ -242,9 +259,6 @@ class Jobs:
         """Cut jobs that are alike into chunks that fit scikit-learn's working memory."""
         net = jobs[0].net()
         n_rows = min(jobs[0].training.batch_size, len(jobs[0].rows))
-        if step_work(net.autoencoder, net.objective, n_rows) > _LONG_STEP:
-            self.reasons["its steps take long by themselves"] += _n_fits(jobs)
-            return
         budget = 2**20 * float(sklearn.get_config()["working_memory"])
         most = max(1, int(budget / stack_bytes(net, n_rows)))
         sets: dict[Any, list[_Job]] = defaultdict(list)
@@ -346,11 +360,22 @@ def _sound(jobs: list[_Job]) -> list[_Job]:
     return [job for job in jobs if accepted[id(job.rows)]]
 
 
-def _key(estimator: Any, digest: str) -> str:
-    """Return what a fit is known by: the class, its parameters and the rows."""
-    kind = type(estimator)
-    parts = (kind.__module__, kind.__qualname__, estimator.get_params(deep=False), digest)
+def _is_long(model: ModelSettings, training: TrainingSettings, n_rows: int) -> bool:
+    """Whether arithmetic, which nothing saves, is most of a step. On a GPU it is the launches."""
+    if training.device.type != "cpu":
+        return False
     try:
+        parts = build_autoencoder(model, training.seed), build_objective(model, training.seed)
+    except Exception:  # so does its own fit, and says it
+        return False
+    return step_work(*parts, min(training.batch_size, n_rows)) > _LONG_STEP
+
+
+def _name(estimator: Any) -> str:
+    """Return what fits to any rows are known by: the class and its parameters."""
+    kind = type(estimator)
+    try:
+        parts = (kind.__module__, kind.__qualname__, estimator.get_params(deep=False))
         return str(joblib.hash(parts))
     except Exception as error:  # pickle raises whatever it likes
         raise pickle.PicklingError(str(error)) from error

@@ -4,12 +4,14 @@ import io
 import re
 import warnings
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
@@ -19,6 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from skvim import VIMAETransformer
+from skvim._jobs import _is_long
 from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 
@@ -178,3 +181,24 @@ def test_seeds_are_given_once():
 def test_a_net_that_trained_with_others_infers_as_one_that_trained_alone():
     together, alone = lam_path(VIM, WINE, [0.1, 1.0])[0], clone(VIM).set_params(lam=0.1).fit(WINE)
     assert set(vars(together.net_)) == set(vars(alone.net_))
+
+
+def test_large_networks_train_alone_on_a_cpu_and_together_on_a_gpu():
+    model = VIMAETransformer(2, hidden_layer_sizes=(1000,), batch_size=100)
+    _, device = model._receive(np.zeros((100, 500), dtype=np.float32))
+    settings, training = model._settings(device)
+    assert _is_long(settings, training, 100)
+    assert not _is_long(settings, replace(training, device=torch.device("cuda")), 100)
+
+
+def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows():
+    grid = [
+        {"first__noise": [0.0, 1e-3], "vim__lam": [0.1, 10.0]},
+        {"vim__verbose": [1]},
+        {"vim__hidden_layer_sizes": [(20_000,)]},
+    ]
+    said = sorted(searched(pipeline(_Divided()), grid)[2])
+    reasons = ["it prints its epochs", "its steps take long", "what comes before it gives other"]
+    assert len(said) == len(reasons)
+    for number, reason, message in zip((2, 2, 4), reasons, said, strict=True):
+        assert f"{number} of the fits were made one by one: {reason}" in message
