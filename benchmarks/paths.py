@@ -1,8 +1,8 @@
 """Measure a search over λ whose fits train as one network, beside GridSearchCV.
 
-Every search fits K values of λ to three folds and does not refit. Contenders take turns, and
-figures are medians. The workers of ``n_jobs=2`` are there already when their turn comes, but for
-the contender "n_jobs=2, first", which starts them as a script does. All goes to
+Every search fits K values of λ to three folds and does not refit. Contenders take turns, to and
+fro, and figures are medians. The workers of ``n_jobs=2`` are there already when their turn comes,
+but for the contender "n_jobs=2, first", which starts them as a script does. All goes to
 ``results/paths.json``, where other networks and numbers of values stay if they were measured on the
 same machine. Run it on a quiet machine, with ``make bench-paths`` or::
 
@@ -71,8 +71,10 @@ def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, A
     for run in contenders(sizes, 2, 1).values():
         run()
     seconds: dict[str, list[float]] = {}
-    for _ in range(repeats):
-        for name, run in contenders(sizes, n_values, epochs).items():
+    turns = list(contenders(sizes, n_values, epochs).items())
+    for turn in range(repeats):
+        # It matters a little whose turn it was before: to and fro nobody has the advantage.
+        for name, run in turns if turn % 2 == 0 else turns[::-1]:
             start = time.perf_counter()
             found = run()
             seconds.setdefault(name, []).append(time.perf_counter() - start)
@@ -105,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--values", type=int, nargs="+", default=VALUES, help="numbers of λ")
     parser.add_argument("--sizes", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each search")
+    parser.add_argument("--repeats", type=int, default=4, help="turns of each search")
     parser.add_argument("--share", type=float, default=1.0, help="share of the epochs to train")
     parser.add_argument("--dry", action="store_true", help="write no results")
     options = parser.parse_args()
