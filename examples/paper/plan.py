@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from data import available
 from measures import parts_of
-from settings import PRESETS, SWEEP, TABULAR, Model, ablation_of, models_of
+from settings import PRESETS, SWEEP, TABULAR, VARIANTS, Model, ablation_of, models_of
 from store import Cell
 from work import Job
 
@@ -38,11 +38,15 @@ _SWEEP_PARTS = ("information", "reconstruction", "robustness")
 Need = tuple[str, str, tuple[str, ...], bool]  # data set, model, parts, whether to keep the model
 
 
-def seeds_of(data_set: str, preset: str, n_seeds: int | None) -> range:
-    """Return the seeds of a data set; tables are small, and have more of them."""
+def seeds_of(data_set: str, model: str, preset: str, n_seeds: int | None) -> range:
+    """Return the seeds of a model, as many as asked for.
+
+    Else tables, which are small, have more of them, and variants of our recipe one: they take as
+    long as all else together.
+    """
     amount = PRESETS[preset]
     default = amount.n_tabular_seeds if data_set in TABULAR else amount.n_seeds
-    return range(n_seeds or default)
+    return range(n_seeds or (1 if model in VARIANTS else default))
 
 
 def rows_of(table: str, data_set: str) -> dict[str, Model]:
@@ -93,7 +97,7 @@ def jobs_of(
     for data_set, model, parts, keep in needs:
         if (chosen and model not in chosen) or not available(data_set, preset, data_home):
             continue
-        for seed in seeds_of(data_set, preset, n_seeds):
+        for seed in seeds_of(data_set, model, preset, n_seeds):
             found, kept = wanted.setdefault(Cell(data_set, model, seed), (set(), False))
             first = keep and seed == 0
             wanted[Cell(data_set, model, seed)] = (found | set(parts), kept or first)
