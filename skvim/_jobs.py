@@ -45,6 +45,7 @@ OTHER_ROWS = "what comes before it gives other rows every time"
 
 # Multiply-adds of a step above which arithmetic, which nothing saves, is most of its time.
 _LONG_STEP = 2**24
+_LONG = "its steps take long by themselves"
 
 
 @final
@@ -125,7 +126,7 @@ class Jobs:
         self.n_together = 0
         self.counts = True
         self.chunks: list[Chunk] = []
-        # Names of fits with their rows, and of those that are made alone whatever their rows.
+        # Names of fits with their rows, and of those that are made alone with the shape of theirs.
         self._planned: set[str] = set()
         self._alone: set[str] = set()
         self._long: dict[bytes, bool] = {}
@@ -138,7 +139,8 @@ class Jobs:
     def add(self, estimator: Any, X: Any, tag: Any = None) -> None:
         """Plan the fit of an estimator, which is changed, to X.
 
-        A fit that would raise an error is left to raise it when its time comes.
+        A fit that would raise an error is left to raise it when its time comes; if it is one of a
+        large network, it may count among those made one by one.
 
         Parameters
         ----------
@@ -164,10 +166,10 @@ class Jobs:
         except Exception:  # whatever pickle raises, or a batch that is too small
             reason = "its parameters cannot be compared"
         if not reason and self._takes_long(like, model, training, len(rows)):
-            reason = "its steps take long by themselves"
+            reason = _LONG
         if reason:
             self.reasons[reason] += 1
-            self._alone.add(name)
+            self._alone.add(name + str(rows.shape))
             return
         digest = self._digest(X, rows)
         self._planned.add(name + digest)
@@ -221,7 +223,7 @@ class Jobs:
         key = name + str(joblib.hash(rows))
         waiting = self._waiting.get(key)
         if not waiting:
-            is_known = key in self._planned or name in self._alone
+            is_known = key in self._planned or name + str(rows.shape) in self._alone
             self._n_unknown += self.counts and not is_known
             return None
         job, chunk = waiting[0]
@@ -240,9 +242,14 @@ class Jobs:
     def _takes_long(
         self, like: bytes, model: ModelSettings, training: TrainingSettings, n_rows: int
     ) -> bool:
-        """Whether a fit's steps are long; asked once for all fits that are like it."""
+        """Whether a fit's steps are long; asked once, when a second fit is like the first."""
+        if like not in self._groups:
+            return False
         if like not in self._long:
             self._long[like] = _is_long(model, training, n_rows)
+            if self._long[like]:
+                self.reasons[_LONG] += _n_fits(self._groups[like])
+                self._groups[like].clear()
         return self._long[like]
 
     def _digest(self, X: Any, rows: NDArray[Any]) -> str:
@@ -361,9 +368,12 @@ def _sound(jobs: list[_Job]) -> list[_Job]:
 
 
 def _is_long(model: ModelSettings, training: TrainingSettings, n_rows: int) -> bool:
-    """Whether arithmetic, which nothing saves, is most of a step. On a GPU it is the launches."""
+    """Whether arithmetic, which nothing saves, is most of a step.
+
+    On a GPU launches are, and on other devices nobody has measured it.
+    """
     if training.device.type != "cpu":
-        return False
+        return training.device.type != "cuda"
     try:
         parts = build_autoencoder(model, training.seed), build_objective(model, training.seed)
     except Exception:  # so does its own fit, and says it

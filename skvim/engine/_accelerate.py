@@ -7,7 +7,8 @@ from typing import final
 from torch import Tensor, optim
 
 from skvim.engine._capture import CapturedStep, TrainingStep, capture, is_own
-from skvim.engine._graphs import GraphedStep, has_graphs, report_no_graph
+from skvim.engine._graphs import GraphedStep, report_no_graph
+from skvim.engine._modes import has_graphs
 from skvim.engine._trace import NotTraceableError
 from skvim.exceptions import AccelerationWarning
 from skvim.objectives import Autoencoder, Objective

@@ -1,7 +1,9 @@
 """What is computed for every batch as CUDA graphs: one launch for all kernels."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Generic, TypeVar, final
 
 import torch
@@ -10,9 +12,12 @@ from torch import Tensor
 from skvim.engine._capture import CapturedStep
 from skvim.exceptions import AccelerationWarning
 
-__all__ = ["Graphed", "GraphedStep", "has_graphs", "report_no_graph"]
+__all__ = ["Graphed", "GraphedStep", "report_no_graph"]
 
 Result = TypeVar("Result")
+
+_LOCK = Lock()
+_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 
 
 @final
@@ -41,12 +46,11 @@ class Graphed(Generic[Result]):
         generators: Iterable[torch.Generator],
     ) -> None:
         self.x = x.clone()
+        self.function = function  # it has constants that the kernels read
         self.graph = torch.cuda.CUDAGraph()
         for generator in set(generators):
             self.graph.register_generator_state(generator)
-        # Other threads may use the device meanwhile.
-        capturing = torch.cuda.graph(self.graph, capture_error_mode="thread_local")
-        with torch.no_grad(), capturing:
+        with torch.no_grad(), _captured(self.graph, x.device):
             self.result = function(self.x)
 
     def __call__(self, x: Tensor) -> Result:
@@ -95,14 +99,25 @@ class GraphedStep:
         return terms
 
 
-def has_graphs(device: torch.device) -> bool:
-    """Whether what runs on a device can be a CUDA graph."""
-    return device.type == "cuda"
+@contextmanager
+def _captured(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[None]:
+    """Capture what is launched on a device; nothing of it runs."""
+    # torch captures one graph at a time, on a stream of the device that is the current one.
+    with _LOCK, torch.cuda.device(device):
+        if device not in _STREAMS:
+            _STREAMS[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        # Other threads may use the device meanwhile.
+        capturing = torch.cuda.graph(
+            graph, stream=_STREAMS[device], capture_error_mode="thread_local"
+        )
+        # A capture that fails does not go back to the stream where it came from.
+        with torch.cuda.stream(torch.cuda.current_stream()), capturing:
+            yield
 
 
 def report_no_graph(mode: str | None, error: RuntimeError) -> None:
     """Warn, where acceleration was asked for, that a step is no CUDA graph, with the reason."""
     if mode != "auto":
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"Training runs without a CUDA graph: {reason}"
         warnings.warn(message, AccelerationWarning, stacklevel=2)

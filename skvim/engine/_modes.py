@@ -1,11 +1,11 @@
-"""torch's modes that a caller may have entered, and that training must not be in."""
+"""What training has to know of a device: torch's modes there, and whether it has CUDA graphs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
-__all__ = ["own_modes"]
+__all__ = ["has_graphs", "own_modes"]
 
 
 @contextmanager
@@ -21,3 +21,8 @@ def own_modes(device: torch.device) -> Iterator[None]:
     exact = torch.autocast(device.type, enabled=False) if known else nullcontext()
     with torch.inference_mode(False), torch.enable_grad(), exact:
         yield
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Whether what runs on a device can be a CUDA graph."""
+    return device.type == "cuda"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from skvim.engine._batches import batch_bounds
-from skvim.engine._graphs import Graphed, has_graphs, report_no_graph
+from skvim.engine._graphs import Graphed, report_no_graph
+from skvim.engine._modes import has_graphs
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import TrainingRows, held, place
 from skvim.engine._schedules import begin_step
@@ -243,7 +244,9 @@ class Stage:
         try:
             return Graphed(step, x, generators)
         except RuntimeError as error:
-            report_no_graph(self.first.acceleration, error)
+            # One that asks for acceleration wants to know.
+            modes = (net.acceleration for net in self.places)
+            report_no_graph(next((mode for mode in modes if mode != "auto"), "auto"), error)
             return step
 
     def _validations(self) -> list[_Validation]:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn, optim
 
+from skvim.engine._modes import has_graphs
+
 __all__ = ["Update", "drop_vanishing", "make_update"]
 
 # Moments below this move no weight, and have a hundred steps of decay to go to the subnormals.
@@ -150,7 +152,7 @@ class _Group:
         self.steps = [state["step"] for state in states]
         # A kernel in a CUDA graph finds the rate in the memory where it was when it was captured.
         device = parameters[0].device
-        self.rate = torch.zeros((), device=device) if device.type == "cuda" else None
+        self.rate = torch.zeros((), device=device) if has_graphs(device) else None
         self.follow()
 
     def follow(self) -> None:

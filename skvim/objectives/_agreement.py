@@ -75,6 +75,8 @@ class InfoNCE(Term):
     from the prior. Without a corruption and a spread of the posterior, the term spreads codes over
     all directions. That is all it does in evaluation, where nothing is corrupted: the part of it in
     a validation loss says how far apart clean rows are, and not what a corruption leaves of them.
+    Corrupted and clean rows pass through the encoder one after the other: batch normalisation
+    takes the mean of each by itself, and its running statistics follow both.
 
     References
     ----------

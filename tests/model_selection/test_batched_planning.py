@@ -37,12 +37,12 @@ def pipeline(first=None, model=VIM, **options):
     return Pipeline([("first", first), ("vim", clone(model)), ("last", last)], **options)
 
 
-def searched(model, grid=GRID, search=BatchedSearchCV, **fit_params):
+def searched(model, grid=GRID, search=BatchedSearchCV, cv=2, **fit_params):
     """Return a fitted search, what it printed, and what it said of batches."""
     printed = io.StringIO()
     with warnings.catch_warnings(record=True) as found, redirect_stdout(printed):
         warnings.simplefilter("always")
-        fitted = search(model, grid, cv=2).fit(WINE, CULTIVAR, **fit_params)
+        fitted = search(model, grid, cv=cv).fit(WINE, CULTIVAR, **fit_params)
     said = [str(w.message) for w in found if w.category is BatchingWarning]
     return fitted, printed.getvalue(), said
 
@@ -202,3 +202,22 @@ def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows()
     assert len(said) == len(reasons)
     for number, reason, message in zip((2, 2, 4), reasons, said, strict=True):
         assert f"{number} of the fits were made one by one: {reason}" in message
+
+
+def test_fits_that_are_long_for_one_fold_alone_are_counted_for_that_one():
+    model = pipeline(_Divided(), clone(VIM).set_params(hidden_layer_sizes=(7500,)))
+    mixed = np.random.default_rng(0).permutation(len(WINE))
+    folds = [(mixed[:60], mixed[150:]), (mixed[:150], mixed[150:])]  # batches of 60 and of 100
+    search, _, said = searched(model, {**GRID, "first__noise": [0.0, 1e-3]}, cv=folds)
+    assert search.n_batched_fits_ == 2
+    assert [message.split(":")[0][:1] for message in sorted(said)] == ["2", "4"]
+    assert "other rows" in sorted(said)[0]
+    assert "take long" in sorted(said)[1]
+
+
+def test_networks_are_not_built_to_learn_that_nothing_is_like_them(monkeypatch):
+    built = []
+    monkeypatch.setattr("skvim._jobs.build_autoencoder", lambda *args: built.append(args))
+    with pytest.warns(BatchingWarning, match="3 of the fits .*: no other fit is like it"):
+        lam_path(VIM, WINE, [(8,), (9,), (10,)], param="hidden_layer_sizes")
+    assert built == []
