@@ -1,8 +1,8 @@
 """Measure a search over λ whose fits train as one network, beside GridSearchCV.
 
-Every search fits K values of λ to three folds and does not refit. Contenders take turns, to and
-fro, and figures are medians. The workers of ``n_jobs=2`` are there already when their turn comes,
-but for the contender "n_jobs=2, first", which starts them as a script does. All goes to
+Every search fits K values of λ to three folds and does not refit. Contenders take turns, forwards
+and backwards, and figures are medians. The workers of ``n_jobs=2`` are there already when their
+turn comes, but for the contender "n_jobs=2, first", which starts them as a script does. All goes to
 ``results/paths.json``, where other networks and numbers of values stay if they were measured on the
 same machine. Run it on a quiet machine, with ``make bench-paths`` or::
 
@@ -73,7 +73,7 @@ def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, A
     seconds: dict[str, list[float]] = {}
     turns = list(contenders(sizes, n_values, epochs).items())
     for turn in range(repeats):
-        # It matters a little whose turn it was before: to and fro nobody has the advantage.
+        # It matters a little whose turn it was before.
         for name, run in turns if turn % 2 == 0 else turns[::-1]:
             start = time.perf_counter()
             found = run()
