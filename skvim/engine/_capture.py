@@ -98,6 +98,7 @@ class CapturedStep:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Train on a batch and return its loss and terms, of shape (n_terms,)."""
+        self.update.follow()
         with torch.no_grad():
             terms, gradients = self.compute(x)
             self.update(gradients)

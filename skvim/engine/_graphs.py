@@ -79,11 +79,12 @@ class GraphedStep:
 
     def __init__(self, step: CapturedStep, x: Tensor) -> None:
         self.update = step.update
-        self.inside = step.update.on_device
+        self.inside = inside = step.update.on_device
 
+        # It knows nothing of this object: a cycle would hold the device's memory for a while.
         def compute(x: Tensor) -> tuple[Tensor, list[Tensor]]:
             terms, gradients = step.compute(x)
-            if self.inside:
+            if inside:
                 step.update(gradients)
             return terms, gradients
 
@@ -118,6 +119,6 @@ def _captured(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[Non
 def report_no_graph(mode: str | None, error: RuntimeError) -> None:
     """Warn, where acceleration was asked for, that a step is no CUDA graph, with the reason."""
     if mode != "auto":
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"Training runs without a CUDA graph: {reason}"
         warnings.warn(message, AccelerationWarning, stacklevel=2)

@@ -152,7 +152,9 @@ class _Group:
         self.steps = [state["step"] for state in states]
         # A kernel in a CUDA graph finds the rate in the memory where it was when it was captured.
         device = parameters[0].device
-        self.rate = torch.zeros((), device=device) if has_graphs(device) else None
+        self.rate = (
+            torch.zeros((), dtype=torch.float32, device=device) if has_graphs(device) else None
+        )
         self.follow()
 
     def follow(self) -> None:

@@ -27,7 +27,8 @@ from skvim.exceptions import AccelerationWarning, BatchingWarning, SkvimWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 
 X = normal_rows(90, 6, 2, 0)
-OPTIONS = {"hidden_layer_sizes": (16,), "batch_size": 40, "random_state": 0, "max_epochs": 4}
+SMALL = {"hidden_layer_sizes": (16,), "batch_size": 40, "random_state": 0}
+OPTIONS = {**SMALL, "max_epochs": 4}
 
 
 class _Recording:
@@ -227,6 +228,24 @@ def test_a_graph_holds_what_its_kernels_read_and_no_more(recordings):
     assert all(reference() is None for reference in seen)
 
 
+def test_a_step_as_a_graph_leaves_the_device_with_its_last_reference(recordings):
+    made = []
+    create = graphs.GraphedStep.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            graphs.GraphedStep,
+            "__init__",
+            lambda self, *args: (made.append(weakref.ref(self)), create(self, *args))[1],
+        )
+        gc.disable()
+        try:
+            model = fitted(VAETransformer(2))
+            assert [reference() for reference in made] == [None] * 2
+        finally:
+            gc.enable()
+    assert model.n_iter_ == OPTIONS["max_epochs"]
+
+
 def test_a_graph_reads_the_batch_and_the_weights_of_now(recordings):
     weights = torch.ones(3)
     product = graphs.Graphed(lambda x: x @ weights, torch.zeros(2, 3), [])
@@ -245,7 +264,9 @@ def test_a_device_that_refuses_graphs_is_done_without(kind, error, reason, recor
         raise error
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
-    model = VIMAETransformer(2, **OPTIONS, acceleration="capture")
+    model = VIMAETransformer(
+        2, **SMALL, acceleration="capture", lr=0.05, lr_schedule="cosine", max_epochs=8
+    )
     with pytest.warns(AccelerationWarning, match=f"without a CUDA graph: {reason}"):
         found = model.fit(X) if kind == "one" else lam_path(model, X, [1.0, 10.0])[0]
     monkeypatch.undo()
