@@ -56,7 +56,9 @@ class _Job:
     Attributes
     ----------
     key : str
-        What it is known by: the estimator's class and parameters, and the rows.
+        What it is known by: its name and the rows.
+    name : str
+        The estimator's class and parameters.
     tags : list
         Of the fits that it stands for.
     n_left : int
@@ -64,6 +66,7 @@ class _Job:
     """
 
     key: str
+    name: str
     tags: list[Any]
     model: ModelSettings
     training: TrainingSettings
@@ -160,7 +163,7 @@ class Jobs:
             return
         except Exception:  # its own, or of a part that the user brought
             return
-        reason = obstacle(model, training)
+        reason = obstacle(model, training) or _unmeasured(training)
         try:
             like = b"" if reason else likeness(model, training, len(rows))
         except Exception:  # whatever pickle raises, or a batch that is too small
@@ -178,7 +181,7 @@ class Jobs:
                 job.tags.append(tag)
                 return
         known = self._rows.setdefault(digest, as_rows(rows))
-        self._groups[like].append(_Job(name + digest, [tag], model, training, known))
+        self._groups[like].append(_Job(name + digest, name, [tag], model, training, known))
 
     def arrange(self) -> None:
         """Decide which fits are made together."""
@@ -190,6 +193,7 @@ class Jobs:
                 self._arrange_group(sound)
         self._groups.clear()
         self._seen.clear()
+        self._rows.clear()  # jobs have theirs
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
@@ -248,8 +252,10 @@ class Jobs:
         if like not in self._long:
             self._long[like] = _is_long(model, training, n_rows)
             if self._long[like]:
-                self.reasons[_LONG] += _n_fits(self._groups[like])
-                self._groups[like].clear()
+                first = self._groups[like]
+                self.reasons[_LONG] += _n_fits(first)
+                self._alone.update(job.name + str(tuple(job.rows.shape)) for job in first)
+                first.clear()
         return self._long[like]
 
     def _digest(self, X: Any, rows: NDArray[Any]) -> str:
@@ -368,17 +374,20 @@ def _sound(jobs: list[_Job]) -> list[_Job]:
 
 
 def _is_long(model: ModelSettings, training: TrainingSettings, n_rows: int) -> bool:
-    """Whether arithmetic, which nothing saves, is most of a step.
-
-    On a GPU launches are, and on other devices nobody has measured it.
-    """
-    if training.device.type != "cpu":
-        return training.device.type != "cuda"
+    """Whether arithmetic, which nothing saves, is most of a step. On a GPU launches are."""
+    if training.device.type == "cuda":
+        return False
     try:
         parts = build_autoencoder(model, training.seed), build_objective(model, training.seed)
     except Exception:  # so does its own fit, and says it
         return False
     return step_work(*parts, min(training.batch_size, n_rows)) > _LONG_STEP
+
+
+def _unmeasured(training: TrainingSettings) -> str:
+    """Say so where nobody knows whether it pays."""
+    kind = training.device.type
+    return "" if kind in {"cpu", "cuda"} else f"nobody has measured it on devices like {kind!r}"
 
 
 def _name(estimator: Any) -> str:

@@ -69,8 +69,8 @@ class BatchedSearchCV(GridSearchCV):
         When fits were made one by one, with the reason: no other fit has the same networks, data
         and training; a divergence has a critic; modules, parts or an optimizer of the user's;
         callbacks; ``verbose``; bfloat16; ``acceleration=None``; on a CPU networks so large that
-        arithmetic takes the time; no room for two in the working memory; steps of the Pipeline
-        before it that give other rows every time.
+        arithmetic takes the time; a device that is neither a CPU nor CUDA's; no room for two in the
+        working memory; steps of the Pipeline before it that give other rows every time.
 
     See Also
     --------

@@ -21,7 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from skvim import VIMAETransformer
-from skvim._jobs import _is_long
+from skvim._jobs import _is_long, _unmeasured
 from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 
@@ -189,6 +189,10 @@ def test_large_networks_train_alone_on_a_cpu_and_together_on_a_gpu():
     settings, training = model._settings(device)
     assert _is_long(settings, training, 100)
     assert not _is_long(settings, replace(training, device=torch.device("cuda")), 100)
+    assert (
+        _unmeasured(training) == _unmeasured(replace(training, device=torch.device("cuda"))) == ""
+    )
+    assert "'mps'" in _unmeasured(replace(training, device=torch.device("mps")))
 
 
 def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows():
