@@ -9,7 +9,14 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-__all__ = ["add_legend", "axes_or_new", "import_pyplot", "require_method", "style"]
+__all__ = [
+    "add_legend",
+    "axes_or_new",
+    "import_pyplot",
+    "line_style",
+    "require_method",
+    "style",
+]
 
 # Seven colours of M. Okabe and K. Ito (2008), Color universal design (its yellow is too faint for
 # lines on white), then three of P. Tol's muted scheme: ten, as many as there are digits. Ten
@@ -19,6 +26,8 @@ _COLORS = (
     *("#882255", "#999933", "#999999"),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+# For lines whose colours come round again: markers alone are hard to tell apart.
+_DASHES = ("-", "--", ":", "-.")
 
 
 def import_pyplot(display: object) -> Any:
@@ -51,6 +60,11 @@ def style(index: int) -> dict[str, Any]:
         "color": _COLORS[index % len(_COLORS)],
         "marker": _MARKERS[index % len(_MARKERS)],
     }
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour, marker and dashes of a series drawn as a line."""
+    return {**style(index), "linestyle": _DASHES[index // len(_COLORS) % len(_DASHES)]}
 
 
 def add_legend(ax: "Axes", handles: Sequence["Artist"], *, outside: bool) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from skvim.inspection._matplotlib import add_legend, import_pyplot, style
+from skvim.inspection._matplotlib import add_legend, import_pyplot, line_style
 from skvim.metrics import robustness_curve
 from skvim.metrics._corrupted import CLEAN
 
@@ -182,7 +182,7 @@ class RobustnessDisplay:
         plt = import_pyplot(self)
         table = summarise(self.curves)
         panels = [str(corruption) for corruption in table["corruption"].unique()]
-        styles = {str(label): style(i) for i, label in enumerate(table["estimator"].unique())}
+        styles = {str(label): line_style(i) for i, label in enumerate(table["estimator"].unique())}
         axes = _panels(plt, ax, len(panels))
         self.lines_, self.bands_ = {}, {}
         handles: dict[str, Line2D] = {}

@@ -20,7 +20,7 @@ from skvim.inspection import (
 )
 from skvim.inspection._images import interleave, tile
 from skvim.inspection._latent import project
-from skvim.inspection._matplotlib import style
+from skvim.inspection._matplotlib import line_style, style
 from skvim.inspection._robustness import summarise
 from skvim.metrics import robustness_curve
 from skvim.noise import BrightnessNoise, GaussianNoise, MaskingNoise, severities
@@ -129,6 +129,8 @@ def test_a_label_looks_the_same_in_all_panels_and_unlike_all_others(curves):
     assert looks["VAE", "gaussian"] == looks["VAE", "masking"] != looks["PCA", "masking"]
     distinct = {tuple(style(index).values()) for index in range(90)}
     assert len(distinct) == 90
+    looks = [line_style(index) for index in range(40)]
+    assert len({(look["color"], look["linestyle"]) for look in looks}) == 40
 
 
 def test_from_estimator_draws_the_robustness_curve():
