@@ -93,13 +93,19 @@ def draw(table: pd.DataFrame) -> Any:
     figure, axes = plt.subplots(3, 2, figsize=(8, 8), sharex="col", sharey="row")
     for column, (param, label) in enumerate((("lam", "λ"), ("beta", "β"))):
         families_of = table[table.parameter == param].groupby("family", sort=False)
+        # A family has one colour, whichever side it is on.
+        colors = {name: f"C{i}" for i, name in enumerate(table.family.unique())}
         for axis, (measure_, title) in zip(axes[:, column], MEASURES.items(), strict=True):
             for name, rows in families_of:
                 by_value = rows.groupby("value")[measure_]
                 mean, spread = by_value.mean(), by_value.std(ddof=0)
-                (line,) = axis.plot(mean.index, mean, marker="o", markersize=3, label=name)
-                band = {"color": line.get_color(), "alpha": 0.2, "linewidth": 0}
+                color = colors[name]
+                axis.plot(mean.index, mean, marker="o", markersize=3, color=color, label=name)
+                band = {"color": color, "alpha": 0.2, "linewidth": 0}
                 axis.fill_between(mean.index, mean - spread, mean + spread, **band)
+            if measure_ == "information":
+                axis.axhline(np.log(N_PAIRED), color="grey", linestyle=":", label="its bound")
+                axis.legend(handles=axis.get_lines()[-1:])
             axis.set_xscale("log")
             if column == 0:
                 axis.set_ylabel(title, fontsize="small")

@@ -14,7 +14,7 @@ from data import available, load
 from PIL import Image
 from plan import FIGURE_SETS, SWEEP_SET
 from results import BySeed, Results
-from settings import DATA_SETS, MODELS, SWEEP, models_of
+from settings import DATA_SETS, MODELS, OURS, SWEEP, models_of
 from store import Cell, fingerprint
 from work import Run, model_settings
 
@@ -26,8 +26,12 @@ __all__ = ["draw"]
 _DPI = 80
 _N_IMAGES, _N_SAMPLES = 20, 16
 # Of a picture, and of an image inside an SVG file: enough for the eye, and small files.
-_N_COLOURS, _N_GREYS = 64, 16
+_N_COLOURS, _N_GREYS = 160, 16
 _NOISY = "masking 0.5"
+# With a point posterior and an MMD it is VIMAE-n.
+_TWIN = "wae"
+# Share of a panel's sides within which two labels would overlap.
+_CLOSE = 0.14
 
 
 def draw(run: Run, figures: Iterable[str]) -> list[Path]:
@@ -133,18 +137,41 @@ def robustness(results: Results) -> dict[str, Any]:
     """Return accuracy against the level of noise, one figure a data set."""
     drawn = {}
     for data_set in ("mnist", "omniglot", "cifar10"):
+        # Ours and the models each have a colour, the baselines are dashed.
+        names = sorted(models_of(data_set), key=lambda n: (n not in OURS, MODELS[n].cls is None))
         curves = {
-            model.title: curve(results, data_set, name)
-            for name, model in models_of(data_set).items()
-            if results.part(data_set, name, "robustness")
+            name: curve(results, data_set, name)
+            for name in names
+            if name != _TWIN and results.part(data_set, name, "robustness")
         }
         if curves:
-            display = RobustnessDisplay.from_curves(curves, score_name="accuracy (%)")
-            # Room for the legend, of a line for every model.
-            display.figure_.set_size_inches(12, 1 + 0.3 * len(curves))
-            display.figure_.suptitle(f"{DATA_SETS[data_set].title}, features: posterior mean")
-            drawn[f"noise-{data_set}"] = display.figure_
+            titles = {name: models_of(data_set)[name].title for name in curves}
+            drawn[f"noise-{data_set}"] = _noise(curves, titles, DATA_SETS[data_set].title)
     return drawn
+
+
+def _noise(curves: dict[str, pd.DataFrame], titles: dict[str, str], title: str) -> Any:
+    """Draw the curves of a data set."""
+    display = RobustnessDisplay.from_curves(
+        {titles[name]: found for name, found in curves.items()}, score_name="accuracy (%)"
+    )
+    display.figure_.set_size_inches(14, 7)
+    for (label, _), line in display.lines_.items():
+        if label in {titles.get(name) for name in OURS}:
+            line.set_linewidth(3)
+    # Raw pixels may fall so low that nothing else could be told apart.
+    lowest = min(
+        found.groupby(["corruption", "level"])["score"].mean().min()
+        for name, found in curves.items()
+        if name != "raw" or len(curves) == 1
+    )
+    for ax in display.ax_:
+        ax.set_ylim(bottom=lowest - 2)
+    display.figure_.suptitle(
+        f"{title}, features: posterior mean; means over seeds, bands of one standard deviation. "
+        f"{MODELS[_TWIN].title} is VIMAE-n."
+    )
+    return display.figure_
 
 
 def curve(results: Results, data_set: str, model: str) -> pd.DataFrame:
@@ -170,7 +197,7 @@ def plane(results: Results) -> dict[str, Any]:
     for model in SWEEP:
         found = {name: of(model) for name, of in measures.items()}
         if all(found.values()):
-            points[model] = {name: np.mean(list(v.values())) for name, v in found.items()}
+            points[model] = {name: list(v.values()) for name, v in found.items()}
     if not points:
         return {}
     labels = {
@@ -184,23 +211,42 @@ def plane(results: Results) -> dict[str, Any]:
     for ax, (x, y) in zip(axes, pairs, strict=True):
         _panel(ax, points, x, y)
         ax.set(xlabel=labels[x], ylabel=labels[y])
-    axes[0].legend()
+    axes[0].legend(loc="upper right")
     return {"plane": drawn}
 
 
-def _panel(ax: Any, points: dict[str, dict[str, float]], x: str, y: str) -> None:
-    """Draw one projection, λ and β as two lines."""
-    for prefix, marker, label in (
-        ("lam-", "o", "VIMAE-n over λ, spread 0.3"),
-        ("beta-", "s", "β-VAE over β"),
-    ):
+def _panel(ax: Any, points: dict[str, dict[str, list[float]]], x: str, y: str) -> None:
+    """Draw one projection, λ and β as two lines, with standard deviations over seeds."""
+    lines = {}
+    for prefix, label in (("lam-", "VIMAE-n over λ, spread 0.3"), ("beta-", "β-VAE over β")):
         chosen = {name: point for name, point in points.items() if name.startswith(prefix)}
-        ax.plot(
-            [point[x] for point in chosen.values()],
-            [point[y] for point in chosen.values()],
-            marker=marker,
-            label=label,
-        )
-        for name, point in chosen.items():
-            text = MODELS[name].title.partition(", ")[2]
-            ax.annotate(text, (point[x], point[y]), textcoords="offset points", xytext=(4, 4))
+        means = [[np.mean(point[axis]) for point in chosen.values()] for axis in (x, y)]
+        spreads = [[np.std(point[axis]) for point in chosen.values()] for axis in (x, y)]
+        drawn = ax.errorbar(*means, *spreads[::-1], marker="o", capsize=2, label=label)
+        lines[drawn.lines[0].get_color()] = dict(zip(chosen, zip(*means, strict=True), strict=True))
+    ax.margins(0.15)
+    sizes = np.ptp([ax.get_xlim(), ax.get_ylim()], axis=1)
+    for (color, places), side in zip(lines.items(), (1, -1), strict=True):
+        for names in _close(places, sizes):
+            values = ", ".join(MODELS[name].title.rpartition(" = ")[2] for name in names)
+            letter = MODELS[names[0]].title.partition(", ")[2].partition(" = ")[0]
+            ax.annotate(
+                f"{letter} = {values}",
+                np.mean([places[name] for name in names], axis=0),
+                textcoords="offset points",
+                xytext=(8 * side, 8 if side > 0 else -16),
+                ha="left" if side > 0 else "right",
+                color=color,
+            )
+
+
+def _close(places: dict[str, tuple[float, ...]], sizes: Any) -> list[list[str]]:
+    """Return the names of points in runs of which each is too close to the next for two labels."""
+    runs: list[list[str]] = []
+    for name, place in places.items():
+        near = runs and np.abs((np.array(place) - places[runs[-1][-1]]) / sizes).max() < _CLOSE
+        if near:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return runs

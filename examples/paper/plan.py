@@ -41,8 +41,8 @@ Need = tuple[str, str, tuple[str, ...], bool]  # data set, model, parts, whether
 def seeds_of(data_set: str, model: str, preset: str, n_seeds: int | None) -> range:
     """Return the seeds of a model, as many as asked for.
 
-    Else tables, which are small, have more of them, and variants of our recipe one: they take as
-    long as all else together.
+    Else tables, which are small, have more of them, and variants of our recipe one: a seed of them
+    takes two thirds as long as one of all else.
     """
     amount = PRESETS[preset]
     default = amount.n_tabular_seeds if data_set in TABULAR else amount.n_seeds

@@ -62,7 +62,9 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu")
     parser.add_argument("--data-home", help="folder of the data sets; tiny can do without")
     parser.add_argument(
-        "--seeds", type=_count, help="repetitions; the preset's number if not given"
+        "--seeds",
+        type=_count,
+        help="repetitions; if not given the preset's number, and one of the ablation's variants",
     )
     parser.add_argument("--epochs", type=_count, help="epochs of training, likewise")
     parser.add_argument(
