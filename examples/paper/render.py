@@ -217,7 +217,7 @@ def ablation(results: Results) -> Table:
         "Rows below ours differ from it by what they say alone. Perceptrons: two layers of 512 "
         "units for encoder and decoder. Agreement: the contrastive loss. Without warps and light "
         "rows are still masked and noisy in training; without noise there is nothing to agree on, "
-        "and no agreement. Rows have other numbers of seeds: a difference is one over seeds in common.",
+        "and no agreement. Rows differ in seeds: a difference has to be one over those in common.",
         *([f"Left out, since ours is so already: {', '.join(same)}."] if same else []),
         _protocol(results, "ablation", names, "mean"),
         *_seeds(results, "ablation", names),
