@@ -78,7 +78,13 @@ def test_path_has_every_family_value_and_seed_and_is_drawn_with_bands():
     assert len(table) == 2 * sum(len(values) for _, _, values in example.families(1).values())
     assert not table.isna().any().any()
     figure = example.draw(table)
-    assert [len(axis.lines) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]
+    curves = [[line for line in axis.lines if line.get_marker() == "o"] for axis in figure.axes]
+    assert [len(lines) for lines in curves] == [2, 1, 2, 1, 2, 1]
+    *above, vim, beta = figure.axes  # information is in the last row, under its estimator's bound
+    assert [len(axis.lines) for axis in above] == [2, 1, 2, 1]
+    for axis in (vim, beta):
+        (bound,) = [line for line in axis.lines if line.get_marker() != "o"]
+        np.testing.assert_allclose(bound.get_ydata(), np.log(example.N_PAIRED))
     assert [len(axis.collections) for axis in figure.axes] == [2, 1, 2, 1, 2, 1]
 
 
