@@ -11,11 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from data import available, load
+from keys import fingerprint
 from PIL import Image
 from plan import FIGURE_SETS, SWEEP_SET
 from results import BySeed, Results
 from settings import DATA_SETS, MODELS, OURS, SWEEP, models_of
-from store import Cell, fingerprint
+from store import Cell
 from work import Run, model_settings
 
 from skvim.exceptions import DatasetError

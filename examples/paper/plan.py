@@ -8,7 +8,17 @@ from settings import PRESETS, SWEEP, TABULAR, VARIANTS, Model, ablation_of, mode
 from store import Cell
 from work import Job
 
-__all__ = ["FIGURES", "FIGURE_SETS", "TABLES", "TABLE_PARTS", "jobs_of", "rows_of", "seeds_of"]
+__all__ = [
+    "FIGURES",
+    "FIGURE_SETS",
+    "TABLES",
+    "TABLE_PARTS",
+    "jobs_of",
+    "needs_of_figure",
+    "needs_of_table",
+    "rows_of",
+    "seeds_of",
+]
 
 _LABELED = ("mnist", "omniglot", "cifar10")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from keys import describe, fingerprint
 from measures import PARTS, parts_of, settings_of
 from plan import TABLE_PARTS, rows_of
 from published import cell
 from results import BySeed, Results, difference, write_csv
 from settings import DATA_SETS, MODELS, PRESETS, TABULAR, VARIANTS, build, models_of
-from store import describe, fingerprint
 
 __all__ = ["NOT_RUN", "UNDEFINED", "Table", "latex", "markdown", "tables_of", "write_tables"]
 

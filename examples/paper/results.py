@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
+from keys import fingerprint
 from scipy import stats
-from store import Store, fingerprint
+from store import Store
 
 __all__ = ["Interval", "Results", "difference", "interval", "write_csv"]
 

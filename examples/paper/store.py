@@ -1,23 +1,18 @@
 """Results as one JSON file for each data set, model and seed; fitted models beside them."""
 
 import contextlib
-import hashlib
-import inspect
 import json
 import os
 import runpy
 import tempfile
 from collections.abc import Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, final
-
-import numpy as np
 
 import skvim
 from skvim.exceptions import SkvimError
 
-__all__ = ["Cell", "Store", "describe", "fingerprint", "measured_on"]
+__all__ = ["Cell", "Store", "measured_on"]
 
 _MACHINE = Path(__file__).parents[2] / "benchmarks" / "machine.py"
 
@@ -44,37 +39,6 @@ class Cell(NamedTuple):
 def measured_on() -> dict[str, str | int]:
     """Return versions and machine."""
     return runpy.run_path(str(_MACHINE))["machine"]()
-
-
-def describe(value: Any) -> Any:
-    """Return settings as JSON holds them: of objects the class and what differs from its defaults.
-
-    Neither order of creation nor addresses nor parameters that a later release adds change it.
-    """
-    if value is None or value is inspect.Parameter.empty or isinstance(value, (str, bool)):
-        return value if value is not inspect.Parameter.empty else "(none)"
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in sorted(value.items())}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [describe(item) for item in value]
-    parameters = inspect.signature(type(value)).parameters
-    given = {name: getattr(value, name) for name in sorted(parameters) if hasattr(value, name)}
-    differing = {
-        name: describe(item)
-        for name, item in given.items()
-        if describe(parameters[name].default) != describe(item)
-    }
-    return {"class": type(value).__name__, **differing}
-
-
-def fingerprint(settings: Any) -> str:
-    """Return a hash of settings."""
-    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @final

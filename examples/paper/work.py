@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data import Request, Task, load, source_of
+from keys import describe, fingerprint
 from measures import PARTS, Context, settings_of
 from settings import MODELS, PRESETS, build
-from store import Cell, Store, describe, fingerprint, measured_on
+from store import Cell, Store, measured_on
 
 from skvim.exceptions import TrainingDivergedError
 

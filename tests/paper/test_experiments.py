@@ -66,7 +66,7 @@ CHANGES = {
 @pytest.mark.parametrize("data_set", ["mnist", "omniglot", "cifar10"])
 @pytest.mark.parametrize("variant", CHANGES)
 def test_variants_differ_from_our_recipe_in_what_they_say_alone(paper, variant, data_set, preset):
-    build, describe = paper.settings.build, paper.store.describe
+    build, describe = paper.settings.build, paper.keys.describe
     ours, other = (build(data_set, name, preset, 3) for name in ("ours", variant))
     assert type(other) is type(ours)
     changes = dict(CHANGES[variant])

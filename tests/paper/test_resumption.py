@@ -1,5 +1,6 @@
 """Files of results, and runs that were stopped."""
 
+import copy
 import json
 import os
 import signal
@@ -7,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from sklearn.decomposition import PCA
 
-from skvim import VIMAETransformer
+from skvim import AETransformer, VIMAETransformer
 from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import GaussianPosterior
 
@@ -16,7 +18,7 @@ from skvim.objectives import GaussianPosterior
 
 
 def test_equal_settings_have_one_key_and_others_another(paper):
-    key = lambda model: paper.store.fingerprint(paper.store.describe(model))
+    key = lambda model: paper.keys.fingerprint(paper.keys.describe(model))
     first = VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2))
     again = VIMAETransformer(8, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2))
     assert key(first) == key(again)
@@ -27,6 +29,40 @@ def test_equal_settings_have_one_key_and_others_another(paper):
         VIMAETransformer(9, posterior=GaussianPosterior(0.3), noise=GaussianNoise(0.2)),
     ]
     assert len({key(first), *map(key, others)}) == 5
+
+
+def test_a_default_that_changes_gives_another_key_to_what_leaves_it_alone(
+    paper, tmp_path, monkeypatch
+):
+    def keys():
+        described = map(paper.keys.describe, (AETransformer(8), AETransformer(8, lr=3e-3), PCA(8)))
+        return [paper.keys.fingerprint(found) for found in described]
+
+    def part_keys():
+        run, cell = paper.work.Run("cpu", tmp_path, tmp_path), paper.store.Cell("mnist", "ours", 0)
+        return {part: paper.work.part_key(run, cell, part) for part in paper.measures.PARTS}
+
+    before, parts = keys(), part_keys()
+    older = copy.deepcopy(paper.keys.recorded())
+    older["AETransformer"]["lr"] = 3e-3  # as if today's were new
+    older["TransductiveSVC"]["C"] = 10.0
+    older["PCA"] = {"copy": False}  # not ours to record
+    del older["AETransformer"]["tol"]  # as if it had not been there
+    monkeypatch.setattr(paper.keys, "recorded", lambda: older)
+    left, given, other = keys()
+    assert left != before[0]
+    assert given != before[1]
+    assert other == before[2]
+    assert paper.keys.describe(AETransformer(8))["lr"] == 1e-3
+    assert "lr" not in paper.keys.describe(AETransformer(8, lr=3e-3))
+    changed = {part for part, key in part_keys().items() if key != parts[part]}
+    assert changed == {"robustness"}
+
+
+def test_all_defaults_that_results_rest_on_are_on_record(paper):
+    assert set(paper.measures.MADE_BY) == set(paper.measures.PARTS)
+    lacking = "examples/paper/defaults.json lacks some: run examples/paper/defaults.py"
+    assert paper.defaults.complete() == paper.keys.recorded(), lacking
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
