@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, product
 from typing import Any
 
-from keys import DEFAULTS, describe, recorded
+from keys import DEFAULTS, defaults_of, is_ours, recorded
 from measures import MADE_BY, settings_of
 from plan import FIGURES, TABLES, needs_of_figure, needs_of_table
 from settings import PRESETS, build
@@ -28,17 +28,14 @@ def makers() -> dict[str, Callable[..., Any]]:
     for (data_set, model, parts, _), preset in product(needs, PRESETS):
         settings = [settings_of(part, data_set, preset) for part in parts]
         found |= set(_classes([build(data_set, model, preset, 0), *settings]))
-    ours = {maker for maker in found if maker.__module__.partition(".")[0] == "skvim"}
-    return {maker.__name__: maker for maker in sorted(ours, key=lambda maker: maker.__name__)}
+    return {maker.__name__: maker for maker in found if is_ours(maker)}
 
 
 def complete() -> dict[str, dict[str, Any]]:
     """Return the record with what it lacks."""
     found = dict(recorded())
     for name, maker in makers().items():
-        parameters = inspect.signature(maker).parameters
-        now = {key: describe(parameter.default) for key, parameter in parameters.items()}
-        found[name] = now | found.get(name, {})
+        found[name] = defaults_of(maker) | found.get(name, {})
     return dict(sorted(found.items()))
 
 
@@ -49,10 +46,7 @@ def _classes(value: Any) -> Iterator[type]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _classes(item)
-    elif hasattr(value, "get_params"):
-        yield type(value)
-        yield from _classes(value.get_params(deep=False))
-    elif type(value).__module__.partition(".")[0] == "skvim":
+    elif hasattr(value, "get_params") or is_ours(type(value)):
         yield type(value)
         names = inspect.signature(type(value)).parameters
         yield from _classes([getattr(value, name) for name in names if hasattr(value, name)])

@@ -29,8 +29,8 @@ _N_IMAGES, _N_SAMPLES = 20, 16
 # Of a picture, and of an image inside an SVG file: enough for the eye, and small files.
 _N_COLOURS, _N_GREYS = 160, 16
 _NOISY = "masking 0.5"
-# With a point posterior and an MMD it is VIMAE-n.
-_TWIN = "wae"
+# With a point posterior and an MMD the first is the second, and is not drawn over it.
+_TWINS = ("wae", "vimae-n")
 # Share of a panel's sides within which two labels would overlap.
 _CLOSE = 0.14
 
@@ -143,15 +143,21 @@ def robustness(results: Results) -> dict[str, Any]:
         curves = {
             name: curve(results, data_set, name)
             for name in names
-            if name != _TWIN and results.part(data_set, name, "robustness")
+            if results.part(data_set, name, "robustness")
         }
+        said = "features: posterior mean; means over seeds, bands of one standard deviation."
+        one, other = (curves.get(name) for name in _TWINS)
+        if one is not None and one.equals(other):
+            del curves[_TWINS[0]]
+            said += f" {MODELS[_TWINS[0]].title} is {MODELS[_TWINS[1]].title}."
         if curves:
             titles = {name: models_of(data_set)[name].title for name in curves}
-            drawn[f"noise-{data_set}"] = _noise(curves, titles, DATA_SETS[data_set].title)
+            drawn[f"noise-{data_set}"] = _noise(curves, titles)
+            drawn[f"noise-{data_set}"].suptitle(f"{DATA_SETS[data_set].title}, {said}")
     return drawn
 
 
-def _noise(curves: dict[str, pd.DataFrame], titles: dict[str, str], title: str) -> Any:
+def _noise(curves: dict[str, pd.DataFrame], titles: dict[str, str]) -> Any:
     """Draw the curves of a data set."""
     display = RobustnessDisplay.from_curves(
         {titles[name]: found for name, found in curves.items()}, score_name="accuracy (%)"
@@ -168,10 +174,6 @@ def _noise(curves: dict[str, pd.DataFrame], titles: dict[str, str], title: str) 
     )
     for ax in display.ax_:
         ax.set_ylim(bottom=lowest - 2)
-    display.figure_.suptitle(
-        f"{title}, features: posterior mean; means over seeds, bands of one standard deviation. "
-        f"{MODELS[_TWIN].title} is VIMAE-n."
-    )
     return display.figure_
 
 

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DEFAULTS", "changed_defaults", "describe", "fingerprint", "recorded"]
+__all__ = [
+    "DEFAULTS",
+    "changed_defaults",
+    "defaults_of",
+    "describe",
+    "fingerprint",
+    "is_ours",
+    "recorded",
+]
 
 # The defaults of skvim when results were made, by the name of a class or function.
 DEFAULTS = Path(__file__).with_name("defaults.json")
@@ -42,7 +50,7 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     parameters = inspect.signature(type(value)).parameters
     given = {name: getattr(value, name) for name in sorted(parameters) if hasattr(value, name)}
-    defaults = _defaults(type(value))
+    defaults = _as_recorded(type(value))
     differing = {
         name: described
         for name, item in given.items()
@@ -55,7 +63,7 @@ def changed_defaults(*makers: Callable[..., Any]) -> dict[str, Any]:
     """Return the defaults of classes and functions that are others than on record."""
     found = {}
     for maker in makers:
-        before, now = _defaults(maker), _signature(maker)
+        before, now = _as_recorded(maker), defaults_of(maker)
         changed = {name: now[name] for name in now if now[name] != before[name]}
         if changed:
             found[maker.__name__] = changed
@@ -68,13 +76,18 @@ def fingerprint(settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _defaults(maker: Callable[..., Any]) -> dict[str, Any]:
-    """Return defaults as on record, of parameters that are not there as they are."""
-    # Those of other libraries are no news: results say which version they were made with.
-    is_ours = maker.__module__.partition(".")[0] == "skvim"
-    return _signature(maker) | (recorded().get(maker.__name__, {}) if is_ours else {})
+def is_ours(maker: Callable[..., Any]) -> bool:
+    """Whether a class or function is one of skvim."""
+    return maker.__module__.partition(".")[0] == "skvim"
 
 
-def _signature(maker: Callable[..., Any]) -> dict[str, Any]:
+def defaults_of(maker: Callable[..., Any]) -> dict[str, Any]:
+    """Return the defaults of a class or function as they are now."""
     parameters = inspect.signature(maker).parameters
     return {name: describe(parameter.default) for name, parameter in parameters.items()}
+
+
+def _as_recorded(maker: Callable[..., Any]) -> dict[str, Any]:
+    """Return defaults as on record, of parameters that are not there as they are now."""
+    # Those of other libraries are no news: results say which version they were made with.
+    return defaults_of(maker) | (recorded().get(maker.__name__, {}) if is_ours(maker) else {})

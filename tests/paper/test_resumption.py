@@ -61,6 +61,8 @@ def test_a_default_that_changes_gives_another_key_to_what_leaves_it_alone(
 
 def test_all_defaults_that_results_rest_on_are_on_record(paper):
     assert set(paper.measures.MADE_BY) == set(paper.measures.PARTS)
+    nested = {"GaussianPosterior", "Logistic", "Convolutional", "AugmentationNoise"}
+    assert {"VIMAETransformer", "TransductiveSVC", *nested} < set(paper.defaults.makers())
     lacking = "examples/paper/defaults.json lacks some: run examples/paper/defaults.py"
     assert paper.defaults.complete() == paper.keys.recorded(), lacking
 

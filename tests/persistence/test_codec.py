@@ -137,7 +137,9 @@ def test_numbers_keep_their_order_in_memory(order, dtype):
 
 def test_what_is_read_can_be_written_to():
     found = there_and_back(np.arange(3.0))
+    assert found.flags.writeable
     found[0] = 5
+    np.testing.assert_array_equal(found, [5, 1, 2])
 
 
 def itself():

@@ -54,7 +54,7 @@ def forge(path):
     return forge
 
 
-def refused(path, message):
+def assert_refused(path, message):
     """Load a file that must not open."""
     with pytest.raises(FileFormatError, match=message) as caught:
         skvim.load(path)
@@ -74,13 +74,13 @@ class Bomb:
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_are_not_opened(protocol, path):
     path.write_bytes(pickle.dumps(Bomb(), protocol))
-    refused(path, "not a file that skvim has written")
+    assert_refused(path, "not a file that skvim has written")
 
 
 def test_pickles_of_other_libraries_are_not_opened(path):
     for dump in (joblib.dump, torch.save):
         dump(GaussianNoise(), path)
-        refused(path, "looks like a pickle")
+        assert_refused(path, "looks like a pickle")
 
 
 @pytest.mark.parametrize(
@@ -99,27 +99,27 @@ def test_pickles_of_other_libraries_are_not_opened(path):
 )
 def test_other_bytes_are_refused(content, path):
     path.write_bytes(content)
-    refused(path, "is damaged|not a file that skvim|not one that skvim")
+    assert_refused(path, "is damaged|not a file that skvim|not one that skvim")
 
 
 def test_weights_of_other_programs_are_refused(path):
     save_file({"weight": np.zeros(3)}, path)
-    refused(path, "a safetensors file, but not one that skvim has written")
+    assert_refused(path, "a safetensors file, but not one that skvim has written")
     save_file({"weight": np.zeros(3)}, path, {"skvim": "{}"})
-    refused(path, "names no version of the format")
+    assert_refused(path, "names no version of the format")
     save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": NaN}'})
-    refused(path, "is no JSON: NaN is no number")
+    assert_refused(path, "is no JSON: NaN is no number")
     save_file({"weight": np.zeros(3)}, path, {"skvim": "[" * 100_000})
-    refused(path, "its description is no JSON")
+    assert_refused(path, "its description is no JSON")
     save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": true}'})
-    refused(path, "names no version of the format")
+    assert_refused(path, "names no version of the format")
 
 
 def test_later_formats_are_refused_with_what_to_do(vim, path, monkeypatch):
     monkeypatch.setattr(_archive, "FORMAT_VERSION", 2)
     vim.save(path)
     monkeypatch.undo()
-    refused(path, r"has version 2 of the format, .* up to version 1\. Install a newer skvim")
+    assert_refused(path, r"has version 2 of the format, .* up to version 1\. Install a newer skvim")
 
 
 # Changed bytes
@@ -132,7 +132,7 @@ def test_every_changed_byte_is_noticed(path):
     for place in [*range(0, header, 5), *range(header, len(content))]:
         content[place] ^= 1
         path.write_bytes(content)
-        refused(path, "damaged|has written")
+        assert_refused(path, "damaged|has written")
         content[place] ^= 1
     path.write_bytes(content)
     skvim.load(path)
@@ -147,7 +147,7 @@ def test_exchanged_arrays_are_noticed(vim, path):
     arrays[first], arrays[second] = arrays[second], arrays[first]
     assert arrays[first] != arrays[second]
     save_file(arrays, path, metadata)
-    refused(path, "do not have its check sum")
+    assert_refused(path, "do not have its check sum")
 
 
 # Forged contents, with a check sum that is right
@@ -215,7 +215,7 @@ FORGED = {
 @pytest.mark.parametrize("name", FORGED)
 def test_forged_descriptions_are_refused(name, vim, forge):
     change, message = FORGED[name]
-    refused(forge(vim, change), message)
+    assert_refused(forge(vim, change), message)
 
 
 WEIGHT = "VIMAETransformer.state.net_.weights.encoder.layers.0.weight"
@@ -235,7 +235,7 @@ def test_weights_of_another_shape_or_type_are_refused(array, message, vim, forge
         assert arrays[WEIGHT].shape == (8, 4)
         arrays[WEIGHT] = array
 
-    refused(forge(vim, change), message)
+    assert_refused(forge(vim, change), message)
 
 
 def test_weights_that_are_missing_or_too_many_are_refused(vim, forge):
@@ -249,9 +249,9 @@ def test_weights_that_are_missing_or_too_many_are_refused(vim, forge):
         weights = body["state"]["net_"]["critics"]
         weights["terms.7.x"] = weights.popitem()[1]
 
-    refused(forge(vim, lose), "Missing key")
-    refused(forge(vim, add), r"arrays that belong to nothing: \['more'\]")
-    refused(forge(vim, rename), "Missing key|Unexpected key")
+    assert_refused(forge(vim, lose), "Missing key")
+    assert_refused(forge(vim, add), r"arrays that belong to nothing: \['more'\]")
+    assert_refused(forge(vim, rename), "Missing key|Unexpected key")
 
 
 def test_a_file_without_an_estimator_is_refused(vim, forge):
@@ -259,7 +259,7 @@ def test_a_file_without_an_estimator_is_refused(vim, forge):
         arrays.clear()
         return {"format_version": 1, "versions": {}, "model": [1, 2]}
 
-    refused(forge(vim, change), "holds no estimator")
+    assert_refused(forge(vim, change), "holds no estimator")
 
 
 def test_deep_nesting_is_refused(forge):
@@ -269,7 +269,7 @@ def test_deep_nesting_is_refused(forge):
             node = [node]
         body["parameters"]["scale"] = node
 
-    refused(forge(GaussianNoise(), change), "refused|no JSON")
+    assert_refused(forge(GaussianNoise(), change), "refused|no JSON")
 
 
 def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
@@ -279,13 +279,17 @@ def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
         state["pos"] = 1_000_000
 
     noise = GaussianNoise(random_state=np.random.RandomState(0))
-    refused(forge(noise, change), "a state of a generator is out of range")
+    assert_refused(forge(noise, change), "a state of a generator is out of range")
 
 
 def test_a_cache_is_not_opened(forge):
     pipeline = make_pipeline(StandardScaler())
-    refused(forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from")
-    refused(forge(pipeline, put("state", "memory", value="somewhere")), "no attribute 'memory'")
+    assert_refused(
+        forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from"
+    )
+    assert_refused(
+        forge(pipeline, put("state", "memory", value="somewhere")), "no attribute 'memory'"
+    )
 
 
 def labelled(estimator):
@@ -307,7 +311,9 @@ def shorten(*keys):
     "name", ["support_", "support_vectors_", "_n_support", "_dual_coef_", "_intercept_"]
 )
 def test_support_vectors_that_do_not_fit_together_are_refused(name, forge):
-    refused(forge(labelled(SVC()), shorten(name)), "support vectors do not fit together|IndexError")
+    assert_refused(
+        forge(labelled(SVC()), shorten(name)), "support vectors do not fit together|IndexError"
+    )
 
 
 @pytest.mark.parametrize("number", [-1, len(X)])
@@ -316,31 +322,35 @@ def test_columns_of_a_given_kernel_that_do_not_exist_are_refused(number, forge):
         arrays["SVC.state.support_"][0] = number
 
     svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
-    refused(forge(svc, change), "support vectors do not fit together: .'support_'.")
+    assert_refused(forge(svc, change), "support vectors do not fit together: .'support_'.")
 
 
 @pytest.mark.parametrize(("name", "value"), [("kernel", "rbf"), ("_impl", "nu_svr")])
 def test_what_compiled_code_computes_is_not_changed_after_the_check(name, value, forge):
     svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
-    refused(forge(svc, put("state", name, value=value)), f"no attribute '{name}' to restore")
+    assert_refused(forge(svc, put("state", name, value=value)), f"no attribute '{name}' to restore")
 
 
 @pytest.mark.parametrize("name", ["_fit_X", "_y"])
 def test_neighbours_that_do_not_fit_together_are_refused(name, forge):
-    refused(forge(labelled(KNeighborsClassifier()), shorten(name)), "shape|targets belong to")
+    assert_refused(
+        forge(labelled(KNeighborsClassifier()), shorten(name)), "shape|targets belong to"
+    )
 
 
 def test_classes_of_neighbours_that_do_not_exist_are_refused(forge):
     def change(body, arrays):
         arrays["KNeighborsClassifier.state._y"] += 1
 
-    refused(forge(labelled(KNeighborsClassifier()), change), "targets are no numbers of classes")
+    assert_refused(
+        forge(labelled(KNeighborsClassifier()), change), "targets are no numbers of classes"
+    )
 
 
 @pytest.mark.parametrize("name", ["_folded", "_intercepts", "classes_"])
 def test_machines_that_do_not_fit_together_are_refused(name, forge):
     svc = TransductiveSVC(random_state=0).fit(X, Y)
-    refused(forge(svc, shorten(name)), "weights have the shapes")
+    assert_refused(forge(svc, shorten(name)), "weights have the shapes")
 
 
 @pytest.mark.parametrize("name", ["landmarks", "projection", "kernel"])
@@ -353,7 +363,9 @@ def test_maps_that_do_not_fit_together_are_refused(name, forge):
         # By columns, as the projection lies in memory: its rows are cut.
         arrays[key] = np.ascontiguousarray(arrays[key][:, :-1])
 
-    refused(forge(svc, change or cut), "landmarks have the shapes|the kernel 'eval' is unknown")
+    assert_refused(
+        forge(svc, change or cut), "landmarks have the shapes|the kernel 'eval' is unknown"
+    )
 
 
 def test_messages_say_what_to_do(vim, path):
