@@ -1,0 +1,254 @@
+"""Comparison, hashing and pickling by value, for settings that may hold torch's objects.
+
+A pickled tensor carries the address of its storage, so that two equal tensors have different
+pickles; torch's distributions and modules have no equality at all. Here both are told by their
+types, shapes and bytes.
+"""
+
+import copyreg
+import functools
+import io
+import pickle
+from collections.abc import Mapping
+from numbers import Integral, Real
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Transform
+from torch.distributions.transforms import _InverseTransform
+from torch.distributions.utils import lazy_property
+
+__all__ = ["ByValue", "NotComparableError", "describe", "pack_torch", "unpack_torch"]
+
+_ATOMS = (str, bytes, bool, type(None), type(Ellipsis))
+_NAMED = (type, FunctionType, BuiltinFunctionType, torch.dtype, torch.device, torch.Size)
+
+
+@final
+class NotComparableError(TypeError):
+    """A value has no description by which it could be compared with another."""
+
+
+class ByValue:
+    """Mixin of settings: objects of one class with equal attributes are equal.
+
+    They hash and pickle alike too: ``joblib.hash`` of two equal ones is the same, also in another
+    process. Attributes that start with an underscore count like all others.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return self is other or describe(vars(self)) == describe(vars(other))
+
+    def __hash__(self) -> int:
+        try:
+            return hash((type(self), describe(vars(self))))
+        except NotComparableError:
+            return hash(type(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: pack_torch(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update({name: unpack_torch(value) for name, value in state.items()})
+
+
+def describe(value: Any) -> Any:
+    """Return a hashable description of a value: equal values have equal descriptions.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, text, containers, tensors, arrays, torch's distributions and modules, functions
+        and classes, and any object that pickle can take apart into such.
+
+    Returns
+    -------
+    object
+        Hashable. Tensors and arrays count by dtype, shape and bytes, functions and classes as
+        themselves, all other objects by their class and state.
+
+    Raises
+    ------
+    NotComparableError
+        When a part of the value cannot be described.
+    """
+    try:
+        return _describe(value)
+    except RecursionError as error:
+        raise NotComparableError(f"{type(value).__name__} refers to itself.") from error
+
+
+def _describe(value: Any) -> Any:
+    """Describe a value of any kind."""
+    if isinstance(value, _ATOMS):
+        return value if not isinstance(value, bool) else ("bool", value)
+    if isinstance(value, Real):
+        return _describe_number(value)
+    if isinstance(value, _NAMED):
+        return value
+    if isinstance(value, Tensor):
+        return ("tensor", *_tensor_parts(value))
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array of NumPy's
+        return ("array", str(value.dtype), value.shape, _array_items(value))
+    if isinstance(value, Mapping | set | frozenset | list | tuple):
+        return _describe_container(value)
+    return _describe_object(value)
+
+
+def _describe_container(value: Any) -> Any:
+    """Describe a mapping or set, without an order, or a sequence."""
+    if isinstance(value, Mapping):
+        return (type(value), frozenset(map(_describe, value.items())))
+    if isinstance(value, set | frozenset):
+        return (type(value), frozenset(map(_describe, value)))
+    return (type(value), *map(_describe, value))
+
+
+def _describe_number(value: Any) -> Any:
+    """Describe a real number, NumPy's included; NaN equals itself here."""
+    number = int(value) if isinstance(value, Integral) else float(value)
+    return number if number == number else "nan"
+
+
+def _array_items(array: Any) -> Any:
+    """Describe the entries of an array of NumPy's."""
+    if array.dtype.hasobject:
+        return _describe(array.tolist())
+    return array.tobytes()
+
+
+def _describe_object(value: Any) -> Any:
+    """Describe an object by its class and state."""
+    if isinstance(value, functools.partial):
+        return ("partial", _describe((value.func, value.args, value.keywords)))
+    if isinstance(value, MethodType):
+        return ("method", _describe(value.__self__), value.__func__)
+    if isinstance(value, Distribution):
+        return (type(value), _describe(_distribution_state(value)))
+    if isinstance(value, Transform):
+        return (type(value), _describe(_transform_state(value)))
+    if isinstance(value, ByValue):
+        return (type(value), _describe(vars(value)))
+    try:
+        reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # classes raise whatever they like when they refuse
+        raise NotComparableError(f"{type(value).__name__} cannot be compared: {error}") from error
+    parts = [reduced] if isinstance(reduced, str) else map(_listed, reduced)
+    return (type(value), *map(_describe, parts))
+
+
+def _listed(part: Any) -> Any:
+    """Return an iterator, of which pickle's description of an object may have two, as a list."""
+    return list(part) if hasattr(part, "__next__") else part
+
+
+def _tensor_parts(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
+    """Return dtype, shape and bytes of a tensor."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise NotComparableError(f"tensors of layout {tensor.layout} cannot be compared.")
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    raw = bytes(plain.reshape(-1).view(torch.uint8).numpy()) if plain.numel() else b""
+    return tensor.dtype, tuple(tensor.shape), raw
+
+
+def _distribution_state(value: Distribution) -> dict[str, Any]:
+    """Return a distribution's attributes without those that were worked out from others."""
+    state = vars(value)
+    given = state.get("_param")
+    lazy = {
+        name
+        for name in state
+        if isinstance(getattr(type(value), name, None), lazy_property) and state[name] is not given
+    }
+    return {name: entry for name, entry in state.items() if name not in lazy}
+
+
+def _transform_state(value: Transform) -> dict[str, Any]:
+    """Return a transform's attributes without cached values, but with what it inverts.
+
+    torch's own state drops the transform that an inverse inverts.
+    """
+    state = vars(value) | {"_cache_size": 0, "_cached_x_y": (None, None)}
+    if not isinstance(value, _InverseTransform):  # any other keeps its inverse for speed
+        state["_inv"] = None
+    return state
+
+
+# Pickles.
+
+
+@final
+class _Packed:
+    """A pickled object of torch's, as bytes that are the same for equal values."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+def pack_torch(value: Any) -> Any:
+    """Return a value with torch's objects in it replaced by bytes that depend on values alone.
+
+    Parameters
+    ----------
+    value : object
+        A setting: a tensor, distribution or module, a list or tuple with such, or anything else.
+
+    Returns
+    -------
+    object
+        What :func:`unpack_torch` takes; ``value`` itself where it holds nothing of torch's.
+    """
+    if not _holds_torch(value):
+        return value
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    return _Packed(buffer.getvalue())
+
+
+def unpack_torch(value: Any) -> Any:
+    """Return what :func:`pack_torch` was given; tensors come back on the CPU."""
+    return pickle.loads(value.data) if isinstance(value, _Packed) else value
+
+
+def _holds_torch(value: Any) -> bool:
+    """Tell whether a value is an object of torch's, or a list or tuple with one."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_torch, value))
+    return isinstance(value, Tensor | Distribution | Transform | nn.Module)
+
+
+@final
+class _Pickler(pickle.Pickler):
+    """Pickles tensors by their bytes, distributions without what they cache."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to rebuild an object (pickle's hook)."""
+        if isinstance(value, Tensor):
+            is_parameter = isinstance(value, nn.Parameter)
+            return _make_tensor, (*_tensor_parts(value), value.requires_grad, is_parameter)
+        if isinstance(value, Distribution):
+            return _newobj(value, _distribution_state(value))
+        if isinstance(value, Transform):
+            return _newobj(value, _transform_state(value))
+        return NotImplemented
+
+
+def _newobj(value: Any, state: dict[str, Any]) -> tuple[Any, ...]:
+    """Return pickle's recipe for an object of this class with this state."""
+    return copyreg.__newobj__, (type(value),), state  # type: ignore[attr-defined]
+
+
+def _make_tensor(
+    dtype: torch.dtype, shape: tuple[int, ...], raw: bytes, requires_grad: bool, is_parameter: bool
+) -> Tensor:
+    """Return a tensor from its bytes."""
+    tensor = torch.empty(shape, dtype=dtype, device="cpu")
+    if raw:
+        tensor = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
+    if is_parameter:
+        return nn.Parameter(tensor, requires_grad)
+    return tensor.requires_grad_(requires_grad)
