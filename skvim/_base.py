@@ -14,7 +14,6 @@ from torch import Tensor
 
 from skvim._declare import estimator
 from skvim._information import Information, measure_information
-from skvim._jobs import trained_before
 from skvim._layout import Layout, flatten
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
@@ -28,23 +27,22 @@ from skvim._validation import (
     check_rows,
     draw_seed,
 )
+from skvim._values import by_bytes, itself
 from skvim.engine import (
     AutoencoderNet,
+    FitRequest,
     ModelSettings,
     Stopping,
     TrainingSettings,
-    as_rows,
-    bounded_threads,
-    build_net,
     map_rows,
     net_state,
     own_modes,
-    place,
     resolve_device,
     restored_net,
-    step_work,
+    train,
     working_dtype,
 )
+from skvim.engine.batched import Plan
 from skvim.networks import (
     Architecture,
     Perceptrons,
@@ -66,8 +64,8 @@ __all__ = ["BaseAutoencoder"]
 # Rows below which an estimate of information, and still more its error, would mean nothing.
 _FEWEST = 10
 # What follows from a trained net.
-_ADOPTED = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
-_ADOPTED |= {"_n_features_out", "_width"}
+_FROM_NET = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
+_FROM_NET |= {"_n_features_out", "_width"}
 _NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,
@@ -155,42 +153,34 @@ class BaseAutoencoder(
         TrainingDivergedError
             When the loss becomes infinite or not a number; likewise.
         """
+        plan: Plan | None = vars(self).pop("_plan", None)
         with atomic(self):
-            rows, device = self._receive(X)
-            with own_modes(device):
-                self._train(rows, device)
+            request = self._make_request(X)
+            with own_modes(request.training.device):
+                net = None if plan is None else plan.take(request)
+                self._finish_fit(request, train(request) if net is None else net)
         return self
 
-    def _receive(self, X: Any) -> tuple[NDArray[Any], torch.device]:
-        """Check parameters and training data; return rows, and where to train."""
+    def _make_request(self, X: Any) -> FitRequest:
+        """Check parameters and training data, and return what to train."""
         check_parameters(self)
         flat, axes = flatten(X)
         rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
         self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
-        return rows, resolve_device(self.device)
+        training = self._training_settings(resolve_device(self.device))
+        model = self._model_settings(self._layout.shape)
+        return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
-    def _settings(self, device: torch.device) -> tuple[ModelSettings, TrainingSettings]:
-        """Gather what the model is made of and how it is trained, once X was received."""
-        return self._model_settings(self._layout.shape), self._training_settings(device)
-
-    def _train(self, X: NDArray[Any], device: torch.device) -> None:
-        """Build and train the net on validated rows, unless one was trained with others."""
-        net = trained_before(self, X)
-        if net is None:
-            net = build_net(*self._settings(device))
-            net.start(as_rows(X), device)
-            work = step_work(net.autoencoder, net.objective, min(self.batch_size, len(X)))
-            with bounded_threads(work):
-                # The model has its memory by now: rows see what is left.
-                net.train(place(X, device))
-        self._dtype = working_dtype(X)
-        self._adopt(net, net.module.args[0], device)
+    def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:
+        """Set the fitted attributes after a net was trained."""
+        self._dtype = working_dtype(request.rows)
+        self._set_fitted(net, request.model, request.training.device)
         curve = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch]
         self.validation_loss_curve_ = curve if self.early_stopping else None
         self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
 
-    def _adopt(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
-        """Take over a trained net, and what follows from it."""
+    def _set_fitted(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
+        """Set a trained net, and the attributes that follow from it."""
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
@@ -210,7 +200,7 @@ class BaseAutoencoder(
         state = super()._saved_state()
         if "net_" not in state:
             return state
-        kept = {key: value for key, value in state.items() if key not in _ADOPTED}
+        kept = {key: value for key, value in state.items() if key not in _FROM_NET}
         layout = {"axes": self._layout.axes, "image": self._layout.image}
         return {**kept, "_layout": layout, "_dtype": self._dtype.name, "net_": net_state(self.net_)}
 
@@ -225,7 +215,7 @@ class BaseAutoencoder(
         sizes = {math.prod(part) for part in (model.shape, self._layout.axes, self._layout.shape)}
         if sizes != {self.n_features_in_}:
             raise ValueError(f"the networks are for {sizes} features, not {self.n_features_in_}")
-        self._adopt(net, model, device)
+        self._set_fitted(net, model, device)
 
     def _model_settings(self, shape: tuple[int, ...]) -> ModelSettings:
         """Gather what the model is made of, checked."""
@@ -409,6 +399,28 @@ class BaseAutoencoder(
         rows: NDArray[np.float64] = self._rows(X).astype(np.float64, copy=False)
         self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
         return rows
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone with the plan of a search that is under way (scikit-learn's hook)."""
+        cloned: Self = super().__sklearn_clone__()
+        plan: Plan | None = vars(self).get("_plan")
+        if plan is not None and plan.is_active:
+            cloned._follow_plan(plan)
+        return cloned
+
+    def _follow_plan(self, plan: Plan) -> None:
+        """Let the next fit of this estimator, and of its clones, take its result from a plan."""
+        vars(self)["_plan"] = plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle parameters of torch's by value, so that equal estimators hash alike."""
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("_plan", None)
+        names = self._parameter_constraints
+        return {name: by_bytes(v) if name in names else v for name, v in state.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: itself(value) for name, value in state.items()})
 
     def __sklearn_tags__(self) -> Any:
         """Keep float32, take images (scikit-learn's hook)."""

@@ -5,6 +5,7 @@ pickles; torch's distributions and modules have no equality at all. Here both ar
 types, shapes and bytes.
 """
 
+import copy
 import copyreg
 import functools
 import io
@@ -20,7 +21,7 @@ from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import _InverseTransform
 from torch.distributions.utils import lazy_property
 
-__all__ = ["ByValue", "NotComparableError", "describe", "pack_torch", "unpack_torch"]
+__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "itself"]
 
 _ATOMS = (str, bytes, bool, type(None), type(Ellipsis))
 _NAMED = (type, FunctionType, BuiltinFunctionType, torch.dtype, torch.device, torch.Size)
@@ -50,10 +51,10 @@ class ByValue:
             return hash(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: pack_torch(value) for name, value in vars(self).items()}
+        return {name: by_bytes(value) for name, value in vars(self).items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        vars(self).update({name: unpack_torch(value) for name, value in state.items()})
+        vars(self).update({name: itself(value) for name, value in state.items()})
 
 
 def describe(value: Any) -> Any:
@@ -182,15 +183,23 @@ def _transform_state(value: Transform) -> dict[str, Any]:
 
 
 @final
-class _Packed:
-    """A pickled object of torch's, as bytes that are the same for equal values."""
+class _ByBytes:
+    """A value that pickles as bytes which are the same for equal values of torch's."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (_pickled(self.value),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if isinstance(self.value, Distribution | Transform):
+            return pickle.loads(_pickled(self.value))  # torch loses inverses of transforms
+        return copy.deepcopy(self.value, memo)
 
 
-def pack_torch(value: Any) -> Any:
-    """Return a value with torch's objects in it replaced by bytes that depend on values alone.
+def by_bytes(value: Any) -> Any:
+    """Return what to put into an object's state for ``pickle`` in the place of a value.
 
     Parameters
     ----------
@@ -200,18 +209,15 @@ def pack_torch(value: Any) -> Any:
     Returns
     -------
     object
-        What :func:`unpack_torch` takes; ``value`` itself where it holds nothing of torch's.
+        It comes back from a pickle as the value, with tensors on the CPU, and from ``deepcopy`` as
+        a deep copy. ``value`` itself where it holds nothing of torch's.
     """
-    if not _holds_torch(value):
-        return value
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
-    return _Packed(buffer.getvalue())
+    return _ByBytes(value) if _holds_torch(value) else value
 
 
-def unpack_torch(value: Any) -> Any:
-    """Return what :func:`pack_torch` was given; tensors come back on the CPU."""
-    return pickle.loads(value.data) if isinstance(value, _Packed) else value
+def itself(value: Any) -> Any:
+    """Return the value that :func:`by_bytes` was given, where ``copy.copy`` moved the state."""
+    return value.value if isinstance(value, _ByBytes) else value
 
 
 def _holds_torch(value: Any) -> bool:
@@ -219,6 +225,13 @@ def _holds_torch(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_holds_torch, value))
     return isinstance(value, Tensor | Distribution | Transform | nn.Module)
+
+
+def _pickled(value: Any) -> bytes:
+    """Return a value as bytes that depend on values alone."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    return buffer.getvalue()
 
 
 @final

@@ -9,13 +9,22 @@ from typing import Any, cast, final
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    LoadInitState,
+    LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    TrainEndCheckpoint,
+)
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim.engine._accelerate import Accelerator
 from skvim.engine._batches import Rows, TensorBatches, rows_of
-from skvim.engine._capture import TrainingStep
 from skvim.engine._diagnosis import diagnose, joined, rows_to_diagnose, some_rows
 from skvim.engine._placement import TrainingRows, held, place
 from skvim.engine._pretraining import pretrain_encoder
@@ -23,6 +32,7 @@ from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
 from skvim.engine._stopping import Split, Stopping, Watch, split_rows
 from skvim.engine._streams import Streams, child_seed
+from skvim.engine.capture import Accelerator, TrainingStep
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import Standardised
 from skvim.objectives import (
@@ -41,6 +51,17 @@ __all__ = ["AutoencoderNet", "StopRequestedError", "final_weights"]
 _SETTLING_ROWS = 4096
 _CHUNK_VALUES = 2**22
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# Callbacks that change no more of a model than values of weights and learning rates.
+_PASSIVE = {
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    LRScheduler,
+    LoadInitState,
+    PrintLog,
+    TrainEndCheckpoint,
+}
 
 
 @final
@@ -131,7 +152,9 @@ class AutoencoderNet(NeuralNet):
         self.streams_ = Streams(self.seed, device)
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
         self.n_steps_ = 0
-        self.listened_ = any(_listens(callback) for _, callback in self.callbacks_)
+        callbacks = [callback for _, callback in self.callbacks_]
+        self.listened_ = any(map(_listens, callbacks))
+        self.watched_ = any(type(callback) not in _PASSIVE for callback in callbacks)
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
         self.watch_ = None if self.stopping is None else Watch(self.stopping)
@@ -281,7 +304,7 @@ class AutoencoderNet(NeuralNet):
             # Fused kernels and CUDA graphs change weights without a word to their versions.
             self.casts_.clear()
         self.record_epoch(prefix, means, n_rows, len(iterator))
-        if watch is not None and watch.see(means[0]):
+        if watch is not None and watch.update(means[0]):
             watch.keep(self._tensors())
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
@@ -358,16 +381,15 @@ class AutoencoderNet(NeuralNet):
         return [tensor for m in modules for tensor in (*m.parameters(), *m.buffers())]
 
     def _accelerator(self) -> Accelerator:
-        """Return what captures steps, made when training begins or goes on."""
-        known = self.accelerator_
-        # Callbacks may put another model or optimizer in place.
-        if known is None or not known.is_for(self.autoencoder, self.objective, self.optimizer_):
+        """Return what captures steps; it is made when training begins."""
+        if self.accelerator_ is None:
             step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
-            # Callbacks of batches see what an eager step computes.
-            reason = "a callback listens to batches" if self.listened_ else ""
-            known = Accelerator(self.acceleration, step, self.optimizer_, reason)
-            self.accelerator_ = known
-        return known
+            reason = "a callback may change the model" if self.watched_ else ""
+            reason = "a callback listens to batches" if self.listened_ else reason
+            self.accelerator_ = Accelerator(
+                self.acceleration, step, self.optimizer_, reason, int(self.verbose)
+            )
+        return self.accelerator_
 
     def pretrain(self, x: TrainingRows) -> None:
         """Bring the codes of training rows to the prior's mean and covariance, if asked to."""

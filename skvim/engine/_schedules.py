@@ -6,7 +6,7 @@ from numbers import Real
 
 from torch import Tensor, optim
 
-from skvim.engine._update import drop_vanishing
+from skvim.engine.capture import flush_subnormals
 
 __all__ = ["SCHEDULES", "Schedule", "begin_step", "check_schedule", "make_schedule", "set_rates"]
 
@@ -77,7 +77,7 @@ def begin_step(
         From the share to a factor of the learning rate.
     """
     if progress.device.type == "cpu" and number % _STEPS_TO_SUBNORMAL == 0:
-        drop_vanishing(optimizer)
+        flush_subnormals(optimizer)
     progress.fill_(share)
     if schedule is not None:
         set_rates(optimizer, schedule, share)

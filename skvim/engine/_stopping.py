@@ -120,7 +120,7 @@ class Watch:
         """Whether training should end."""
         return self.n_to_wait == 0
 
-    def see(self, loss: float) -> bool:
+    def update(self, loss: float) -> bool:
         """Take an epoch's loss, and return whether it is the lowest so far."""
         improved = loss < self.best - self.stopping.tol
         self.n_waited = 0 if improved else self.n_waited + 1

@@ -1,13 +1,13 @@
 """Fits along a parameter, trained as one batched network."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sklearn.base import clone
 
 from skvim._base import BaseAutoencoder
-from skvim._jobs import Jobs
+from skvim.engine import own_modes, train
+from skvim.engine.batched import Plan
 
 __all__ = ["lam_path"]
 
@@ -96,15 +96,16 @@ def lam_path(
         )
     models = [[_with(estimator, param, value, seed) for seed in seeds] for value in values]
     every = [model for of_value in models for model in of_value]
-    jobs = Jobs()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the fits themselves will say it
-        for model in every:
-            jobs.add(clone(model), X)
-    jobs.arrange()
-    with jobs.at_hand():
-        for model in every:
-            model.fit(X)
+    plan = Plan()
+    requests = [model._make_request(X) for model in every]
+    for request in requests:
+        plan.add(request)
+    plan.build_chunks()
+    for model, request in zip(every, requests, strict=True):
+        with own_modes(request.training.device):
+            net = plan.take(request)
+            model._finish_fit(request, train(request) if net is None else net)
+    plan.finish()
     return models if random_states is not None else [model for (model,) in models]
 
 

@@ -1,10 +1,8 @@
 """Grid search whose fits train as one batched network."""
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
-from uuid import uuid4
 
 import joblib
 from sklearn.base import clone, is_classifier
@@ -13,12 +11,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from skvim._base import BaseAutoencoder
-from skvim._jobs import OTHER_ROWS, Jobs
 from skvim._validation import same_length, take_rows
+from skvim.engine import FitRequest
+from skvim.engine.batched import OTHER_ROWS, Plan
+from skvim.exceptions import SkvimError
 
 __all__ = ["BatchedSearchCV"]
 
 Splits = Sequence[tuple[Any, Any]]
+
+# What a fit raises for parameters or data that it refuses.
+_OWN_ERRORS = (TypeError, ValueError, AttributeError, RuntimeError, SkvimError)
 
 
 @final
@@ -117,25 +120,23 @@ class BatchedSearchCV(GridSearchCV):
         self : object
             Fitted.
         """
-        # Its own parameters stay as the user gave them, also while it is fitted.
+        # A copy is fitted: the parameters of this one stay as the user gave them.
         search = copy.copy(self)
-        for name in [name for name in vars(search) if name.endswith("_")]:
-            delattr(search, name)
-        jobs = Jobs()
-        search._plan(jobs, X, y, params)
-        with jobs.at_hand():
+        _delete_fitted(search)
+        plan = Plan()
+        try:
+            search._make_plan(plan, X, y, params)
             super(BatchedSearchCV, search).fit(X, y, **params)
-        fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-        for name, value in fitted.items():
-            setattr(self, name, value)
-        self.n_batched_fits_ = jobs.n_together
+        finally:
+            plan.finish()
+        _delete_fitted(self)
+        vars(self).update({k: v for k, v in vars(search).items() if k.endswith("_")})
+        self.n_batched_fits_ = plan.n_batched
         return self
 
-    def _plan(self, jobs: Jobs, X: Any, y: Any, params: dict[str, Any]) -> None:
-        """Plan the fits; whatever is wrong is left to scikit-learn to say."""
-        self._jobs: Jobs = jobs
+    def _make_plan(self, plan: Plan, X: Any, y: Any, params: dict[str, Any]) -> None:
+        """Plan the fits; errors in data and parameters are left to scikit-learn to raise."""
+        self._plan: Plan = plan
         try:
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -143,56 +144,64 @@ class BatchedSearchCV(GridSearchCV):
             routed = self._get_routed_params_for_fit(params)
             splits = list(splitter.split(X, y, **routed.splitter.split))
             candidates = list(ParameterGrid(self.param_grid))
-        except Exception:
+        except (TypeError, ValueError, AttributeError):
             return
-        self.cv = _Splits(splitter, splits)
+        self.cv = _KnownSplits(splitter, splits)
         if routed.estimator.fit:
             number = len(candidates) * len(splits)
-            jobs.reasons["parameters are passed to the estimator's fit"] += number
+            plan.reasons["parameters are passed to the estimator's fit"] += number
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fits themselves will say it
-            self._add_jobs(candidates, splits, X, y)
-        jobs.arrange()
-        if jobs.chunks:
-            self.n_jobs = 1  # None would leave it to joblib's configuration
+        self._add_fits(candidates, splits, X, y)
+        plan.build_chunks()
+        if plan.chunks:
+            self.n_jobs = 1  # results are in this process; None would follow joblib's configuration
+            self.estimator: Any = _following(self.estimator, plan)
+            self.param_grid: Any = _following_grid(self.param_grid, plan)
 
-    def _add_jobs(self, candidates: list[dict[str, Any]], splits: Splits, X: Any, y: Any) -> None:
+    def _add_fits(self, candidates: list[dict[str, Any]], splits: Splits, X: Any, y: Any) -> None:
         """Plan the fit of every candidate to every fold."""
         n_without = 0
         for j, (train, _) in enumerate(splits):
             rows, labels = take_rows(X, train), None if y is None else take_rows(y, train)
-            known: dict[str, Any] = {}
+            transformed: dict[str, Any] = {}
             for i, parameters in enumerate(candidates):
-                try:
-                    model = clone(self.estimator).set_params(**clone(parameters, safe=False))
-                    own, before = _split(model)
-                    digest = _digest(before)
-                    if own is not None and digest not in known:
-                        known[digest] = _pass(before, rows, labels)
-                except Exception:  # the fit of this candidate will raise it
-                    continue
+                own, before = self._parts(parameters)
                 if own is None:
                     n_without += 1
-                elif known[digest] is None:
-                    self._jobs.reasons[OTHER_ROWS] += 1
-                else:
-                    self._jobs.add(own, known[digest], (i, j))
+                    continue
+                key = "" if before is None else joblib.hash(before)
+                try:
+                    if key not in transformed:
+                        transformed[key] = _transform(before, rows, labels)
+                    if transformed[key] is None:
+                        self._plan.reasons[OTHER_ROWS] += 1
+                        continue
+                    request: FitRequest = own._make_request(transformed[key])
+                except _OWN_ERRORS:  # the fit of this candidate raises it
+                    continue
+                self._plan.add(request, (i, j))
         if n_without == len(candidates) * len(splits):
             reason = (
                 "the estimator is neither an autoencoder nor a Pipeline with one among its steps"
             )
-            self._jobs.reasons[reason] += n_without
+            self._plan.reasons[reason] += n_without
+
+    def _parts(self, parameters: dict[str, Any]) -> tuple[Any, Any]:
+        """Return a candidate's autoencoder and the steps before it; None for what is not there."""
+        try:
+            model = clone(self.estimator).set_params(**clone(parameters, safe=False))
+        except _OWN_ERRORS:  # the fit of this candidate raises it
+            return None, None
+        return _split(model)
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
-        """Share out times, then make the table (scikit-learn's hook)."""
-        self._jobs.counts = False  # what follows is the fit to all rows
-        for chunk in (chunk for chunk in self._jobs.chunks if chunk.takers):
-            _of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
+        """Share the times of batches among their fits, then make the table (scikit-learn's hook)."""
+        for chunk in (chunk for chunk in self._plan.chunks if chunk.takers):
+            _result_of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
             for tag in chunk.takers:
-                _of(out, tag, n_splits)["fit_time"] += chunk.seconds / len(chunk.takers)
+                _result_of(out, tag, n_splits)["fit_time"] += chunk.seconds / len(chunk.takers)
         results: dict[str, Any] = super()._format_results(
             candidate_params, n_splits, out, more_results
         )
@@ -200,8 +209,8 @@ class BatchedSearchCV(GridSearchCV):
 
 
 @final
-class _Splits:
-    """A splitter that has split already."""
+class _KnownSplits:
+    """A splitter whose splits are known."""
 
     def __init__(self, splitter: Any, splits: Splits) -> None:
         self.splitter = splitter
@@ -231,37 +240,52 @@ def _split(model: Any) -> tuple[Any, Any]:
     return None, None
 
 
-def _digest(steps: Any) -> str:
-    """Return what steps are known by; of what cannot be compared, something of its own."""
-    try:
-        return str(joblib.hash(steps))
-    except Exception:  # pickle raises whatever it likes
-        return uuid4().hex
+def _transform(steps: Any, rows: Any, labels: Any) -> Any:
+    """Fit the preceding steps without output and return the transformed rows.
 
-
-def _pass(steps: Any, rows: Any, labels: Any) -> Any:
-    """Return what the steps before the autoencoder make of rows, fitted in silence.
-
-    None where they draw from NumPy's global generator, which is put back: numbers would be others
-    in the fits to come.
+    None if they use NumPy's global generator, whose state is restored: in the fits to come its
+    numbers are others.
     """
     if steps is None:
         return rows
-    loud = [name for name, value in steps.get_params().items() if _is_verbose(name) and value]
-    shared = check_random_state(None)
-    before = shared.get_state()
-    found = steps.set_params(**dict.fromkeys(loud, False)).fit_transform(rows, labels)
-    if joblib.hash(shared.get_state()) == joblib.hash(before):
-        return found
-    shared.set_state(before)
+    verbose = [name for name, value in steps.get_params().items() if _is_verbose(name) and value]
+    generator = check_random_state(None)
+    before = generator.get_state()
+    transformed = steps.set_params(**dict.fromkeys(verbose, False)).fit_transform(rows, labels)
+    if joblib.hash(generator.get_state()) == joblib.hash(before):
+        return transformed
+    generator.set_state(before)
     return None
 
 
 def _is_verbose(name: str) -> bool:
-    """Whether a parameter, of a step or a step's part, makes it print."""
+    """Tell whether a parameter, of a step or of a part of one, makes it print."""
     return name.rpartition("__")[2] == "verbose"
 
 
-def _of(out: Any, tag: tuple[int, int], n_splits: int) -> Any:
-    """Return what came of a candidate and a fold."""
+def _following(value: Any, plan: Plan) -> Any:
+    """Return a clone of an autoencoder, or a Pipeline with one, whose fits take from a plan."""
+    own, _ = _split(value)
+    if own is None:
+        return value
+    cloned = clone(value)
+    _split(cloned)[0]._follow_plan(plan)
+    return cloned
+
+
+def _following_grid(grid: Any, plan: Plan) -> Any:
+    """Return a grid in which autoencoders and Pipelines among the values take from a plan."""
+    if not isinstance(grid, Mapping):
+        return [_following_grid(part, plan) for part in grid]
+    return {name: [_following(value, plan) for value in values] for name, values in grid.items()}
+
+
+def _delete_fitted(estimator: Any) -> None:
+    """Delete what ``fit`` has set."""
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
+
+
+def _result_of(out: Any, tag: tuple[int, int], n_splits: int) -> Any:
+    """Return the result of a candidate and a fold."""
     return out[tag[0] * n_splits + tag[1]]

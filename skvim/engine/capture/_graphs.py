@@ -1,4 +1,4 @@
-"""What is computed for every batch as CUDA graphs: one launch for all kernels."""
+"""CUDA graphs of training steps: one launch for all kernels."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +9,10 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor
 
-from skvim.engine._capture import CapturedStep
+from skvim.engine.capture._captured import CapturedStep
 from skvim.exceptions import AccelerationWarning
 
-__all__ = ["Graphed", "GraphedStep", "report_no_graph"]
+__all__ = ["Graphed", "GraphedStep", "warn_of_no_graph"]
 
 Result = TypeVar("Result")
 
@@ -22,7 +22,7 @@ _STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 
 @final
 class Graphed(Generic[Result]):
-    """A function of a batch that a CUDA graph repeats.
+    """A function of a batch as a CUDA graph.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class Graphed(Generic[Result]):
 
     Notes
     -----
-    A graph reads and writes memory where it was when it was made: batches are copied to one place,
-    generators are registered with it, and what it returns is valid until the next call.
+    A graph reads and writes the memory that was there during capture: batches are copied to one
+    place, generators are registered with it, and results are valid until the next call.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Graphed(Generic[Result]):
 
 @final
 class GraphedStep:
-    """A captured step that a CUDA graph repeats.
+    """A captured step as a CUDA graph.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class GraphedStep:
 
     Notes
     -----
-    Learning rates lie on the device. Where the optimizer is not one that stays there, it steps
+    Learning rates are on the device. An optimizer whose step is not wholly on the device steps
     outside of the graph.
     """
 
@@ -81,7 +81,7 @@ class GraphedStep:
         self.update = step.update
         self.inside = inside = step.update.on_device
 
-        # It knows nothing of this object: a cycle would hold the device's memory for a while.
+        # No reference to self: a reference cycle would hold the device's memory for a while.
         def compute(x: Tensor) -> tuple[Tensor, list[Tensor]]:
             terms, gradients = step.compute(x)
             if inside:
@@ -92,7 +92,7 @@ class GraphedStep:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Train on a batch and return its loss and terms, valid until the next call."""
-        self.update.follow()
+        self.update.sync_settings()
         terms, gradients = self.compute(x)
         if not self.inside:
             with torch.no_grad():
@@ -111,13 +111,13 @@ def _captured(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[Non
         capturing = torch.cuda.graph(
             graph, stream=_STREAMS[device], capture_error_mode="thread_local"
         )
-        # A capture that fails does not go back to the stream where it came from.
+        # A capture that fails does not restore the current stream.
         with torch.cuda.stream(torch.cuda.current_stream()), capturing:
             yield
 
 
-def report_no_graph(mode: str | None, error: RuntimeError) -> None:
-    """Warn, where acceleration was asked for, that a step is no CUDA graph, with the reason."""
+def warn_of_no_graph(mode: str | None, error: RuntimeError) -> None:
+    """Warn that a step runs without a CUDA graph, where acceleration was asked for."""
     if mode != "auto":
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"Training runs without a CUDA graph: {reason}"

@@ -1,4 +1,4 @@
-"""Models of one kind as one: their tensors stacked, with the axes of the models first."""
+"""Stacked tensors of models that train as one."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -8,20 +8,22 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn, optim
 
-from skvim.engine._capture import TrainingStep
 from skvim.engine._net import AutoencoderNet
+from skvim.engine.capture import TrainingStep
 
-__all__ = ["SHARED", "Stack", "at"]
+__all__ = ["SHARED", "Place", "Stack", "as_index"]
 
-#: The one tensor that all models have in common.
+#: The one tensor that all models share.
 SHARED = "objective.progress"
+
+Place = tuple[int, int]
 
 
 @final
 class Stack:
-    """The tensors of models that train as one.
+    """Tensors of models with two leading axes: sets, and the models of a set.
 
-    Models come in sets: those of a set have rows, seed and so all random numbers in common.
+    Models of a set have rows and seed, and therefore all random numbers, in common.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class Stack:
     lead : tuple (n_sets, n_models)
         Number of sets, and of the models of each.
     tensors : dict of str to Tensor of shape (*lead, ...)
-        Parameters, buffers and the settings that differ, by name; the progress has no lead.
+        Parameters, buffers and the settings that differ; the progress has no leading axes.
     parameters : dict of str to Parameter of shape (*lead, ...)
         Those of them that train.
     """
@@ -46,7 +48,7 @@ class Stack:
         self.steps = [
             TrainingStep(net.autoencoder, net.objective, net.streams_.noise) for net in self.nets
         ]
-        self.settings = _differing(self.steps)
+        self.settings = _differing_settings(self.steps)
         self.tensors = self._stacked()
         self.parameters = {
             name: nn.Parameter(self.tensors[name])
@@ -60,9 +62,9 @@ class Stack:
         return self.tensors[SHARED]
 
     def part(self, name: str, start: int, stop: int) -> Tensor:
-        """Return a tensor of the sets from ``start`` to ``stop``, without axes of length 1.
+        """Return a view of a tensor for the sets from ``start`` to ``stop``.
 
-        One of the axes stays where both have length 1. It is a view, and no leaf of autograd.
+        A leading axis of length 1 is left out, but one axis stays where both have length 1.
         """
         tensor = self.tensors[name]
         if name == SHARED:
@@ -72,7 +74,7 @@ class Stack:
         return tensor[start] if stop - start == 1 else tensor[start:stop]
 
     def template(self) -> TrainingStep:
-        """Return a copy of the first model's step in which settings that differ are buffers."""
+        """Return a copy of the first model's step with the settings that differ as buffers."""
         first = self.steps[0]
         model, objective = deepcopy((first.model, first.objective))
         step = TrainingStep(model, objective, torch.Generator(first.noise.device))
@@ -84,8 +86,8 @@ class Stack:
             modules[owner].register_buffer(attribute, value, persistent=False)
         return step
 
-    def optimizer(self) -> optim.Optimizer:
-        """Return an optimizer of all parameters, as those of the nets are."""
+    def make_optimizer(self) -> optim.Optimizer:
+        """Return an optimizer of all parameters with the settings of the nets' optimizers."""
         own: Any = self.nets[0].optimizer_
         known = signature(type(own)).parameters  # not all defaults are arguments
         options = {name: value for name, value in own.defaults.items() if name in known}
@@ -93,18 +95,11 @@ class Stack:
         return made
 
     def release(
-        self, place: tuple[int, int], tensors: dict[str, Tensor], optimizer: optim.Optimizer
+        self, place: Place, tensors: dict[str, Tensor], optimizer: optim.Optimizer
     ) -> None:
-        """Copy a model's part of tensors, and what the optimizer knows of them, to its net.
+        """Copy one model's part of tensors and of the optimizer's state to its net.
 
-        Parameters
-        ----------
-        place : tuple (i_set, i_model)
-            Where the model is.
-        tensors : dict of str to Tensor of shape (*lead, ...)
-            Those of the stack, of now or of another time. The progress is that of now.
-        optimizer : Optimizer
-            Of ``parameters``.
+        ``tensors`` are those of the stack, now or at an earlier time; the progress is that of now.
         """
         i = place[0] * self.lead[1] + place[1]
         net, step = self.nets[i], self.steps[i]
@@ -114,76 +109,73 @@ class Stack:
             for name, parameter in step.named_parameters():
                 if name in self.parameters and self.parameters[name] in optimizer.state:
                     state = optimizer.state[self.parameters[name]]
-                    net.optimizer_.state[parameter] = _cut(state, place, self.lead)
+                    net.optimizer_.state[parameter] = self._state_at(state, place)
             _copy_settings(optimizer, net.optimizer_)
 
     def changing(self) -> dict[str, Tensor]:
-        """Return the tensors that training changes, but for the progress."""
+        """Return the tensors that training changes, except the progress."""
         fixed = {SHARED, *self.settings}
         return {name: tensor for name, tensor in self.tensors.items() if name not in fixed}
 
     def hand_over(
         self,
         optimizer: optim.Optimizer,
-        places: Sequence[Sequence[tuple[int, int]]],
+        places: Sequence[Sequence[Place]],
         other: "Stack",
         to: optim.Optimizer,
     ) -> None:
-        """Give another stack's optimizer what this one's knows of the models at these places."""
-        index = at(places)
+        """Copy the optimizer's state of the models at these places to another stack's optimizer."""
+        index = as_index(places)
         for name, parameter in self.parameters.items():
             if parameter in optimizer.state:
                 state = optimizer.state[parameter]
-                to.state[other.parameters[name]] = _cut(state, index, self.lead)
+                to.state[other.parameters[name]] = self._state_at(state, index)
         _copy_settings(optimizer, to)
 
     def _stacked(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
-        found: dict[str, Tensor] = {}
-        every = [step.tensors() for step in self.steps]
-        for name, first in every[0].items():
-            values = [tensors[name].detach() for tensors in every]
-            found[name] = first.clone() if name == SHARED else _led(torch.stack(values), self.lead)
+        stacked: dict[str, Tensor] = {}
+        tensors = [step.tensors() for step in self.steps]
+        for name, first in tensors[0].items():
+            if name == SHARED:
+                stacked[name] = first.clone()
+            else:
+                values = torch.stack([of_model[name].detach() for of_model in tensors])
+                stacked[name] = values.view(*self.lead, *first.shape)  # (K, ...) -> (*lead, ...)
         like = self.steps[0].model.mean
         for name, numbers in self.settings.items():
-            found[name] = _led(like.new_tensor(numbers), self.lead)
-        return found
+            stacked[name] = like.new_tensor(numbers).view(self.lead)
+        return stacked
+
+    def _state_at(self, state: dict[str, Any], index: Any) -> dict[str, Any]:
+        """Return an optimizer's state of a stacked parameter for some models."""
+        return {
+            name: (value[index] if value.shape[:2] == self.lead else value).clone()
+            if isinstance(value, Tensor)
+            else value
+            for name, value in state.items()
+        }
 
 
-def _led(tensor: Tensor, lead: tuple[int, int]) -> Tensor:
-    """Part the first axis of a tensor in two."""
-    return tensor.view(*lead, *tensor.shape[1:])
-
-
-def _differing(steps: Sequence[TrainingStep]) -> dict[str, list[float]]:
-    """Return by name the settings that may differ between models, and do."""
-    found: dict[str, list[float]] = {}
+def _differing_settings(steps: Sequence[TrainingStep]) -> dict[str, list[float]]:
+    """Return by name the numbers that may differ between models, and do."""
+    differing: dict[str, list[float]] = {}
     parts = [dict(step.named_modules()) for step in steps]
     for path, module in parts[0].items():
         for attribute in getattr(module, "variable", ()):
             values = [float(getattr(modules[path], attribute)) for modules in parts]
             if len(set(values)) > 1:
-                found[f"{path}.{attribute}"] = values
-    return found
+                differing[f"{path}.{attribute}"] = values
+    return differing
 
 
-def at(places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Tensor, Tensor]:
-    """Return places, a list for each set, as an index that cuts them out of a stacked tensor."""
-    found = torch.tensor(places)
-    return found[..., 0], found[..., 1]
-
-
-def _cut(state: dict[str, Any], index: Any, lead: tuple[int, int]) -> dict[str, Any]:
-    """Return the part of some models of what an optimizer knows of a stacked parameter."""
-    return {
-        name: (value[index] if value.shape[:2] == lead else value).clone()
-        if isinstance(value, Tensor)
-        else value
-        for name, value in state.items()
-    }
+def as_index(places: Sequence[Sequence[Place]]) -> tuple[Tensor, Tensor]:
+    """Return places, a list for each set, as an index of stacked tensors."""
+    index = torch.tensor(places)
+    return index[..., 0], index[..., 1]
 
 
 def _copy_settings(source: optim.Optimizer, target: optim.Optimizer) -> None:
-    """Give an optimizer of one group the settings of another's, as a schedule left them."""
+    """Copy the settings of an optimizer's group, as a schedule left them, to another's."""
     for mine, theirs in zip(target.param_groups, source.param_groups, strict=True):
         mine.update({name: value for name, value in theirs.items() if name != "params"})

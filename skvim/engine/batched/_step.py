@@ -1,0 +1,360 @@
+"""Training step and validation losses of many models as one sequence of operations."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, final
+
+import torch
+from torch import Tensor, fx
+from torch.func import vmap
+
+from skvim.engine._net import AutoencoderNet, final_weights
+from skvim.engine.batched._stack import SHARED, Stack
+from skvim.engine.capture import (
+    Draw,
+    NotTraceableError,
+    StepResult,
+    TrainingStep,
+    optimise,
+    record,
+    require_close,
+    require_close_terms,
+    run_step,
+    trace_step,
+)
+
+__all__ = ["BatchedStep", "Losses", "batched_losses", "batched_step"]
+
+#: From batches of shape (n_sets, n_samples, n_features) to (n_sets, n_models, n_terms).
+Losses = Callable[[Tensor], Tensor]
+
+_aten = torch.ops.aten
+
+
+@final
+class _Axes:
+    """Leading axes of stacked tensors; an axis of length 1 is left out in batched functions."""
+
+    def __init__(self, lead: tuple[int, int]) -> None:
+        self.lead = lead
+        self.n_axes = 2 if min(lead) > 1 else 1
+        self.one_set = lead[0] == 1 and lead[1] > 1
+
+    def inputs(self, x: Tensor, drawn: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Return batches (n_sets, n, d), and the draws of each set, as the function takes them."""
+        values = [x[0] if self.one_set else x]
+        return values + [of[0] if self.one_set else torch.stack(list(of)) for of in drawn]
+
+    def outputs(self, values: Iterable[Tensor]) -> list[Tensor]:
+        """Return the function's outputs with both axes."""
+        return [value.reshape(*self.lead, *value.shape[self.n_axes :]) for value in values]
+
+    def vmapped(self, function: Callable[..., Any], shared: Sequence[bool], n_inputs: int) -> Any:
+        """Return a function of one model's tensors and inputs as one of all models."""
+        state: list[int | None] = [None if common else 0 for common in shared]
+        if self.n_axes == 2 or self.one_set:  # models of a set share their rows
+            function = vmap(function, in_dims=(*state, *([None] * n_inputs)))
+        if not self.one_set:
+            function = vmap(function, in_dims=(*state, *([0] * n_inputs)))
+        return function
+
+
+@final
+class BatchedStep:
+    """Losses and gradients of some sets of models, for batches of one size.
+
+    Parameters
+    ----------
+    function : callable
+        From batches and draws to losses and terms, and gradients.
+    draws : sequence of sequences of Draw
+        For every draw of a step, one of each set.
+    axes : _Axes
+        Of these sets.
+    trained : tuple of str
+        Parameters that have gradients.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        draws: Sequence[Sequence[Draw]],
+        axes: _Axes,
+        trained: tuple[str, ...],
+    ) -> None:
+        self.function = function
+        self.draws = draws
+        self.axes = axes
+        self.trained = trained
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return losses and terms (n_sets, n_models, n_terms), and gradients of ``trained``.
+
+        ``x`` has shape (n_sets, n_samples, n_features). To be called under ``torch.no_grad``;
+        numbers are drawn from every set's own generators.
+        """
+        return self.compute(x, [[draw() for draw in draws] for draws in self.draws])
+
+    def compute(self, x: Tensor, drawn: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[Tensor]]:
+        """Compute with these random numbers: for every draw, those of each set."""
+        terms, *gradients = self.axes.outputs(self.function(*self.axes.inputs(x, drawn)))
+        return terms, gradients
+
+
+def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
+    """Trace the training step of the sets from ``start`` to ``stop``.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its tensors are read and, where they are buffers, written.
+    start, stop : int
+        Which sets.
+    x : Tensor of shape (stop - start, n_samples, n_features)
+        A batch for each; nothing is trained on it.
+
+    Raises
+    ------
+    NotTraceableError
+        When the step is no fixed sequence of operations that torch can batch, or does not give
+        what the models' own steps do.
+    """
+    axes = _Axes((stop - start, stack.lead[1]))
+    steps = stack.steps[start * axes.lead[1] : stop * axes.lead[1]]
+    results = [run_step(step, x[i // axes.lead[1]]) for i, step in enumerate(steps)]
+    values = _values_of_sets(results, axes)
+    draws = [list(of_sets) for of_sets in zip(*(r.draws for r in results[:: axes.lead[1]]))]
+    state, function, trained = _batched_function(stack, start, axes, x, values)
+    step = BatchedStep(function, draws, axes, trained)
+    with torch.no_grad(), _restored(state):
+        terms, gradients = step.compute(x, values)
+        _require_same(results, [terms, *gradients])
+        _require_same_state(stack, steps, results, start)
+    return step
+
+
+def batched_losses(stack: Stack, start: int, stop: int, batches: Sequence[Tensor]) -> list[Losses]:
+    """Trace the validation losses of the sets from ``start`` to ``stop``, one function a batch.
+
+    Weights of terms are those at the end of the training, and random numbers are the same every
+    time.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its tensors are read.
+    start, stop : int
+        Which sets.
+    batches : sequence of Tensor of shape (stop - start, n_samples, n_features)
+        All batches of a validation.
+
+    Raises
+    ------
+    NotTraceableError
+        When losses are no fixed sequence of operations that torch can batch, or not those of
+        single models.
+    """
+    axes = _Axes((stop - start, stack.lead[1]))
+    nets = stack.nets[start * axes.lead[1] : stop * axes.lead[1]]
+    noises = [leader.validation_noise() for leader in nets[:: axes.lead[1]]]
+    functions: dict[int, Callable[..., Any]] = {}
+    losses: list[Losses] = []
+    with ExitStack() as modes, torch.no_grad():
+        for net in nets:
+            modes.callback(net._set_training, net.autoencoder.training)
+            net._set_training(False)
+            modes.enter_context(final_weights(net.objective))
+        for x in batches:
+            results = _evaluate(nets, noises, x)
+            values = _values_of_sets(results, axes)
+            size = x.shape[1]
+            is_new = size not in functions
+            if is_new:
+                found = _batched_function(stack, start, axes, x, values, gradients=False)
+                functions[size] = found[1]
+            losses.append(partial(_losses, axes, functions[size], axes.inputs(x, values)[1:]))
+            if is_new:
+                expected = torch.stack([result.outputs[0] for result in results])
+                require_close_terms(losses[-1](x).flatten(0, 1), expected)
+    return losses
+
+
+def _losses(axes: _Axes, function: Callable[..., Any], drawn: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return losses and terms for a batch of every set."""
+    (terms,) = axes.outputs(function(x[0] if axes.one_set else x, *drawn))
+    return terms
+
+
+def _evaluate(
+    nets: Sequence[AutoencoderNet], noises: Sequence[torch.Generator], x: Tensor
+) -> list[StepResult]:
+    """Return the losses of nets one by one; nets of a set draw the same numbers."""
+    n_models = len(nets) // len(noises)
+    results = []
+    for i, net in enumerate(nets):
+        step = TrainingStep(net.autoencoder, net.objective, noises[i // n_models])
+        results.append(run_step(step, x[i // n_models], gradients=False))
+    for result in results[::n_models]:
+        for draw in result.draws:
+            draw()  # go on where the next batch draws
+    return results
+
+
+def _values_of_sets(results: Sequence[StepResult], axes: _Axes) -> list[list[Tensor]]:
+    """Return for every draw the numbers of each set; all models have to draw alike."""
+    n_models, first = axes.lead[1], results[0]
+    for i, one in enumerate(results):
+        leader = results[i - i % n_models]
+        alike = len(one.values) == len(first.values) and one.trained == first.trained
+        same = alike and all(map(torch.equal, one.values, leader.values))
+        if not same or [v.shape for v in one.values] != [v.shape for v in first.values]:
+            raise NotTraceableError("the models do not draw the same random numbers.")
+    return [list(of_sets) for of_sets in zip(*(r.values for r in results[::n_models]))]
+
+
+def _batched_function(
+    stack: Stack,
+    start: int,
+    axes: _Axes,
+    x: Tensor,
+    values: Sequence[Sequence[Tensor]],
+    *,
+    gradients: bool = True,
+) -> tuple[list[Tensor], Callable[..., Any], tuple[str, ...]]:
+    """Trace one model, batch its graph over all models and optimise it.
+
+    Returns the stacked tensors, the function of batches and draws, and the trained parameters.
+    """
+    stop = start + axes.lead[0]
+    template = stack.template()
+    trace = trace_step(template if gradients else template.eval(), x[0], gradients=gradients)
+    trained = trace.result.trained
+    with torch.no_grad():
+        state = [stack.part(name, start, stop).detach() for name in trace.names]
+        if not gradients:
+            at_end = torch.ones_like(stack.progress)
+            state = [
+                at_end if name == SHARED else tensor
+                for name, tensor in zip(trace.names, state, strict=True)
+            ]
+        layouts = [None, *(stack.part(name, start, stop) for name in trained)]
+        inputs = [*state, *axes.inputs(x, values)]
+        shared = [name == SHARED for name in trace.names]
+        graph = _batched_graph(trace.graph, shared, inputs, axes)
+        examples = [tensor.clone() for tensor in inputs]
+        function: Callable[..., Any] = optimise(graph, state, examples, layouts).function
+    return state, function, trained
+
+
+def _batched_graph(
+    graph: fx.GraphModule, shared: Sequence[bool], inputs: list[Tensor], axes: _Axes
+) -> fx.GraphModule:
+    """Return a graph of one model's operations as one of all models.
+
+    ``shared`` tells which of the model's tensors all models have in common.
+    """
+    interpreter = _BatchableInterpreter(graph, garbage_collect_values=False)
+    function = axes.vmapped(interpreter.run, shared, len(inputs) - len(shared))
+    try:
+        batched = record(function, [tensor.clone() for tensor in inputs])
+    except (RuntimeError, ValueError) as error:
+        raise NotTraceableError(f"torch cannot batch it: {str(error).strip()[:300]}") from error
+    _fuse_addcmul(batched.graph)
+    batched.recompile()
+    return batched
+
+
+@final
+class _BatchableInterpreter(fx.Interpreter):
+    """Runs a graph with other operations in the place of some that ``vmap`` does not batch."""
+
+    def run_node(self, node: Any) -> Any:
+        """Run a node (torch's hook)."""
+        if node.target is _aten.copy_.default:
+            same = [node.args[0]]
+            while same[-1].target is _aten.detach.default:
+                same.append(same[-1].args[0])
+            if same[-1].target in _EMPTY:
+                # Memory for one model cannot hold the numbers of many.
+                values = self.env[node.args[1]].clone()
+                self.env.update(dict.fromkeys(same, values))
+                return values
+        return super().run_node(node)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an operation (torch's hook)."""
+        return _BATCHABLE.get(target, target)(*args, **kwargs)
+
+
+def _squared_error(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    """Replace mse_loss, which ``vmap`` batches for two batched arguments only."""
+    if reduction:
+        raise NotTraceableError("it averages squares in one operation.")
+    difference = x - y
+    return difference * difference
+
+
+def _squared_error_backward(gradient: Tensor, x: Tensor, y: Tensor, reduction: int) -> Tensor:
+    """Return the gradient of the above."""
+    return gradient * (2 * (x - y))
+
+
+_EMPTY = {_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default}
+# What is copied here are numbers of a model, where a copy costs next to nothing.
+_BATCHABLE: dict[Any, Callable[..., Tensor]] = {
+    _aten.addcmul_.default: lambda x, a, b, value=1: x.add_(a * b, alpha=value),
+    _aten.clamp_.Tensor: lambda x, *bounds: x.copy_(_aten.clamp.Tensor(x, *bounds)),
+    _aten.lerp_.Scalar: lambda x, end, weight: x.copy_(_aten.lerp.Scalar(x, end, weight)),
+    _aten.lerp_.Tensor: lambda x, end, weight: x.copy_(_aten.lerp.Tensor(x, end, weight)),
+    _aten.mse_loss.default: _squared_error,
+    _aten.mse_loss_backward.default: _squared_error_backward,
+}
+
+
+def _fuse_addcmul(graph: fx.Graph) -> None:
+    """Write x.add_(a * b) as x.addcmul_(a, b)."""
+    for node in list(graph.nodes):
+        product = node.args[1] if node.target is _aten.add_.Tensor else None
+        if not isinstance(product, fx.Node) or product is not node.prev or len(product.users) > 1:
+            continue
+        if product.target is _aten.mul.Tensor and all(isinstance(a, fx.Node) for a in product.args):
+            value = node.kwargs.get("alpha", 1)
+            node.target, node.args = _aten.addcmul_.default, (node.args[0], *product.args)
+            node.kwargs = {"value": value}
+            graph.erase_node(product)
+
+
+def _require_same(results: Sequence[StepResult], outputs: Sequence[Tensor]) -> None:
+    """Raise unless losses and gradients are those of the models' own steps."""
+    flat = [tensor.flatten(0, 1) for tensor in outputs]
+    require_close_terms(flat[0], torch.stack([result.outputs[0] for result in results]))
+    for i, result in enumerate(results):
+        # As one vector: some gradients, as of biases before a normalisation, are rounding alone.
+        gradients = (tensor[i].flatten() for tensor in flat[1:])
+        expected = (gradient.flatten() for gradient in result.outputs[1:])
+        require_close("gradients", [torch.cat(list(gradients))], [torch.cat(list(expected))])
+
+
+def _require_same_state(
+    stack: Stack, steps: Sequence[TrainingStep], results: Sequence[StepResult], start: int
+) -> None:
+    """Raise unless buffers are what the models' own steps make of them."""
+    for i, (step, result) in enumerate(zip(steps, results, strict=True)):
+        of_set, of_model = divmod(i, stack.lead[1])
+        tensors = [
+            stack.tensors[name] if name == SHARED else stack.tensors[name][start + of_set, of_model]
+            for name in step.tensors()
+        ]
+        require_close("buffers", tensors, result.state)
+
+
+@contextmanager
+def _restored(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Restore the values of tensors at the end."""
+    before = [tensor.clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)

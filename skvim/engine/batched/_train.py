@@ -1,0 +1,173 @@
+"""Training loop of nets that train as one batched network."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from skvim.engine._batches import Rows
+from skvim.engine._net import AutoencoderNet, StopRequestedError
+from skvim.engine.batched._group import Group, generator_states, set_generator_states
+from skvim.engine.batched._rows import TrainingSet
+from skvim.engine.capture import NotTraceableError
+from skvim.exceptions import SkvimWarning, TrainingDivergedError
+
+__all__ = ["TrainedNet", "stack_bytes", "train_batched"]
+
+# Copies in memory: of weights, with gradients and an optimizer's moments (one more for the best
+# weights so far), of what a row passes through, and of matrices of pairs of rows.
+_OF_WEIGHTS, _OF_UNITS, _OF_PAIRS = 5, 12, 12
+
+
+class TrainedNet(NamedTuple):
+    """A net after training.
+
+    Attributes
+    ----------
+    net : AutoencoderNet
+        As ``train`` would leave it, unless it diverged.
+    warnings : list of SkvimWarning
+        What its training warns of.
+    error : TrainingDivergedError or None
+        Why it did not train to the end.
+    """
+
+    net: AutoencoderNet
+    warnings: list[SkvimWarning]
+    error: TrainingDivergedError | None
+
+
+def train_batched(sets: Sequence[TrainingSet]) -> list[list[TrainedNet]]:
+    """Train nets as one batched network, each as it would train by itself.
+
+    Parameters
+    ----------
+    sets : sequence of TrainingSet
+        Sets of one size without splits, whose rows make the same number of batches.
+
+    Returns
+    -------
+    list of lists of TrainedNet
+        In the order of the sets and their nets.
+
+    Raises
+    ------
+    NotTraceableError
+        When the nets cannot train together. Nothing has been trained, but generators may have
+        moved: nets to be trained one by one have to be made anew.
+    """
+    order = sorted(range(len(sets)), key=lambda i: len(sets[i].rows))
+    trained = _Training([sets[i] for i in order]).run()
+    return [of_set for _, of_set in sorted(zip(order, trained, strict=True), key=lambda t: t[0])]
+
+
+def stack_bytes(net: AutoencoderNet, n_rows: int) -> int:
+    """Return about how many bytes a prepared net takes in such a training, at this batch size."""
+    weights = list(net.autoencoder.parameters())
+    units = sum(len(weight) for weight in weights if weight.dim() == 1)
+    pairs = n_rows**2 if net.objective.min_rows > 1 else 0
+    copies = _OF_WEIGHTS + (net.stopping is not None)
+    held = copies * sum(weight.numel() for weight in weights)
+    return 4 * (held + _OF_UNITS * n_rows * units + _OF_PAIRS * pairs)
+
+
+@final
+class _Training:
+    """One training of many nets; sets come in the order of their numbers of rows."""
+
+    def __init__(self, sets: Sequence[TrainingSet]) -> None:
+        self.sets = [part._replace(split=part.nets[0].split(len(part.rows))) for part in sets]
+        self.nets = [net for part in self.sets for net in part.nets]
+        self.first = self.nets[0]
+        self.device = self.first.streams_.noise.device
+        self.group: Group
+        self.may_narrow = True
+        self.errors: dict[AutoencoderNet, TrainingDivergedError] = {}
+        # States of the generators of nets at the end of their training.
+        self.states: dict[AutoencoderNet, list[Tensor]] = {}
+
+    def run(self) -> list[list[TrainedNet]]:
+        """Train."""
+        for net in self.nets:
+            net.notify("on_train_begin", X=None, y=None)
+        for epoch in range(self.first.max_epochs):
+            self._begin_epoch()
+            if epoch == 0:
+                self._set_up()
+            with torch.no_grad():
+                means, validated = self.group.epoch(epoch), self.group.validate()
+            self._end_epoch(means, validated)
+            live = self._live()
+            if not live:
+                break
+            self._narrow(live, self.first.max_epochs - epoch - 1)
+        for net in self._live():
+            self._leave(net)
+        for net, states in self.states.items():
+            set_generator_states(net, states)
+        return [[self._finished(net, part) for net in part.nets] for part in self.sets]
+
+    def _live(self) -> list[AutoencoderNet]:
+        """Return the nets that still train."""
+        return [net for net in self.nets if not (net in self.errors or net in self.states)]
+
+    def _narrow(self, live: list[AutoencoderNet], n_epochs: int) -> None:
+        """Go on without the nets that have stopped, if that pays and is possible."""
+        if self.may_narrow and self.group.pays_to_narrow(live, n_epochs):
+            try:
+                self.group = self.group.narrowed(live)
+            except NotTraceableError:
+                # Large weights can fail the checks of a new trace; the present group goes on.
+                self.may_narrow = False
+
+    def _begin_epoch(self) -> None:
+        """Notify the nets."""
+        rows = {net: part.rows for part in self.sets for net in part.nets}
+        for net in self._live():
+            net.notify("on_epoch_begin", dataset_train=Rows(rows[net]), dataset_valid=None)
+
+    def _set_up(self) -> None:
+        """Pretrain and stack the nets, as they are when the first batch comes."""
+        for part in self.sets:
+            for net in part.nets:
+                net._set_training(True)
+                net.pretrain(part.training_rows(self.device))
+        self.group = Group(self.sets, self.device)
+
+    def _end_epoch(self, means: Tensor, validated: Tensor | None) -> None:
+        """Record the epoch in every net's history; release nets that stop."""
+        trained, valid = means.tolist(), None if validated is None else validated.tolist()
+        lowest = []
+        for net in self._live():
+            i, j = self.group.places[net]
+            part = self.group.sets[i]
+            try:
+                net.record_epoch("train", trained[i][j], part.n_train, self.group.n_steps)
+                if valid is not None:
+                    n_batches = self.group.n_validations[i]
+                    net.record_epoch("valid", valid[i][j], part.n_valid, n_batches)
+            except TrainingDivergedError as error:
+                self.errors[net] = error
+                continue
+            if net.watch_ is not None and net.watch_.update(net.history[-1]["valid_loss"]):
+                lowest.append((i, j))
+        self.group.keep(lowest)
+        for net in self._live():
+            try:
+                net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
+            except StopRequestedError:
+                self._leave(net)
+
+    def _leave(self, net: AutoencoderNet) -> None:
+        """Give a net its final values; no later step changes it."""
+        self.group.release(net)
+        self.states[net] = generator_states(self.group.leader_of(net))
+        net.n_steps_ = self.group.n_taken
+
+    def _finished(self, net: AutoencoderNet, part: TrainingSet) -> TrainedNet:
+        """Return a net after its training has ended."""
+        net.noise_ = net.streams_.noise  # as after an epoch
+        if net in self.errors:
+            return TrainedNet(net, [], self.errors[net])
+        return TrainedNet(net, net.finish(part.training_rows(self.device)), None)

@@ -1,0 +1,197 @@
+"""Captured training step: a traced and optimised graph in the place of autograd's work."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any, final
+
+import torch
+from torch import Tensor, optim
+
+from skvim.engine.capture._optimiser import Program, optimise
+from skvim.engine.capture._recorder import Draw, NotTraceableError
+from skvim.engine.capture._step import Trace, TrainingStep, run_step, trace_step
+from skvim.engine.capture._update import Update, make_update
+
+__all__ = ["CapturedStep", "capture", "require_close", "require_close_terms"]
+
+# Share of a tensor's largest entry by which sums in another order may differ in float32.
+_TOLERANCE = 1e-3
+# Share of the largest term, and of 1, by which a term near 0 may differ: a term such as an MMD is a
+# difference of sums near 1, rounded at 1e-7 each.
+_ROUNDING = 1e-6
+# Other weights and rows on which a program is checked, as multiples of the present ones.
+_SHRINK, _BLEND = 0.9, 0.75
+
+
+@final
+class CapturedStep:
+    """A training step without the overhead of Python modules and autograd.
+
+    Parameters
+    ----------
+    function : callable
+        From a batch and drawn numbers to loss and terms, stacked, and gradients.
+    draws : iterable of Draw
+        Make the random numbers of one step.
+    update : Update
+        Moves the parameters by the gradients.
+    """
+
+    def __init__(self, function: Callable[..., Any], draws: Iterable[Draw], update: Update) -> None:
+        self.function = function
+        self.draws = tuple(draws)
+        self.update = update
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Train on a batch and return its loss and terms, of shape (n_terms,)."""
+        self.update.sync_settings()
+        with torch.no_grad():
+            terms, gradients = self.compute(x)
+            self.update(gradients)
+        return terms
+
+    def compute(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return loss and terms, and the gradients; to be called under ``torch.no_grad``."""
+        terms, *gradients = self.function(x, *[draw() for draw in self.draws])
+        return terms, gradients
+
+
+def capture(
+    step: TrainingStep, x: Tensor, optimizer: optim.Optimizer, *, compiled: bool = False
+) -> CapturedStep:
+    """Return a step that does what the eager one does, for batches of one shape and dtype.
+
+    Parameters
+    ----------
+    step : TrainingStep
+        Its parameters and buffers are read and written where they are.
+    x : Tensor of shape (n_samples, n_features)
+        A batch to trace the step with; nothing is trained on it.
+    optimizer : Optimizer
+        Optimizer that has taken a step before.
+    compiled : bool, default=False
+        Whether ``torch.compile`` makes kernels of the operations.
+
+    Raises
+    ------
+    NotTraceableError
+        When the step is no fixed sequence of operations, ``torch.compile`` fails, or the graph does
+        not give the eager step's losses, gradients and buffers.
+    """
+    _check_supported(step, optimizer)
+    trace = trace_step(step, x)
+    live = step.tensors()
+    parameters = dict(step.named_parameters())
+    trained = [parameters[name] for name in trace.result.trained]
+    examples = [tensor.clone() for tensor in trace.inputs]
+    program = optimise(trace.graph, list(live.values()), examples, [None, *trained])
+    inputs = [value.clone() for value in trace.inputs[len(live) :]]
+    with torch.no_grad():
+        try:
+            function, outputs = _first_run(program, inputs, compiled=compiled)
+            _require_same(outputs, list(live.values()), trace.result)
+            _check_on_other_values(step, trace, function)
+        finally:
+            for tensor, value in zip(live.values(), trace.inputs, strict=False):
+                tensor.copy_(value)
+    return CapturedStep(function, trace.result.draws, make_update(optimizer, trained))
+
+
+def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
+    """Raise unless tensors agree, each to 1e-3 of its largest entry.
+
+    Raises
+    ------
+    NotTraceableError
+        When they do not; ``what`` names them.
+    """
+    for one, other in zip(actual, expected, strict=True):
+        if not other.is_floating_point():
+            _require(what, torch.equal(one, other))
+            continue
+        size = float(other.abs().max()) if other.numel() else 0.0
+        atol = _TOLERANCE * size if size < float("inf") else 0.0
+        same = one.shape == other.shape and torch.allclose(one, other, 0.0, atol, equal_nan=True)
+        _require(what, same)
+
+
+def require_close_terms(actual: Tensor, expected: Tensor) -> None:
+    """Raise unless loss and terms agree, each to 1e-3 of itself.
+
+    Parameters
+    ----------
+    actual, expected : Tensor of shape (..., n_terms)
+        Loss and terms. A term may also differ by 1e-6 of the largest one, or of 1.
+
+    Raises
+    ------
+    NotTraceableError
+        When they do not.
+    """
+    finite = torch.where(expected.isfinite(), expected.abs(), torch.zeros_like(expected))
+    atol = _ROUNDING * (1 + finite.amax(-1, keepdim=True))
+    near = (actual - expected).abs() <= atol + _TOLERANCE * expected.abs()
+    same = (actual == expected) | (actual.isnan() & expected.isnan())
+    _require("losses", actual.shape == expected.shape and bool((near | same).all()))
+
+
+def _require(what: str, same: bool) -> None:
+    """Raise unless something is the same as in an eager step."""
+    if not same:
+        raise NotTraceableError(f"its {what} differ from those of an eager step.")
+
+
+def _require_same(outputs: Sequence[Tensor], state: Sequence[Tensor], expected: Any) -> None:
+    """Raise unless a program gave the outputs and the state of an eager step."""
+    require_close_terms(outputs[0], expected.outputs[0])
+    require_close("gradients", outputs[1:], expected.outputs[1:])
+    require_close("buffers", state, expected.state)
+
+
+def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
+    """Raise if a step calls hooks or closures, which are no part of a graph."""
+    if step.has_hooks():
+        raise NotTraceableError("hooks are registered with its modules or parameters.")
+    closure = signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is Parameter.empty:
+        raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
+
+
+def _first_run(
+    program: Program, inputs: Sequence[Tensor], *, compiled: bool
+) -> tuple[Callable[..., Any], Any]:
+    """Return a program, compiled if asked for, and its outputs."""
+    if not compiled:
+        return program.function, program.function(*inputs)
+    try:
+        function = partial(torch.compile(program.graph, dynamic=False), *program.known)
+        return function, function(*inputs)
+    except Exception as error:  # compilers and their drivers raise errors of any type
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+
+
+def _check_on_other_values(
+    step: TrainingStep, trace: Trace, function: Callable[..., Sequence[Tensor]]
+) -> None:
+    """Raise unless the program follows the step to other rows, weights, draws and progress.
+
+    Numbers that leave torch on the way, through NumPy for example, are constants of a program.
+    """
+    live, result = step.tensors(), trace.result
+    for (name, tensor), value in zip(live.items(), trace.inputs, strict=False):
+        tensor.copy_(value * _SHRINK if name in result.trained else value)
+    progress = step.objective.progress
+    progress.copy_((progress + 0.37) % 1)
+    x = trace.inputs[len(live)]
+    x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
+    try:
+        eager = run_step(step, x)
+    except Exception as error:  # users' code may raise anything on rows that it never saw
+        raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
+    sources = [draw.generator for draw in result.draws]
+    if eager.trained != result.trained or sources != [d.generator for d in eager.draws]:
+        raise NotTraceableError("it does not do the same every time.")
+    _require_same(function(x.clone(), *eager.values), list(live.values()), eager)
