@@ -14,6 +14,7 @@ from skvim.objectives._aggregated import (
 )
 from skvim.objectives._agreement import InfoNCE, contrastive_loss
 from skvim.objectives._annealed import Annealing, annealed_log_weights
+from skvim.objectives._autoencoder import Autoencoder, Outputs
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
 from skvim.objectives._distributions import Factorised, make_prior
@@ -25,14 +26,9 @@ from skvim.objectives._information import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._likelihoods import (
-    Bernoulli,
-    DataStatistics,
-    Gaussian,
-    Likelihood,
-    make_likelihood,
-)
-from skvim.objectives._model import Autoencoder, Losses, Objective, Outputs
+from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
+from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
+from skvim.objectives._objective import Losses, Objective, TermModule
 from skvim.objectives._posteriors import (
     DiracPosterior,
     GaussianPosterior,
@@ -65,6 +61,7 @@ __all__ = [
     "InfoNCE",
     "InformationEstimates",
     "Likelihood",
+    "LikelihoodModule",
     "LogMean",
     "Logistic",
     "LogisticPosterior",
@@ -79,6 +76,7 @@ __all__ = [
     "Prior",
     "SlicedWasserstein",
     "Term",
+    "TermModule",
     "annealed_log_weights",
     "contrastive_loss",
     "effective_rank",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -24,7 +24,7 @@ class _CriticDivergence(Divergence, ABC):
     """A divergence read from a critic's logit T(z), which estimates log q(z)/p(z)."""
 
     adversarial = True
-    falls = True
+    should_decrease = True
 
     def __init__(
         self,
@@ -33,7 +33,6 @@ class _CriticDivergence(Divergence, ABC):
         penalty: float = 3.0,
         prior_trick: bool = False,
     ) -> None:
-        super().__init__()
         self.hidden_layer_sizes = hidden_layer_sizes
         self.lr = lr
         self.penalty = penalty
@@ -67,10 +66,10 @@ class _CriticDivergence(Divergence, ABC):
             )
 
     @final
-    def build(self, n_components: int, generator: torch.Generator) -> None:
-        """Make the critic."""
+    def build(self, n_components: int, generator: torch.Generator) -> nn.Module:
+        """Return a critic with initial weights."""
         hidden = tuple(self.hidden_layer_sizes)
-        self.critic = MLP(n_components, hidden, 1, activation="relu", generator=generator)
+        return MLP(n_components, hidden, 1, activation="relu", generator=generator)
 
     @abstractmethod
     def divergence(self, logits: Tensor) -> Tensor:
@@ -81,7 +80,7 @@ class _CriticDivergence(Divergence, ABC):
         return self.divergence(self._logits(z, prior, frozen=True))
 
     @final
-    def adversary(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+    def critic_loss(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the critic's mean cross-entropy in nats: log 2 where q(z) = p(z).
 
         Its gradient has the penalty's added, and leaves the codes alone.
@@ -100,18 +99,18 @@ class _CriticDivergence(Divergence, ABC):
         # A cross-entropy is what the history should show.
         return loss + (penalty - penalty.detach())
 
-    @final
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        names = ("hidden_layer_sizes", "lr", "penalty", "prior_trick")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-
     def _logits(self, z: Tensor, prior: Prior, *, frozen: bool = False) -> Tensor:
         """Return T(z) of shape (n,), without a gradient in the critic if frozen."""
-        named = self.critic.named_parameters()
+        critic = self.critic
+        if critic is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a critic. Call a copy of it with one: "
+                "divergence.bound(critic=divergence.build(n_components, generator))."
+            )
+        named = critic.named_parameters()
         weights = {name: weight.detach() if frozen else weight for name, weight in named}
         centre, scale = _frame(prior, z)
-        logits: Tensor = functional_call(self.critic, weights, ((z - centre) / scale,)).squeeze(-1)
+        logits: Tensor = functional_call(critic, weights, ((z - centre) / scale,)).squeeze(-1)
         if self.prior_trick:
             # With the entropy: else T starts tens of nats from 0, for the last bias to make up.
             logits = logits - (prior.log_density(z) + prior.entropy).sum(-1)
@@ -174,10 +173,10 @@ class Adversarial(_CriticDivergence):
     >>> generator = torch.Generator().manual_seed(0)
     >>> z = torch.randn(100, 2, generator=generator)
     >>> divergence = Adversarial(hidden_layer_sizes=(8,))
-    >>> divergence.build(2, generator)
+    >>> divergence = divergence.bound(critic=divergence.build(2, generator))
     >>> divergence(Moments(z, None), z, Normal(), generator).shape
     torch.Size([])
-    >>> divergence.adversary(z, Normal(), generator) > 0.5  # about log 2
+    >>> divergence.critic_loss(z, Normal(), generator) > 0.5  # about log 2
     tensor(True)
     """
 
@@ -229,12 +228,12 @@ class DensityRatioKL(_CriticDivergence):
     >>> from skvim.objectives import DensityRatioKL, Moments, Normal
     >>> generator = torch.Generator().manual_seed(0)
     >>> divergence = DensityRatioKL(hidden_layer_sizes=(16,), penalty=0)
-    >>> divergence.build(1, generator)
-    >>> optimizer = torch.optim.Adam(divergence.parameters(), lr=0.01)
+    >>> divergence = divergence.bound(critic=divergence.build(1, generator))
+    >>> optimizer = torch.optim.Adam(divergence.critic.parameters(), lr=0.01)
     >>> for _ in range(300):
     ...     z = 2 * torch.randn(200, 1, generator=generator)
     ...     optimizer.zero_grad()
-    ...     divergence.adversary(z, Normal(), generator).backward()
+    ...     divergence.critic_loss(z, Normal(), generator).backward()
     ...     _ = optimizer.step()
     >>> value = divergence(Moments(z, None), z, Normal(), generator)
     >>> bool(0.5 < value < 1.1)  # KL(N(0, 4) ‖ N(0, 1)) is 0.81

@@ -52,7 +52,7 @@ class MixtureKL(Divergence):
 
     name = "mixture_kl"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
         """Raise ``ValueError`` for a point mass, whose mixture has no density, or bounds."""
@@ -112,10 +112,9 @@ class SlicedWasserstein(Divergence):
 
     name = "sliced_wasserstein"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def __init__(self, n_projections: int = 50) -> None:
-        super().__init__()
         self.n_projections = n_projections
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
@@ -137,10 +136,6 @@ class SlicedWasserstein(Divergence):
         # Errors of the halves are independent, so that their product has no bias.
         straight, crossed = codes - drawn, codes - drawn.flip(0)
         return 0.5 * (straight[0] * straight[1] + crossed[0] * crossed[1]).mean()
-
-    def extra_repr(self) -> str:
-        """Show the setting (torch's hook)."""
-        return f"n_projections={self.n_projections!r}"
 
 
 #: Divergences by name.

@@ -1,18 +1,16 @@
 """What the code of a corrupted row still tells of the row: the contrastive bound on information."""
 
 import math
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from skvim.objectives._autoencoder import Autoencoder, Outputs
 from skvim.objectives._numbers import is_real, number
 from skvim.objectives._posteriors import Posterior
 from skvim.objectives._priors import Prior
 from skvim.objectives._terms import Term
-
-if TYPE_CHECKING:
-    from skvim.objectives._model import Autoencoder, Outputs
 
 __all__ = ["InfoNCE", "contrastive_loss"]
 
@@ -94,12 +92,11 @@ class InfoNCE(Term):
     """
 
     name = "infonce"
-    falls = True
+    should_decrease = True
     min_rows = 2
     variable = ("temperature",)
 
     def __init__(self, temperature: float = 0.1) -> None:
-        super().__init__()
         self.temperature = temperature
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
@@ -120,12 +117,8 @@ class InfoNCE(Term):
             )
 
     def value(
-        self, model: "Autoencoder", outputs: "Outputs", prior: Prior | None, noise: torch.Generator
+        self, model: Autoencoder, outputs: Outputs, prior: Prior | None, noise: torch.Generator
     ) -> Tensor:
         """Return the term of a batch, a scalar."""
         clean = outputs.q if outputs.clean is outputs.x else model.encode(outputs.clean)
         return contrastive_loss(outputs.z, clean.loc, number(self.temperature))
-
-    def extra_repr(self) -> str:
-        """Show the temperature (torch's hook)."""
-        return f"temperature={self.temperature!r}"

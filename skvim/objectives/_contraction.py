@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from skvim.objectives._model import Autoencoder
+from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._numbers import is_real, number
 from skvim.objectives._posteriors import Posterior
 from skvim.objectives._priors import Prior
@@ -80,7 +80,6 @@ class Contraction(Penalty):
     variable = ("curvature", "radius")
 
     def __init__(self, curvature: float = 0.0, radius: float = 0.1) -> None:
-        super().__init__()
         self.curvature = curvature
         self.radius = radius
 
@@ -103,7 +102,3 @@ class Contraction(Penalty):
             change = jacobian - encoder_jacobian(model, x + step)
             penalty = penalty + number(self.curvature) * change.square().sum((0, 2)).mean()
         return penalty
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"curvature={self.curvature!r}, radius={self.radius!r}"

@@ -53,15 +53,19 @@ class KL(Divergence):
     name = "kl"
 
     def __init__(self, warmup: float = 0.0) -> None:
-        super().__init__()
-        self.weight_warmup = warmup
+        self.warmup = warmup
+
+    @property
+    def weight_warmup(self) -> float:
+        """Share of the training in which its weight rises linearly from 0."""
+        return self.warmup
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
         """Raise ``ValueError`` where the KL is infinite, or for a warm-up off range.
 
         It is infinite for a point mass, and for a prior with bounds.
         """
-        check_share("warmup", self.weight_warmup)
+        check_share("warmup", self.warmup)
         if not posterior.stochastic:
             raise ValueError(
                 "The divergence KL(q(z|x) ‖ p(z)) needs a posterior with a spread, as "
@@ -124,14 +128,12 @@ class Capacity(Divergence):
     variable = ("capacity",)
 
     def __init__(self, capacity: float, warmup: float = 0.5) -> None:
-        super().__init__()
         self.capacity = capacity
         self.warmup = warmup
-        self.rate = KL()
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
         """Raise ``ValueError`` where the rate is infinite, or for settings out of range."""
-        self.rate.check(posterior, prior)
+        KL().check(posterior, prior)
         if not is_real(self.capacity) or not 0 <= self.capacity < math.inf:
             raise ValueError(
                 f"The capacity must be a finite number from 0 on. Got {self.capacity!r}."
@@ -140,13 +142,9 @@ class Capacity(Divergence):
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the distance from what the capacity is by now."""
-        rate: Tensor = self.rate(q, z, prior, generator)
+        rate = rates(q, prior).sum(-1).mean()
         capacity: Tensor | float = number(self.capacity)
         return (rate - ramp(self.progress, self.warmup) * capacity).abs()
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"capacity={self.capacity!r}, warmup={self.warmup!r}"
 
 
 @final
@@ -184,14 +182,13 @@ class MMD(Divergence):
 
     name = "mmd"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def __init__(
         self,
         kernel: str = "imq",
         widths: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
     ) -> None:
-        super().__init__()
         self.kernel = kernel
         self.widths = widths
 
@@ -216,7 +213,3 @@ class MMD(Divergence):
             z, draws = z / spread, draws / spread
         widths = [unit * float(width) for width in self.widths]
         return unbiased_mmd(z, draws, partial(_KERNELS[self.kernel], widths=widths))
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"kernel={self.kernel!r}, widths={self.widths!r}"

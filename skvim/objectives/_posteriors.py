@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skvim.objectives._numbers import is_real
 from skvim.objectives._priors import Logistic, Normal, Prior
+from skvim.objectives._settings import Settings
 
 __all__ = [
     "DiracPosterior",
@@ -54,7 +55,7 @@ class Moments(NamedTuple):
         return self.base.log_density((z - self.loc) / self.scale) - self.scale.log()
 
 
-class Posterior(ABC):
+class Posterior(Settings, ABC):
     """A factorised family of posteriors; it has no parameters of its own."""
 
     stochastic: ClassVar[bool]
@@ -144,10 +145,6 @@ class _LocationScale(Posterior, ABC):
         loc, log_scale = output.chunk(2, dim=-1)  # (n, 2k) -> (n, k), (n, k)
         scale = log_scale.clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp()
         return Moments(loc, scale, self.base)
-
-    def __repr__(self) -> str:
-        """Show the setting."""
-        return f"{type(self).__name__}(scale={self.scale!r})"
 
 
 @final
