@@ -4,8 +4,6 @@ import pickle
 from dataclasses import fields
 from typing import Any
 
-import torch
-
 from skvim.engine._batches import batch_bounds
 from skvim.engine._build import ModelSettings, TrainingSettings
 from skvim.engine._capture import is_own
@@ -83,7 +81,7 @@ def n_batches(model: ModelSettings, training: TrainingSettings, n_rows: int) -> 
     return len(batch_bounds(n_rows, training.batch_size, max(needed, model.min_rows)))
 
 
-def _fixed(part: torch.nn.Module) -> list[tuple[str, Any]]:
+def _fixed(part: Any) -> list[tuple[str, Any]]:
     """Return the settings of a part; of those that may vary, whether they are 0."""
     variable = getattr(part, "variable", ())
     plain = (bool, int, float, str, tuple, list, type(None))
@@ -92,4 +90,4 @@ def _fixed(part: torch.nn.Module) -> list[tuple[str, Any]]:
         (name, bool(value) if name in variable else value)
         for name, value in found
         if isinstance(value, plain) or name in variable
-    ] + [(name, tensor.tolist()) for name, tensor in part.state_dict().items()]
+    ]

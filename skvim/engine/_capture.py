@@ -54,9 +54,13 @@ class TrainingStep(nn.Module):
     def signature(self) -> tuple[Any, ...]:
         """Return what a captured step takes for granted: memory, modes and settings."""
         memory = [(id(t), t.data_ptr(), t.requires_grad) for t in self.tensors().values()]
-        settings = [_settings(module) for module in self.modules()]
+        settings = [_settings(part) for part in (*self.modules(), *self.parts())]
         parts = (self.model.posterior, self.objective.prior, self.model.corruption)
         return (*memory, *settings, *(id(part) for part in (*parts, *self.hooks())))
+
+    def parts(self) -> list[Any]:
+        """Return the settings of likelihood and terms."""
+        return [self.model.likelihood.settings, *self.objective.settings]
 
     def hooks(self) -> list[Any]:
         """Return what torch calls when modules run and when parameters get gradients."""
@@ -69,7 +73,7 @@ class TrainingStep(nn.Module):
     def is_own(self) -> bool:
         """Whether all that it computes is torch's or skvim's own code."""
         prior = self.objective.prior
-        parts: list[Any] = [*self.modules(), self.model.posterior, prior]
+        parts: list[Any] = [*self.modules(), *self.parts(), self.model.posterior, prior]
         parts.append(getattr(prior, "distribution", None))
         corruption = self.model.corruption
         if corruption is not None:
@@ -168,12 +172,9 @@ def _run_first(
 
 
 def _restore(step: TrainingStep, traced: Traced) -> None:
-    """Put parameters, buffers and terms back to where they were before a step was traced."""
+    """Put parameters and buffers back to where they were before a step was traced."""
     for tensor, value in zip(step.tensors().values(), traced.inputs, strict=False):
         tensor.copy_(value)
-    # A module's attributes hold what the traced step put there.
-    for term in step.objective.terms:
-        term.progress = step.objective.progress
 
 
 def _check_elsewhere(
@@ -224,10 +225,10 @@ def _check_calls(step: TrainingStep, optimizer: optim.Optimizer) -> None:
         raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
 
 
-def _settings(module: nn.Module) -> tuple[Any, ...]:
-    """Return the plain values among a module's attributes, ``training`` included."""
+def _settings(part: Any) -> tuple[Any, ...]:
+    """Return the plain values among a part's attributes, a module's ``training`` included."""
     plain = (int, float, str, tuple, list, torch.dtype, type(None))
-    found = vars(module).items()
+    found = vars(part).items()
     return tuple((name, repr(value)) for name, value in found if isinstance(value, plain))
 
 

@@ -121,7 +121,7 @@ def stacked_step(stack: Stack, start: int, stop: int, x: Tensor) -> StackedStep:
     """
     lead = (stop - start, stack.lead[1])
     steps = stack.steps[start * lead[1] : stop * lead[1]]
-    eager = [_eager(step, x[i // lead[1]]) for i, step in enumerate(steps)]
+    eager = [run_eagerly(step, x[i // lead[1]]) for i, step in enumerate(steps)]
     leaders = eager[:: lead[1]]
     _check_draws(eager, lead[1])
     with torch.no_grad():
@@ -243,15 +243,6 @@ def _fuse(graph: fx.Graph) -> None:
             node.target, node.args = _aten.addcmul_.default, (node.args[0], *product.args)
             node.kwargs = {"value": value}
             graph.erase_node(product)
-
-
-def _eager(step: TrainingStep, x: Tensor) -> Eager:
-    """Take one model's step on copies of everything."""
-    try:
-        return run_eagerly(step, x)
-    finally:
-        for term in step.objective.terms:
-            term.progress = step.objective.progress
 
 
 def _check_draws(eager: Sequence[Eager], n_models: int) -> None:
