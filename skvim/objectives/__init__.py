@@ -1,8 +1,9 @@
-"""The parts a model is composed of: priors, posteriors, likelihoods, divergences.
+"""Parts of a model: priors, posteriors, likelihoods, divergences; and the model of them.
 
 A model is x → q(z|x) → z → p(x|z), trained to minimise −E log p(x|z) + Σ weight · divergence.
 Every log-density is in nats, summed over features or latent dimensions and averaged over the batch.
-This package knows torch alone.
+Posteriors, likelihoods and terms are settings that compare by value; :class:`LikelihoodModule` and
+:class:`TermModule` hold what training adds to them. This package imports torch alone.
 """
 
 from skvim.objectives._adversarial import Adversarial, DensityRatioKL

@@ -41,8 +41,8 @@ class Autoencoder(nn.Module):
     """x → q(z|x) → z → p(x|z), in the units of the data.
 
     The encoder sees (x − mean)/scale and the decoder's output is scaled back, with one scale for
-    all features: networks work near unit size whatever the data's unit, while distances between
-    features stay as they are.
+    all features: values in the networks are near unit size in any unit of the data, and the
+    relative scales of features are unchanged.
 
     Parameters
     ----------

@@ -27,11 +27,11 @@ class Gaussian(Likelihood):
     ----------
     variance : float in (0, inf), "learned" or "per-feature", default="learned"
         σ². "learned" keeps it at its maximum-likelihood value, the mean squared error per feature:
-        in training smoothed over about 20 batches, or one pass where that is shorter, and measured
-        on up to 4,096 rows after it. "per-feature" does so for every feature by itself: noise that
-        differs between features is told apart, and features that are reconstructed well weigh
-        more. Neither falls below 1e-6 of the data's variance. For the reference code's weight of
-        errors see :meth:`wae`.
+        in training a running mean over about 20 batches, or one epoch if that is shorter, and after
+        it the mean over up to 4,096 rows. "per-feature" does so for each feature: the noise may
+        differ between features, and features that are reconstructed well weigh more. Neither is
+        below 1e-6 of the data's variance. For the reference code's weight of errors see
+        :meth:`wae`.
 
     Notes
     -----
@@ -63,8 +63,8 @@ class Gaussian(Likelihood):
     def wae(cls) -> "Gaussian":
         """Return the likelihood whose −log p(x|z) is 0.05 ‖x − x̂‖² and a constant: σ² = 10.
 
-        The cost of the reference code of Wasserstein autoencoders, whose settings the paper takes
-        over, beside which its λ = 10 is meant.
+        The cost in the reference code of Wasserstein autoencoders, whose settings the paper uses:
+        its λ = 10 is relative to this cost.
 
         Examples
         --------
