@@ -1,4 +1,4 @@
-"""Constructor parameters by name: those of published models, and those of codes that hold noise."""
+"""Presets: constructor parameters of published models, and of models whose codes resist noise."""
 
 import inspect
 import math
@@ -13,13 +13,14 @@ from skvim.objectives import Adversarial, Gaussian
 
 __all__ = ["names", "preset"]
 
-# The reference weighs squared errors as 0.05 · SSE, and corrupts its input by this much.
+# The reference's weight of squared errors, 0.05 · SSE, as a variance of the likelihood, and the
+# standard deviation of its input noise.
 _VARIANCE = 10.0
 _NOISE = 0.01
 
 
-class _Recipe(NamedTuple):
-    """What differs between presets."""
+class _Published(NamedTuple):
+    """Settings in which the presets of published models differ."""
 
     image_shape: tuple[int, int, int]
     value_range: tuple[float, float]
@@ -31,9 +32,9 @@ class _Recipe(NamedTuple):
     critic: Adversarial | None = None
 
 
-_MNIST = _Recipe((28, 28, 1), (0.0, 1.0), 8, 10.0, 100, 1e-3, "steps")
-_CELEBA = _Recipe((64, 64, 3), (-1.0, 1.0), 64, 100.0, 50, 5e-4, "exponential")
-_RECIPES = {
+_MNIST = _Published((28, 28, 1), (0.0, 1.0), 8, 10.0, 100, 1e-3, "steps")
+_CELEBA = _Published((64, 64, 3), (-1.0, 1.0), 64, 100.0, 50, 5e-4, "exponential")
+_PUBLISHED = {
     "wae-mnist": _MNIST,
     "wae-gan-mnist": _MNIST._replace(critic=Adversarial((512,) * 4, lr=5e-4)),
     "wae-celeba": _CELEBA,
@@ -42,7 +43,7 @@ _RECIPES = {
 
 
 class _Robust(NamedTuple):
-    """What differs between presets whose codes are to hold noise; rows lie in [0, 1]."""
+    """Settings in which the robust presets differ; rows lie in [0, 1]."""
 
     reference: str
     noise: AugmentationNoise
@@ -52,16 +53,16 @@ class _Robust(NamedTuple):
     batch_size: int = 100
 
 
-_STROKES: dict[str, Any] = {"rate": 0.7, "scale": 0.5, "image_shape": (28, 28, 1)}
-_PHOTOS: dict[str, Any] = {
+_STROKE_NOISE: dict[str, Any] = {"rate": 0.7, "scale": 0.5, "image_shape": (28, 28, 1)}
+_PHOTO_NOISE: dict[str, Any] = {
     **{"shift": 1.0, "angle": 10.0, "stretch": 0.1, "shear": 0.1, "crop": 0.5, "mirror": True},
     **{"contrast": 0.3, "brightness": 0.15, "tint": 0.1},
     **{"rate": 0.4, "scale": 0.3, "image_shape": (32, 32, 3)},
 }
 _ROBUST = {
-    "robust-mnist": _Robust("wae-mnist", AugmentationNoise(**_STROKES), 40, "steps", 0.0),
-    "robust-omniglot": _Robust("wae-mnist", AugmentationNoise(**_STROKES | {"rate": 0.9}), 20),
-    "robust-cifar10": _Robust("wae-cifar10", AugmentationNoise(**_PHOTOS), 20, batch_size=200),
+    "robust-mnist": _Robust("wae-mnist", AugmentationNoise(**_STROKE_NOISE), 40, "steps", 0.0),
+    "robust-omniglot": _Robust("wae-mnist", AugmentationNoise(**_STROKE_NOISE | {"rate": 0.9}), 20),
+    "robust-cifar10": _Robust("wae-cifar10", AugmentationNoise(**_PHOTO_NOISE), 20, batch_size=200),
 }
 
 
@@ -75,7 +76,7 @@ def names() -> list[str]:
     ['wae-mnist', 'wae-gan-mnist', 'wae-celeba', 'wae-cifar10',
      'robust-mnist', 'robust-omniglot', 'robust-cifar10']
     """
-    return [*_RECIPES, *_ROBUST]
+    return [*_PUBLISHED, *_ROBUST]
 
 
 def preset(
@@ -90,25 +91,24 @@ def preset(
     Parameters
     ----------
     name : str
-        One of :func:`names`: what to reproduce, or the images whose codes are to hold noise, see
-        Notes.
+        One of :func:`names`, see Notes.
     model : class or None, default=None
-        An autoencoder. The result is then cut to the parameters that its constructor takes, and
-        holds λ for models alone that weigh a divergence by it. None returns all parameters, which
-        :class:`~skvim.VIMAETransformer` takes, and those of published models
-        :class:`~skvim.WAETransformer` too.
+        An autoencoder. The result then has the parameters of its constructor only, and λ only if
+        the model weighs a divergence by it. None returns all parameters, which
+        :class:`~skvim.VIMAETransformer` takes, and :class:`~skvim.WAETransformer` those of
+        published models.
     width : float in (0, inf), default=1.0
-        Multiplies the channels of the networks, see :class:`~skvim.networks.Convolutional`. 1 is
-        the reference, for a GPU; 0.125 suits a CPU.
+        Factor of the networks' channels, see :class:`~skvim.networks.Convolutional`. 1 is the
+        reference's, for a GPU; 0.125 suits a CPU.
     value_range : (float, float) or None, default=None
-        Values of black and white in your rows. Variance and noise, which are in the unit of the
-        data, are converted from the preset's range, so that the objective is the same. None
-        expects rows in the preset's range.
+        Values of black and white in the rows. Variance and noise, which are in the unit of the
+        data, are converted from the preset's range, so that the objective is the same. None is
+        the preset's range.
 
     Returns
     -------
     dict
-        From names to values, fresh at every call; entries may be changed, as in
+        Values by name, made anew at every call; change entries as in
         ``preset("wae-mnist") | {"lam": 1.0}``.
 
     Raises
@@ -116,7 +116,7 @@ def preset(
     ValueError
         When the name is unknown, or the range is not two finite numbers in rising order.
     TypeError
-        When the model is no class.
+        When the model is not a class.
 
     Notes
     -----
@@ -133,30 +133,30 @@ def preset(
     lr_schedule          "steps"       "steps"       "exponential" "exponential"
     ==================== ============= ============= ============= =============
 
-    All take batches of 100, Adam with β₁ = 0.5, up to 200 steps of pretraining, a gaussian
+    All use batches of 100, Adam with β₁ = 0.5, up to 200 steps of pretraining, a gaussian
     likelihood of variance 10, which weighs errors as the reference's 0.05 · SSE does, and input
     noise of standard deviation 0.01. The default divergence is the MMD, for
     :class:`~skvim.AAETransformer` its own critic; that of "wae-gan-mnist" has four layers of 512
-    units and a learning rate of 5e-4. The VIMAE paper trains with the same
-    settings, at λ = 10 on MNIST and 100 on CelebA and CIFAR-10; the reference has none for
-    CIFAR-10, and what that paper leaves open stands here as for CelebA.
+    units and a learning rate of 5e-4. The VIMAE paper trains with the same settings, at λ = 10 on
+    MNIST and 100 on CelebA and CIFAR-10. The reference has no settings for CIFAR-10: those that
+    the paper does not give are CelebA's here.
 
-    "robust-mnist", "robust-omniglot" and "robust-cifar10" are ours: VIMAE-l for codes that few
-    labels suffice for, and that noise leaves where they are. Rows lie in [0, 1]. To what stands
-    above for "wae-mnist" and "wae-cifar10" they add codes of 64 dimensions, λ = 0.1, a
-    convolutional encoder with a perceptron of 512 units for a decoder,
-    :class:`~skvim.noise.AugmentationNoise`, and but for MNIST, where it gains nothing, the
-    contrastive loss with ``agreement=10``; batches of 100, colours of 200, and 40, 20 and 20
-    epochs at a learning rate of 2e-3 that falls as a cosine, on MNIST by steps. Masking sets 0,
-    which is black where ranges start at 0. :class:`~skvim.InfoVAETransformer` refuses their λ
-    unless its α is 0.9 or more.
+    "robust-mnist", "robust-omniglot" and "robust-cifar10" are not published: VIMAE-l for codes
+    that need few labels and change little with noise. Rows lie in [0, 1]. They differ from
+    "wae-mnist" and "wae-cifar10" by codes of 64 dimensions, λ = 0.1, a convolutional encoder with
+    a multilayer perceptron of 512 hidden units as decoder,
+    :class:`~skvim.noise.AugmentationNoise`, the contrastive loss with ``agreement=10`` except on
+    MNIST, where it gains nothing, batches of 200 on CIFAR-10, and 40, 20 and 20 epochs at a
+    learning rate of 2e-3, decayed as a cosine, on MNIST by steps. Masked values are 0, which is
+    black where the range starts at 0. :class:`~skvim.InfoVAETransformer` accepts their λ only
+    with α of at least 0.9.
 
-    What differs from the reference: the decoder's output is not bounded, the encoder sees rows
-    that are centred and brought to unit scale, the noise is not truncated, and pretraining
-    compares covariances by another norm.
+    Differences from the reference: the decoder's output is not bounded, the encoder sees centred
+    rows of unit scale, the noise is not truncated, and pretraining compares covariances by another
+    norm.
 
     On MNIST a VAE collapses at this variance: codes cost more nats than they save. Give
-    :class:`~skvim.VAETransformer` and its like another, as
+    :class:`~skvim.VAETransformer` and similar models another likelihood, as in
     ``preset("wae-mnist", VAETransformer) | {"likelihood": "gaussian"}``.
 
     References
@@ -179,62 +179,63 @@ def preset(
     """
     if name in _ROBUST:
         parameters = _robust_parameters(_ROBUST[name], width, value_range)
-    elif name in _RECIPES:
-        recipe = _RECIPES[name]
-        parameters = _parameters(recipe, width, _unit(recipe.value_range, value_range))
+    elif name in _PUBLISHED:
+        settings = _PUBLISHED[name]
+        ratio = _range_ratio(settings.value_range, value_range)
+        parameters = _published_parameters(settings, width, ratio)
     else:
         raise ValueError(f"name must be one of {names()}. Got {name!r} instead.")
-    return parameters if model is None else _taken_by(model, parameters)
+    return parameters if model is None else _accepted_by(model, parameters)
 
 
-def _parameters(recipe: _Recipe, width: float, unit: float) -> dict[str, Any]:
-    """Return all parameters; ``unit`` is the size of the reference's in that of the data."""
-    critic = {} if recipe.critic is None else {"divergence": deepcopy(recipe.critic)}
+def _published_parameters(settings: _Published, width: float, ratio: float) -> dict[str, Any]:
+    """Return all parameters, for data whose range is ``ratio`` times as wide as the reference's."""
+    critic = {} if settings.critic is None else {"divergence": deepcopy(settings.critic)}
     return {
         **critic,
-        "n_components": recipe.n_components,
+        "n_components": settings.n_components,
         "network": Convolutional(width),
-        "image_shape": recipe.image_shape,
-        "likelihood": Gaussian(variance=_VARIANCE * unit**2),
-        "lam": recipe.lam,
-        "noise": GaussianNoise(_NOISE * unit),
+        "image_shape": settings.image_shape,
+        "likelihood": Gaussian(variance=_VARIANCE * ratio**2),
+        "lam": settings.lam,
+        "noise": GaussianNoise(_NOISE * ratio),
         "pretraining": 200,
         "batch_size": 100,
-        "max_epochs": recipe.max_epochs,
-        "lr": recipe.lr,
-        "lr_schedule": recipe.lr_schedule,
+        "max_epochs": settings.max_epochs,
+        "lr": settings.lr,
+        "lr_schedule": settings.lr_schedule,
         "optimizer": "adam",
         "net_params": {"optimizer__betas": (0.5, 0.999)},
     }
 
 
 def _robust_parameters(
-    recipe: _Robust, width: float, value_range: Sequence[float] | None
+    settings: _Robust, width: float, value_range: Sequence[float] | None
 ) -> dict[str, Any]:
-    """Return all parameters of a preset of ours."""
-    reference = _RECIPES[recipe.reference]
-    unit = _unit((0.0, 1.0), value_range)
-    noise = deepcopy(recipe.noise)
+    """Return all parameters of a robust preset."""
+    reference = _PUBLISHED[settings.reference]
+    ratio = _range_ratio((0.0, 1.0), value_range)
+    noise = deepcopy(settings.noise)
     for name in ("brightness", "tint", "scale"):
-        setattr(noise, name, getattr(noise, name) * unit)
+        setattr(noise, name, getattr(noise, name) * ratio)
     low, high = reference.value_range
-    return _parameters(reference, width, unit / (high - low)) | {
+    return _published_parameters(reference, width, ratio / (high - low)) | {
         "n_components": 64,
         "network": (Convolutional(width), "mlp"),
         "hidden_layer_sizes": (512,),
         "prior": "logistic",
         "lam": 0.1,
-        "agreement": recipe.agreement,
+        "agreement": settings.agreement,
         "noise": noise,
-        "max_epochs": recipe.max_epochs,
-        "batch_size": recipe.batch_size,
+        "max_epochs": settings.max_epochs,
+        "batch_size": settings.batch_size,
         "lr": 2e-3,
-        "lr_schedule": recipe.lr_schedule,
+        "lr_schedule": settings.lr_schedule,
     }
 
 
-def _unit(reference: tuple[float, float], value_range: Sequence[float] | None) -> float:
-    """Return what one unit of the reference's range is worth in the data's."""
+def _range_ratio(reference: tuple[float, float], value_range: Sequence[float] | None) -> float:
+    """Return the width of the data's range of values over that of the reference's."""
     low, high = reference
     if value_range is None:
         return 1.0
@@ -248,11 +249,11 @@ def _unit(reference: tuple[float, float], value_range: Sequence[float] | None) -
     return float(ends[1] - ends[0]) / (high - low)
 
 
-def _taken_by(model: type, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return those parameters that a class takes."""
+def _accepted_by(model: type, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a class's constructor, without λ unless it weighs a divergence."""
     if not inspect.isclass(model):
         raise TypeError(f"model must be a class, such as VIMAETransformer. Got {model!r} instead.")
-    taken = set(inspect.signature(model).parameters)
-    if "divergence" not in taken:
-        taken -= {"lam"}  # where a model weighs something else by it
-    return {key: value for key, value in parameters.items() if key in taken}
+    accepted = set(inspect.signature(model).parameters)
+    if "divergence" not in accepted:
+        accepted -= {"lam"}  # such models weigh something else by it
+    return {key: value for key, value in parameters.items() if key in accepted}

@@ -230,10 +230,15 @@ def test_prior_is_resolved_and_reports_its_entropy():
 def test_likelihood_and_divergence_objects_are_used_and_left_alone():
     likelihood, divergence = Gaussian(variance=3.0), MMD(kernel="rbf", widths=(1.0,))
     model = VIMAETransformer(2, likelihood=likelihood, divergence=divergence, **SMALL).fit(X)
-    assert model.net_.module_.likelihood is not likelihood
-    assert float(model.net_.module_.likelihood.value) == 3.0
-    assert model.net_.criterion_.terms[0] is not divergence
-    assert model.net_.criterion_.terms[0].kernel == "rbf"
+    used = model.net_.module_.likelihood, model.net_.criterion_.terms[0]
+    for module, given in zip(used, (likelihood, divergence), strict=True):
+        assert module.settings is not given
+        assert module.settings == given
+    assert float(used[0].value) == 3.0
+    assert (vars(likelihood), vars(divergence)) == (
+        {"variance": 3.0},
+        {"kernel": "rbf", "widths": (1.0,)},
+    )
 
 
 def test_bernoulli_checks_its_range_in_fit_only():

@@ -25,7 +25,7 @@ from skvim._validation import draw_seed
 from skvim.engine._stopping import Stopping, Watch, split_rows
 from skvim.exceptions import TrainingDivergedError
 from skvim.networks import Modules
-from skvim.objectives import Gaussian
+from skvim.objectives import Gaussian, LikelihoodModule
 
 X = normal_rows(90, 6, 2)
 SMALL = {"hidden_layer_sizes": (16,), "batch_size": 40, "random_state": 0}
@@ -255,7 +255,7 @@ def test_a_value_that_float32_cannot_hold_beside_the_others_is_refused_in_them_t
 
 def test_a_loss_that_is_not_finite_is_an_error_and_names_the_rows(monkeypatch):
     """A likelihood may be finite on the rows that train and infinite on the others."""
-    monkeypatch.setattr(Gaussian, "forward", lambda self, x, output: _infinite(self, x, output))
+    monkeypatch.setattr(LikelihoodModule, "forward", _infinite)
     with pytest.raises(TrainingDivergedError, match="valid loss is not finite in epoch 1"):
         AETransformer(2, likelihood=Gaussian(1.0), **FAST).fit(X)
 

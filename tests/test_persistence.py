@@ -313,7 +313,7 @@ class Deaf:
 
 def altered():
     divergence = MMD()
-    divergence.weight_warmup = 0.5
+    divergence.note = "mine"
     return divergence
 
 

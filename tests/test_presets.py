@@ -1,8 +1,13 @@
 """Presets: the reference's settings as it publishes them, usable with every model."""
 
+import copy
 import inspect
 import math
+import pickle
+import subprocess
+import sys
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -17,6 +22,7 @@ from skvim import (
     VIMAETransformer,
     WAETransformer,
 )
+from skvim._values import describe
 from skvim.networks import Convolutional
 from skvim.presets import names, preset
 
@@ -99,9 +105,8 @@ def test_another_range_of_values_means_the_same_objective(name, low, high):
     error = black_to_white**2 / (2 * found["likelihood"].variance)
     assert error == pytest.approx(0.05 * theirs**2)
     assert found["noise"].scale / black_to_white == pytest.approx(0.01 / theirs)
-    unchanged = {key: value for key, value in found.items() if key not in ("likelihood", "noise")}
-    same = {key: value for key, value in preset(name).items() if key in unchanged}
-    assert {**unchanged, "divergence": None} == {**same, "divergence": None}
+    converted = {"likelihood": None, "noise": None}
+    assert found | converted == preset(name) | converted
 
 
 def test_models_of_equal_images_in_two_units_agree():
@@ -161,6 +166,26 @@ def test_models_get_the_parameters_that_they_take():
     assert "lam" not in preset("wae-mnist", ContractiveAETransformer)
     critic = preset("wae-gan-mnist", AAETransformer)["divergence"]
     assert (critic.hidden_layer_sizes, critic.lr) == ((512, 512, 512, 512), 5e-4)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_preset_is_the_same_at_every_call(name):
+    one, other = preset(name), preset(name)
+    for same in (other, copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert describe(same) == describe(one)
+        assert joblib.hash(same) == joblib.hash(one)
+    # Noise is an estimator of scikit-learn's, which are equal to themselves alone.
+    assert other | {"noise": None} == one | {"noise": None}
+    assert describe(preset(name, value_range=(0, 9))) != describe(one)
+
+
+def test_presets_hash_alike_in_another_process():
+    script = (
+        "import joblib\nfrom skvim.presets import names, preset\n"
+        "for name in names():\n    print(joblib.hash(preset(name)))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert found.stdout.decode().split() == [joblib.hash(preset(name)) for name in names()]
 
 
 def test_changes_to_a_preset_stay_with_it():

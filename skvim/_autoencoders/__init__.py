@@ -1,4 +1,4 @@
-"""The family: each model is its posterior and the terms it adds to −log p(x|z)."""
+"""The autoencoders: each chooses a posterior and the terms that it adds to −log p(x|z)."""
 
 from skvim._autoencoders._infomax import (
     AAETransformer,

@@ -1,4 +1,4 @@
-"""Autoencoders that compare all codes together, q(z), with the prior."""
+"""Autoencoders that compare the aggregated posterior q(z) with the prior."""
 
 from typing import final
 
@@ -21,24 +21,24 @@ __all__ = ["AAETransformer", "InfoVAETransformer", "VIMAETransformer", "WAETrans
 class VIMAETransformer(ContrastiveAgreement, AggregatedDivergence, BaseStochasticAutoencoder):
     """Variational InfoMax autoencoder: minimise E[−log p(x|z)] + λ D(q(z) ‖ p(z)).
 
-    The prior bounds the codes as a whole and leaves each row its information. ``prior="normal"``
-    is the paper's VIMAE-n, ``prior="logistic"`` its VIMAE-l.
+    The prior constrains the codes of all rows together, not the information in the code of each
+    row. ``prior="normal"`` is the paper's VIMAE-n, ``prior="logistic"`` its VIMAE-l.
 
     See Also
     --------
     WAETransformer : The same with a deterministic encoder.
     InfoVAETransformer : Weighs rate and divergence.
-    VAETransformer : Draws every row's posterior to the prior.
+    VAETransformer : Compares every row's posterior with the prior.
 
     Notes
     -----
-    Equation (5) of the paper with its sign put right, D by default the squared maximum mean
-    discrepancy (12). λ weighs nats: beside a gaussian likelihood of variance v, the paper's λ = 10
-    (beside 0.05 · SSE) is λ = 100/v.
+    Equation (5) of the paper with its sign corrected, D by default the squared maximum mean
+    discrepancy (12). λ is relative to nats: with a gaussian likelihood of variance v, the paper's
+    λ = 10 (relative to 0.05 · SSE) is λ = 100/v.
 
-    With ``agreement`` κ > 0 the objective has a second bound on what codes tell, κ times
-    :class:`~skvim.objectives.InfoNCE`: codes of rows that ``noise`` has corrupted are to be told
-    apart by the codes of the clean rows.
+    With ``agreement`` κ > 0 the objective adds κ times :class:`~skvim.objectives.InfoNCE`, a
+    contrastive loss that matches the codes of rows corrupted by ``noise`` with the codes of the
+    clean rows.
 
     References
     ----------
@@ -110,10 +110,10 @@ class WAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
 @final
 @estimator
 class AAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
-    """Adversarial autoencoder, WAE-GAN: a critic tells codes from draws of the prior.
+    """Adversarial autoencoder, WAE-GAN: a critic distinguishes codes from draws of the prior.
 
-    Minimise E[−log p(x|e(x))] + λ D(q(z) ‖ p(z)) with D estimated by the critic, which trains
-    beside the model.
+    Minimise E[−log p(x|e(x))] + λ D(q(z) ‖ p(z)) with D estimated by the critic, which is trained
+    together with the model.
 
     See Also
     --------
@@ -145,7 +145,7 @@ class AAETransformer(AggregatedDivergence, BaseGenerativeAutoencoder):
         kind='{"adversarial", "density-ratio"} or Divergence',
         allowed=[StrOptions({"adversarial", "density-ratio"}), Divergence],
         doc="""
-        What the critic estimates; pass :class:`~skvim.objectives.Adversarial` or
+        The divergence that the critic estimates; pass :class:`~skvim.objectives.Adversarial` or
         :class:`~skvim.objectives.DensityRatioKL` for a critic of another size, learning rate or
         penalty, or a divergence of your own with a critic.
         """,
@@ -176,9 +176,9 @@ class InfoVAETransformer(AnnealedRate, AggregatedDivergence, BaseStochasticAutoe
 
     Notes
     -----
-    α weighs the information between row and code, which the VAE charges for in full and
-    variational InfoMax not at all; λ weighs the divergence of all codes together. A term of weight
-    0 is left out, from the history too.
+    α lowers the penalty on the information between row and code, which is full in the VAE (α = 0)
+    and absent in variational InfoMax (α = 1); λ weighs the divergence of all codes together. A term
+    of weight 0 is left out, also of the history.
 
     References
     ----------
@@ -199,14 +199,14 @@ class InfoVAETransformer(AnnealedRate, AggregatedDivergence, BaseStochasticAutoe
         default=0.5,
         kind="float in [0, 1]",
         allowed=[real(0, 1, closed="both")],
-        doc="Weight α: 0 charges for information as the VAE does, 1 does not charge for it.",
+        doc="Weight α: 0 penalises information as the VAE does, 1 does not penalise it.",
     )
 
     def _make_terms(self) -> list[tuple[float, Term]]:
         weight = self.alpha + self.lam - 1
         if weight < 0:
             raise ValueError(
-                "lam must be at least 1 - alpha, for a divergence that is not rewarded. "
+                "lam must be at least 1 - alpha, so that the divergence has no negative weight. "
                 f"Got lam={self.lam!r} with alpha={self.alpha!r}."
             )
         terms = [(1 - self.alpha, self._make_rate()), (weight, self._make_divergence())]

@@ -25,13 +25,13 @@ class AETransformer(BasePlainAutoencoder):
     See Also
     --------
     DenoisingAETransformer : Reconstructs from corrupted rows.
-    VIMAETransformer : Adds a prior that codes follow as a whole.
-    VAETransformer : Adds a prior that every row's posterior is drawn to.
+    VIMAETransformer : Compares the codes of all rows together with a prior.
+    VAETransformer : Compares every row's posterior with a prior.
 
     Notes
     -----
-    The first of the models in section IV of the VIMAE paper: codes hold whatever helps
-    reconstruction, without a bound on their information.
+    The first of the models in section IV of the VIMAE paper. The information in codes is not
+    bounded.
 
     References
     ----------
@@ -54,12 +54,12 @@ class AETransformer(BasePlainAutoencoder):
 class DenoisingAETransformer(BasePlainAutoencoder):
     """Denoising autoencoder: minimise E[−log p(x|e(x̃))] over corrupted copies x̃ of x.
 
-    Every batch is corrupted afresh, and its clean rows are the target. ``transform`` encodes rows
-    as they are.
+    Every batch is corrupted anew; the target of the reconstruction is its clean rows.
+    ``transform`` encodes rows without corruption.
 
     See Also
     --------
-    AETransformer : The same with ``noise``, which every model takes, at None.
+    AETransformer : The same with ``noise=None`` by default, a parameter of all models.
     skvim.noise : The corruptions.
 
     References
@@ -84,8 +84,8 @@ class DenoisingAETransformer(BasePlainAutoencoder):
         allowed=[StrOptions({"gaussian", "masking"}), HasMethods("corrupt")],
         doc="""
         The corruption: one of :mod:`skvim.noise` at its default level, or such a transformer,
-        whose ``when`` and ``random_state`` play no part; any object with a method
-        ``corrupt(batch, generator)`` on tensors will do. Levels are in the units of X.
+        whose ``when`` and ``random_state`` are ignored, or any object with a method
+        ``corrupt(batch, generator)`` for tensors. Levels are in the units of X.
         """,
     )
 
@@ -99,13 +99,13 @@ class ContractiveAETransformer(BasePlainAutoencoder):
 
     See Also
     --------
-    DenoisingAETransformer : Contracts by example, where this one does by derivative.
+    DenoisingAETransformer : Trains on corrupted rows instead of penalising the Jacobian.
 
     Notes
     -----
-    The norm is Frobenius', of the whole encoder's Jacobian, with x in units of the data's scale.
-    The encoder does not share its weights with the decoder, so that a small penalty may also
-    reflect codes of a small scale.
+    The norm is the Frobenius norm of the whole encoder's Jacobian, with x in units of the data's
+    scale. Encoder and decoder do not share weights, so that small codes also make the penalty
+    small.
 
     References
     ----------
@@ -155,9 +155,9 @@ class ContractiveAETransformer(BasePlainAutoencoder):
 class UncertaintyAETransformer(BaseChainAutoencoder):
     """Uncertainty autoencoder: minimise E[−log p(x|z)] over z = e(x) + σ ε, ε ~ N(0, I).
 
-    Codes e(x) are standardised over rows, so that the noise bounds what they can tell of a row:
-    I(x; z) ≤ k/2 · log(1 + 1/σ²) nats for k latent dimensions. The objective makes the most of
-    that. There is no prior; :meth:`sample` runs a Markov chain between rows and codes instead.
+    Codes e(x) are standardised over rows, so that the noise bounds their information on a row:
+    I(x; z) ≤ k/2 · log(1 + 1/σ²) nats for k latent dimensions. There is no prior; :meth:`sample`
+    runs a Markov chain between rows and codes instead.
 
     See Also
     --------
@@ -166,11 +166,10 @@ class UncertaintyAETransformer(BaseChainAutoencoder):
     Notes
     -----
     −E log p(x|z) is, up to the entropy of the data, an upper bound on minus the mutual information
-    I(x; z). The published model leaves the scale of e(x) to the norm of its weights. Without any
-    bound larger codes buy off the noise, and the chain, which then hardly contracts, leaves the
-    data: on handwritten digits by orders of magnitude within a thousand steps. With standardised
-    codes and σ = 0.5 it stays there; nothing makes sure that it does everywhere, and ``sample``
-    warns where it does not.
+    I(x; z). The published model bounds the scale of e(x) by the norm of its weights only. Without
+    a bound, large codes make the noise negligible and the Markov chain diverges from the data: on
+    handwritten digits by orders of magnitude within a thousand steps. With standardised codes and
+    σ = 0.5 it did not there; this is not guaranteed, and ``sample`` warns where it diverges.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Autoencoders that bound the rate, KL(q(z|x) ‖ p(z)), of every row."""
+"""Autoencoders that penalise the rate, KL(q(z|x) ‖ p(z)), of every row."""
 
 from typing import final
 
@@ -53,8 +53,8 @@ class BetaVAETransformer(AnnealedRate, BaseStochasticAutoencoder):
 
     Notes
     -----
-    Equation (9) of the VIMAE paper with its sign put right. β > 1 (β_H there) bounds the rate,
-    β < 1 (β_A there) favours the distortion.
+    Equation (9) of the VIMAE paper with its sign corrected. β > 1 (β_H there) lowers the rate,
+    β < 1 (β_A there) the distortion.
 
     References
     ----------
@@ -93,8 +93,8 @@ class CapacityVAETransformer(BaseStochasticAutoencoder):
 
     Notes
     -----
-    Equation (10) of the VIMAE paper, with the absolute value without which C has no effect. C is a
-    rate in nats per row that training approaches while it anneals, as a share of its epochs.
+    Equation (10) of the VIMAE paper with the absolute value added, without which C has no effect.
+    C is a rate in nats per row; the warm-up is a share of the epochs.
 
     References
     ----------

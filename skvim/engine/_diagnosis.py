@@ -95,8 +95,8 @@ def diagnose(
     """
     found = [_idle_dimensions(q, objective.prior)]
     if objective.prior is not None:
-        for weight, term in zip(objective.weights, objective.terms, strict=True):
-            if weight > 0 and isinstance(term, Divergence) and term.falls:
+        for weight, term in zip(objective.weights, objective.settings, strict=True):
+            if weight > 0 and isinstance(term, Divergence) and term.should_decrease:
                 values = cast("list[float]", history[:, f"train_{term.name}"])
                 found.append(_rising(term, values, q, objective.prior, generator))
     return [warning for warning in found if warning is not None]

@@ -28,11 +28,10 @@ def net_state(net: AutoencoderNet) -> dict[str, Any]:
     model = {field.name: getattr(settings, field.name) for field in fields(settings)}
     # The transformer that a corruption is a method of.
     model["corruption"] = getattr(settings.corruption, "__self__", settings.corruption)
-    followed = getattr(net.autoencoder.likelihood, "momentum_rows", 1)
     return {
         "model": model,
         "training": {name: getattr(net, name) for name in _TRAINING},
-        "n_rows": followed if math.isfinite(followed) else 1,
+        "n_rows": net.autoencoder.likelihood.n_rows,
         "history": [dict(epoch) for epoch in net.history],
         "weights": dict(net.autoencoder.state_dict()),
         "critics": dict(net.objective.state_dict()),

@@ -1,8 +1,9 @@
-"""The parts a model is composed of: priors, posteriors, likelihoods, divergences.
+"""Parts of a model: priors, posteriors, likelihoods, divergences; and the model of them.
 
 A model is x → q(z|x) → z → p(x|z), trained to minimise −E log p(x|z) + Σ weight · divergence.
 Every log-density is in nats, summed over features or latent dimensions and averaged over the batch.
-This package knows torch alone.
+Posteriors, likelihoods and terms are settings that compare by value; :class:`LikelihoodModule` and
+:class:`TermModule` hold what training adds to them. This package imports torch alone.
 """
 
 from skvim.objectives._adversarial import Adversarial, DensityRatioKL
@@ -14,6 +15,7 @@ from skvim.objectives._aggregated import (
 )
 from skvim.objectives._agreement import InfoNCE, contrastive_loss
 from skvim.objectives._annealed import Annealing, annealed_log_weights
+from skvim.objectives._autoencoder import Autoencoder, Outputs
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
 from skvim.objectives._distributions import Factorised, make_prior
@@ -25,14 +27,9 @@ from skvim.objectives._information import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._likelihoods import (
-    Bernoulli,
-    DataStatistics,
-    Gaussian,
-    Likelihood,
-    make_likelihood,
-)
-from skvim.objectives._model import Autoencoder, Losses, Objective, Outputs
+from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
+from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
+from skvim.objectives._objective import Losses, Objective, TermModule
 from skvim.objectives._posteriors import (
     DiracPosterior,
     GaussianPosterior,
@@ -65,6 +62,7 @@ __all__ = [
     "InfoNCE",
     "InformationEstimates",
     "Likelihood",
+    "LikelihoodModule",
     "LogMean",
     "Logistic",
     "LogisticPosterior",
@@ -79,6 +77,7 @@ __all__ = [
     "Prior",
     "SlicedWasserstein",
     "Term",
+    "TermModule",
     "annealed_log_weights",
     "contrastive_loss",
     "effective_rank",

@@ -1,4 +1,4 @@
-"""Divergences that a critic estimates while the model trains against it."""
+"""Divergences that a critic estimates, a network trained against the encoder."""
 
 import math
 from abc import ABC, abstractmethod
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -24,7 +24,7 @@ class _CriticDivergence(Divergence, ABC):
     """A divergence read from a critic's logit T(z), which estimates log q(z)/p(z)."""
 
     adversarial = True
-    falls = True
+    should_decrease = True
 
     def __init__(
         self,
@@ -33,7 +33,6 @@ class _CriticDivergence(Divergence, ABC):
         penalty: float = 3.0,
         prior_trick: bool = False,
     ) -> None:
-        super().__init__()
         self.hidden_layer_sizes = hidden_layer_sizes
         self.lr = lr
         self.penalty = penalty
@@ -67,24 +66,24 @@ class _CriticDivergence(Divergence, ABC):
             )
 
     @final
-    def build(self, n_components: int, generator: torch.Generator) -> None:
-        """Make the critic."""
+    def build(self, n_components: int, generator: torch.Generator) -> nn.Module:
+        """Return a critic with initial weights."""
         hidden = tuple(self.hidden_layer_sizes)
-        self.critic = MLP(n_components, hidden, 1, activation="relu", generator=generator)
+        return MLP(n_components, hidden, 1, activation="relu", generator=generator)
 
     @abstractmethod
     def divergence(self, logits: Tensor) -> Tensor:
         """Return the estimate, a scalar, from the critic's logits of codes."""
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the estimate; its gradient leaves the critic alone."""
+        """Return the estimate, without a gradient in the critic."""
         return self.divergence(self._logits(z, prior, frozen=True))
 
     @final
-    def adversary(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the critic's mean cross-entropy in nats: log 2 where q(z) = p(z).
+    def critic_loss(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+        """Return the critic's mean cross-entropy in nats, log 2 where q(z) = p(z).
 
-        Its gradient has the penalty's added, and leaves the codes alone.
+        Its gradient includes that of the penalty; the codes get none.
         """
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
         points = torch.cat([z.detach(), draws])
@@ -95,31 +94,32 @@ class _CriticDivergence(Divergence, ABC):
         if not penalised:
             return loss
         (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
-        _, scale = _frame(prior, points)
+        _, scale = _location_and_scale(prior, points)
         penalty = 0.5 * self.penalty * (scale * slope).square().sum(-1).mean()
-        # A cross-entropy is what the history should show.
+        # The history shows the cross-entropy alone.
         return loss + (penalty - penalty.detach())
-
-    @final
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        names = ("hidden_layer_sizes", "lr", "penalty", "prior_trick")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
     def _logits(self, z: Tensor, prior: Prior, *, frozen: bool = False) -> Tensor:
         """Return T(z) of shape (n,), without a gradient in the critic if frozen."""
-        named = self.critic.named_parameters()
+        critic = self.critic
+        if critic is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a critic. Call a copy of it with one: "
+                "divergence.bound(critic=divergence.build(n_components, generator))."
+            )
+        named = critic.named_parameters()
         weights = {name: weight.detach() if frozen else weight for name, weight in named}
-        centre, scale = _frame(prior, z)
-        logits: Tensor = functional_call(self.critic, weights, ((z - centre) / scale,)).squeeze(-1)
+        centre, scale = _location_and_scale(prior, z)
+        logits: Tensor = functional_call(critic, weights, ((z - centre) / scale,)).squeeze(-1)
         if self.prior_trick:
-            # With the entropy: else T starts tens of nats from 0, for the last bias to make up.
+            # Without the entropy T would start tens of nats from 0, which the last bias would have
+            # to learn.
             logits = logits - (prior.log_density(z) + prior.entropy).sum(-1)
         return logits
 
 
-def _frame(prior: Prior, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-    """Return the prior's centre and standard deviation, for every dimension or for each."""
+def _location_and_scale(prior: Prior, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    """Return the prior's centre and standard deviation: numbers, or one for each dimension."""
     centre, scale = prior.centre, prior.variances**0.5
     return (
         centre.to(like) if isinstance(centre, Tensor) else centre,
@@ -129,32 +129,32 @@ def _frame(prior: Prior, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
 
 @final
 class Adversarial(_CriticDivergence):
-    """The non-saturating adversarial divergence of AAE and WAE-GAN, by a critic that learns.
+    """The non-saturating adversarial divergence of AAE and WAE-GAN, estimated by a critic.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default=(256, 256)
-        Widths of the critic's hidden layers, with ReLU between them; it sees codes from the prior's
-        centre, in units of its standard deviation σ_p.
+        Widths of the critic's hidden layers, with ReLU between them. Its input are codes minus the
+        prior's centre, divided by its standard deviation σ_p.
     lr : float in (0, inf) or None, default=None
         Learning rate of the critic; None takes the model's.
     penalty : float in [0, inf), default=3.0
         Weight γ of ½ σ_p² E‖∇T(z)‖² in the critic's loss, half over codes and half over draws of
         the prior.
     prior_trick : bool, default=False
-        Whether the network's output has −log p(z) added, so that it has log q(z) alone to learn;
+        Whether −log p(z) is added to the network's output, so that it only has to learn log q(z);
         for priors without bounds.
 
     Notes
     -----
-    E_q log(1 + exp T) − log 2 in nats, T the critic's logit. At the best critic, T = log q/p, this
-    is KL(q ‖ p) − KL(q ‖ ½ (q + p)): never negative, and 0 where q(z) = p(z) only. Its gradient,
-    with T held, is that of KL(q ‖ p) − 2 JS(q, p).
+    E_q log(1 + exp T) − log 2 in nats, T the critic's logit. At the optimal critic, T = log q/p,
+    this is KL(q ‖ p) − KL(q ‖ ½ (q + p)): never negative, and 0 where q(z) = p(z) only. Its
+    gradient, with T constant, is that of KL(q ‖ p) − 2 JS(q, p).
 
-    The penalty keeps the game of encoder and critic from circling. It does not move the end,
-    q(z) = p(z), where T = 0; away from it T is much flatter than log q/p, and the estimate much too
-    small: 0.02 for N(0, 4) against N(0, 1), where 0.74 is right. Compare it between epochs, and
-    measure with ``penalty=0``.
+    The penalty stabilises the training of encoder and critic. It does not move the optimum,
+    q(z) = p(z) with T = 0; elsewhere it makes T much flatter than log q/p, and the estimate much
+    too small: 0.02 for N(0, 4) against N(0, 1), where 0.74 is right. Compare values between epochs;
+    to measure the divergence, use ``penalty=0``.
 
     The history also holds the critic's own loss without the penalty, ``adversarial_critic``: its
     mean cross-entropy, log 2 minus a lower bound on the Jensen–Shannon divergence JS(q, p).
@@ -174,10 +174,10 @@ class Adversarial(_CriticDivergence):
     >>> generator = torch.Generator().manual_seed(0)
     >>> z = torch.randn(100, 2, generator=generator)
     >>> divergence = Adversarial(hidden_layer_sizes=(8,))
-    >>> divergence.build(2, generator)
+    >>> divergence = divergence.bound(critic=divergence.build(2, generator))
     >>> divergence(Moments(z, None), z, Normal(), generator).shape
     torch.Size([])
-    >>> divergence.adversary(z, Normal(), generator) > 0.5  # about log 2
+    >>> divergence.critic_loss(z, Normal(), generator) > 0.5  # about log 2
     tensor(True)
     """
 
@@ -190,32 +190,32 @@ class Adversarial(_CriticDivergence):
 
 @final
 class DensityRatioKL(_CriticDivergence):
-    """KL(q(z) ‖ p(z)) by the density ratio that a critic learns, for any posterior.
+    """KL(q(z) ‖ p(z)) by a density ratio that a critic estimates, for any posterior.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default=(256, 256)
-        Widths of the critic's hidden layers, with ReLU between them; it sees codes from the prior's
-        centre, in units of its standard deviation σ_p.
+        Widths of the critic's hidden layers, with ReLU between them. Its input are codes minus the
+        prior's centre, divided by its standard deviation σ_p.
     lr : float in (0, inf) or None, default=None
         Learning rate of the critic; None takes the model's.
     penalty : float in [0, inf), default=3.0
         Weight γ of ½ σ_p² E‖∇T(z)‖² in the critic's loss, half over codes and half over draws of
         the prior.
     prior_trick : bool, default=False
-        Whether the network's output has −log p(z) added, so that it has log q(z) alone to learn;
+        Whether −log p(z) is added to the network's output, so that it only has to learn log q(z);
         for priors without bounds.
 
     Notes
     -----
-    E_q T(z), in nats, T the critic's logit: exact at the best critic, T = log q/p, and so is its
-    gradient. Until the critic has caught up, the estimate may have either sign.
+    E_q T(z), in nats, T the critic's logit: exact at the optimal critic, T = log q/p, and so is its
+    gradient. Before the critic has converged, the estimate may have either sign.
 
-    The penalty keeps the game of encoder and critic from circling. It does not move the end,
-    q(z) = p(z), where T = 0; away from it T is much flatter than log q/p, and the estimate much too
-    small: 0.03 for N(0, 4) against N(0, 1), where 0.81 is right. Compare it between epochs, and
-    measure with ``penalty=0``. ``density_ratio_critic`` in the history is the critic's mean
-    cross-entropy without the penalty, log 2 at the end.
+    The penalty stabilises the training of encoder and critic. It does not move the optimum,
+    q(z) = p(z) with T = 0; elsewhere it makes T much flatter than log q/p, and the estimate much
+    too small: 0.03 for N(0, 4) against N(0, 1), where 0.81 is right. Compare values between epochs;
+    to measure the divergence, use ``penalty=0``. ``density_ratio_critic`` in the history is the
+    critic's mean cross-entropy without the penalty, log 2 at the optimum.
 
     References
     ----------
@@ -229,12 +229,12 @@ class DensityRatioKL(_CriticDivergence):
     >>> from skvim.objectives import DensityRatioKL, Moments, Normal
     >>> generator = torch.Generator().manual_seed(0)
     >>> divergence = DensityRatioKL(hidden_layer_sizes=(16,), penalty=0)
-    >>> divergence.build(1, generator)
-    >>> optimizer = torch.optim.Adam(divergence.parameters(), lr=0.01)
+    >>> divergence = divergence.bound(critic=divergence.build(1, generator))
+    >>> optimizer = torch.optim.Adam(divergence.critic.parameters(), lr=0.01)
     >>> for _ in range(300):
     ...     z = 2 * torch.randn(200, 1, generator=generator)
     ...     optimizer.zero_grad()
-    ...     divergence.adversary(z, Normal(), generator).backward()
+    ...     divergence.critic_loss(z, Normal(), generator).backward()
     ...     _ = optimizer.step()
     >>> value = divergence(Moments(z, None), z, Normal(), generator)
     >>> bool(0.5 < value < 1.1)  # KL(N(0, 4) ‖ N(0, 1)) is 0.81

@@ -1,4 +1,4 @@
-"""Divergences of the aggregated posterior q(z) from the prior, in closed form or from samples."""
+"""Divergences of the aggregated posterior q(z) from the prior, by densities or from samples."""
 
 import copy
 import math
@@ -26,12 +26,12 @@ class MixtureKL(Divergence):
     Notes
     -----
     mean_i log (1/n Σ_j q(z_i|x_j)) − log p(z_i) over n rows. KL is convex, so that in expectation
-    this is an upper bound on the divergence of all rows' mixture, which larger batches tighten:
-    to leading order the excess is (E q(z|x)/q(z) − 1)/2n, the mean taken over z ~ q(z|x). It is
-    large where rows have narrow posteriors in many dimensions. The expectation lies between the
-    rate minus log n and the rate.
+    this is an upper bound on the divergence of the mixture of all rows. Larger batches tighten it:
+    to leading order the excess is (E q(z|x)/q(z) − 1)/2n, the mean taken over z ~ q(z|x), which is
+    large for narrow posteriors in many dimensions. The expectation lies between the rate minus
+    log n and the rate.
 
-    Memory is for n² k numbers, a few times over: in float32 0.6 MB each for 100 rows and 16
+    It takes the memory of a few arrays of n² k numbers: in float32 0.6 MB each for 100 rows and 16
     dimensions, 256 MB for 1,000 rows and 64.
 
     References
@@ -52,15 +52,15 @@ class MixtureKL(Divergence):
 
     name = "mixture_kl"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
-        """Raise ``ValueError`` for a point mass, whose mixture has no density, or bounds."""
+        """Raise ``ValueError`` for a posterior without a density, or a prior with bounds."""
         if not posterior.stochastic:
             raise ValueError(
-                "divergence='kl' takes q(z) for the mixture of the rows' posteriors, which need a "
-                f"spread, as posterior='gaussian'. Got {type(posterior).__name__} instead: use "
-                "divergence='density-ratio', which needs none."
+                "divergence='kl' computes q(z) as the mixture of the rows' posteriors, which need "
+                f"a spread, as posterior='gaussian'. Got {type(posterior).__name__} instead: use "
+                "divergence='density-ratio', which needs no spread."
             )
         if prior is not None and not is_unbounded(prior):
             raise ValueError(
@@ -69,7 +69,7 @@ class MixtureKL(Divergence):
             )
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the mixture's estimate."""
+        """Return the estimate."""
         pairs = q.log_density(z.unsqueeze(1)).sum(-1)  # (n, n): z_i under q(·|x_j)
         log_mixture = pairs.logsumexp(1) - math.log(len(z))
         return (log_mixture - prior.log_density(z).sum(-1)).mean()
@@ -77,22 +77,23 @@ class MixtureKL(Divergence):
 
 @final
 class SlicedWasserstein(Divergence):
-    """Mean squared 2-Wasserstein distance of one-dimensional projections, without bias at 0.
+    """Mean squared 2-Wasserstein distance of one-dimensional projections, unbiased at q(z) = p(z).
 
     Parameters
     ----------
     n_projections : int in [1, inf), default=50
-        Random directions, drawn anew for every batch.
+        Number of random directions, drawn anew for every batch.
 
     Notes
     -----
-    The squared 2-Wasserstein distance of laws on the line is that of their quantile functions. The
-    distance between two samples exceeds it, and is least for codes that are too narrow: by 3 % at
-    100 rows and a normal prior. So codes and draws are cut in half, c, c′ and y, y′ of m rows each,
-    and W²(c, y) − ½ W²(c, c′) − ½ W²(y, y′) is taken, averaged over the pairs between codes and
-    draws. Its expectation is the mean squared difference of the expected order statistics of m
-    rows: 0 where q(z) = p(z), positive elsewhere, and the distance of the laws for many rows. One
-    estimate may be negative. An odd last row is left out.
+    The squared 2-Wasserstein distance of two distributions on the line is the squared L² distance
+    of their quantile functions. Between samples it is biased upwards, with its minimum at codes
+    that are too narrow: by 3 % at 100 rows and a normal prior. Therefore codes and draws are split
+    in halves of m rows, c, c′ and y, y′, and the estimate is W²(c, y) − ½ W²(c, c′) − ½ W²(y, y′),
+    averaged over the pairs of a half of the codes and a half of the draws. Its expectation is the
+    mean squared difference of the expected order statistics of m rows: 0 where q(z) = p(z),
+    positive elsewhere, and the distance of the distributions for many rows. One estimate may be
+    negative. An odd last row is left out.
 
     References
     ----------
@@ -112,10 +113,9 @@ class SlicedWasserstein(Divergence):
 
     name = "sliced_wasserstein"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def __init__(self, n_projections: int = 50) -> None:
-        super().__init__()
         self.n_projections = n_projections
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
@@ -125,7 +125,7 @@ class SlicedWasserstein(Divergence):
             raise ValueError(f"n_projections must be an int in [1, inf). Got {n!r}.")
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the distance to prior draws, less those within codes and within draws."""
+        """Return the distance between halves of codes and of draws, without its bias."""
         k, half = z.shape[1], len(z) // 2
         directions = torch.empty(k, self.n_projections, dtype=z.dtype, device=z.device)
         directions = functional.normalize(directions.normal_(generator=generator), dim=0)
@@ -135,12 +135,8 @@ class SlicedWasserstein(Divergence):
             for sample in (z, draws)
         )  # (2, half, n_projections) each
         # Errors of the halves are independent, so that their product has no bias.
-        straight, crossed = codes - drawn, codes - drawn.flip(0)
-        return 0.5 * (straight[0] * straight[1] + crossed[0] * crossed[1]).mean()
-
-    def extra_repr(self) -> str:
-        """Show the setting (torch's hook)."""
-        return f"n_projections={self.n_projections!r}"
+        paired, swapped = codes - drawn, codes - drawn.flip(0)
+        return 0.5 * (paired[0] * paired[1] + swapped[0] * swapped[1]).mean()
 
 
 #: Divergences by name.

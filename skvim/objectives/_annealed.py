@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from skvim.objectives._model import Autoencoder
+from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._priors import Prior
 from skvim.objectives._support import Chart
 

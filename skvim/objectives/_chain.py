@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from skvim.objectives._model import Autoencoder
+from skvim.objectives._autoencoder import Autoencoder
 
 __all__ = ["markov_chain"]
 

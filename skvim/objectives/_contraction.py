@@ -1,4 +1,4 @@
-"""How fast codes move when rows do: the penalty of contractive autoencoders."""
+"""The penalty of contractive autoencoders: the norm of the encoder's Jacobian."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from skvim.objectives._model import Autoencoder
+from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._numbers import is_real, number
 from skvim.objectives._posteriors import Posterior
 from skvim.objectives._priors import Prior
@@ -18,15 +18,15 @@ __all__ = ["Contraction", "encoder_jacobian"]
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch a module and its parts to evaluation mode, and back."""
-    before = [(part, part.training) for part in module.modules()]
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch a module and its submodules to evaluation mode, and back."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for part, training in before:
-            part.training = training
+        for submodule, training in modes:
+            submodule.training = training
 
 
 def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
@@ -35,17 +35,17 @@ def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
     Parameters
     ----------
     model : Autoencoder
-        Whose posterior mean is e(x).
+        Model with the posterior mean e(x).
     x : Tensor of shape (n_samples, n_features)
         Rows.
 
     Returns
     -------
     Tensor of shape (n_components, n_samples, n_features)
-        Differentiable in the encoder's weights. It is that of the encoder in evaluation mode:
-        without dropout, and with the running moments of a batch normalisation.
+        Jacobian, differentiable in the encoder's weights. The encoder is in evaluation mode:
+        without dropout, and with the running moments of batch normalisation.
     """
-    with torch.enable_grad(), _evaluating(model.encoder):
+    with torch.enable_grad(), _evaluation_mode(model.encoder):
         x = x.detach().requires_grad_()
         codes = model.encode(x).loc  # (n, k)
         columns = [
@@ -80,7 +80,6 @@ class Contraction(Penalty):
     variable = ("curvature", "radius")
 
     def __init__(self, curvature: float = 0.0, radius: float = 0.1) -> None:
-        super().__init__()
         self.curvature = curvature
         self.radius = radius
 
@@ -103,7 +102,3 @@ class Contraction(Penalty):
             change = jacobian - encoder_jacobian(model, x + step)
             penalty = penalty + number(self.curvature) * change.square().sum((0, 2)).mean()
         return penalty
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"curvature={self.curvature!r}, radius={self.radius!r}"

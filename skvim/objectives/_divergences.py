@@ -1,4 +1,4 @@
-"""Divergences: the terms that an objective adds to −log p(x|z)."""
+"""Divergences: the rate, its distance from a capacity, and the maximum mean discrepancy."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ _KERNELS: dict[str, Callable[..., KernelValues]] = {"imq": imq_kernel, "rbf": rb
 class KL(Divergence):
     """The rate E KL(q(z|x) ‖ p(z)) in nats, summed over latent dimensions, averaged over rows.
 
-    In closed form for a normal prior, gaussian and logistic posteriors alike; for any other by
+    In closed form for a normal prior with a gaussian or logistic posterior, for other priors by
     quadrature with 96 nodes.
 
     Parameters
@@ -35,11 +35,11 @@ class KL(Divergence):
 
     Notes
     -----
-    The quadrature is right to 1e-6 in float64 for logistic, Laplace and Student priors, as long as
-    the posterior is at most 100 times as wide as the prior. Elsewhere it resolves bends of the
-    prior next to its ``centre``; a mixture of much narrower parts than the posterior has more, and
-    its figure is less exact. It needs a prior without bounds: no posterior here has any, and beside
-    a bounded prior the rate is infinite.
+    The quadrature is accurate to 1e-6 in float64 for logistic, Laplace and Student priors, as long
+    as the posterior is at most 100 times as wide as the prior. It resolves sharp changes of the
+    prior's density near its ``centre``; for a mixture with components much narrower than the
+    posterior it is less accurate. The prior must be without bounds: the posteriors have none, and
+    with a bounded prior the rate is infinite.
 
     Examples
     --------
@@ -53,15 +53,19 @@ class KL(Divergence):
     name = "kl"
 
     def __init__(self, warmup: float = 0.0) -> None:
-        super().__init__()
-        self.weight_warmup = warmup
+        self.warmup = warmup
+
+    @property
+    def weight_warmup(self) -> float:
+        """Share of the training in which its weight rises linearly from 0."""
+        return self.warmup
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
-        """Raise ``ValueError`` where the KL is infinite, or for a warm-up off range.
+        """Raise ``ValueError`` where the KL is infinite, or for a warm-up out of range.
 
         It is infinite for a point mass, and for a prior with bounds.
         """
-        check_share("warmup", self.weight_warmup)
+        check_share("warmup", self.warmup)
         if not posterior.stochastic:
             raise ValueError(
                 "The divergence KL(q(z|x) ‖ p(z)) needs a posterior with a spread, as "
@@ -71,7 +75,7 @@ class KL(Divergence):
         if prior is not None and not is_unbounded(prior):
             raise ValueError(
                 "The divergence KL(q(z|x) ‖ p(z)) is infinite for a prior with bounds, as every "
-                f"posterior reaches beyond them. Got {prior!r}: use a prior on the whole real "
+                f"posterior extends beyond them. Got {prior!r}: use a prior on the whole real "
                 "line, or a model that compares the codes of all rows with draws of the prior, "
                 "such as VIMAETransformer."
             )
@@ -84,8 +88,8 @@ class KL(Divergence):
 def rates(q: Moments, prior: Prior) -> Tensor:
     """Return KL(q(z|x) ‖ p(z)) of every row and dimension in nats: shape (n, n_components).
 
-    It is infinite where the posterior reaches beyond a bound of the prior; ``ValueError`` for point
-    masses, for which it is so everywhere.
+    It is infinite where the posterior extends beyond a bound of the prior. ``ValueError`` for point
+    masses, for which it is always infinite.
     """
     loc, scale, base = q
     if scale is None:
@@ -103,7 +107,7 @@ class Capacity(Divergence):
     Parameters
     ----------
     capacity : float in [0, inf)
-        C at the end, in nats per row.
+        Final value of C, in nats per row.
     warmup : float in [0, 1], default=0.5
         Share of the training in which C rises linearly from 0.
 
@@ -124,14 +128,12 @@ class Capacity(Divergence):
     variable = ("capacity",)
 
     def __init__(self, capacity: float, warmup: float = 0.5) -> None:
-        super().__init__()
         self.capacity = capacity
         self.warmup = warmup
-        self.rate = KL()
 
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
         """Raise ``ValueError`` where the rate is infinite, or for settings out of range."""
-        self.rate.check(posterior, prior)
+        KL().check(posterior, prior)
         if not is_real(self.capacity) or not 0 <= self.capacity < math.inf:
             raise ValueError(
                 f"The capacity must be a finite number from 0 on. Got {self.capacity!r}."
@@ -139,14 +141,10 @@ class Capacity(Divergence):
         check_share("warmup", self.warmup)
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the distance from what the capacity is by now."""
-        rate: Tensor = self.rate(q, z, prior, generator)
+        """Return the distance from the present capacity."""
+        rate = rates(q, prior).sum(-1).mean()
         capacity: Tensor | float = number(self.capacity)
         return (rate - ramp(self.progress, self.warmup) * capacity).abs()
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"capacity={self.capacity!r}, warmup={self.warmup!r}"
 
 
 @final
@@ -158,9 +156,9 @@ class MMD(Divergence):
     kernel : {"imq", "rbf"}, default="imq"
         Inverse multiquadratic w/(w + d²), or gaussian exp(−d²/w).
     widths : tuple of float, default=(0.1, 0.2, 0.5, 1, 2, 5, 10)
-        Kernel widths w in units of 2 k σ_p², the mean squared distance of two prior draws in k
-        dimensions: they follow the prior's variance, that of
-        each dimension where they differ. Kernels are summed, not averaged.
+        Kernel widths w in units of 2 k σ_p², the mean squared distance of two draws of the prior
+        in k dimensions. Where the variances of dimensions differ, each is divided by its standard
+        deviation first. Kernels are summed, not averaged.
 
     Notes
     -----
@@ -184,14 +182,13 @@ class MMD(Divergence):
 
     name = "mmd"
     min_rows = 2
-    falls = True
+    should_decrease = True
 
     def __init__(
         self,
         kernel: str = "imq",
         widths: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
     ) -> None:
-        super().__init__()
         self.kernel = kernel
         self.widths = widths
 
@@ -210,13 +207,9 @@ class MMD(Divergence):
         draws = prior.draw(tuple(z.shape), generator, z.dtype)
         unit = float(2 * z.shape[1] * prior.variance)
         if isinstance(prior.variances, Tensor) and prior.variances.dim():
-            # A dimension counts by its own spread, however small beside the others'.
+            # Standardised, else dimensions of small variance would not count.
             unit = float(2 * z.shape[1])
             spread = prior.variances.sqrt().to(z)
             z, draws = z / spread, draws / spread
         widths = [unit * float(width) for width in self.widths]
         return unbiased_mmd(z, draws, partial(_KERNELS[self.kernel], widths=widths))
-
-    def extra_repr(self) -> str:
-        """Show the settings (torch's hook)."""
-        return f"kernel={self.kernel!r}, widths={self.widths!r}"

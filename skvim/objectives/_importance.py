@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, vjp, vmap
 
-from skvim.objectives._model import Autoencoder
+from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._priors import Prior
 from skvim.objectives._support import Chart
 

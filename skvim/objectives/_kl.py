@@ -9,8 +9,8 @@ from torch import Tensor
 
 __all__ = ["gauss_legendre", "log_logistic", "normal_kl", "quadrature_kl"]
 
-# A logistic density of variance 1 has 2e-13 of its mass beyond, a normal one none.
-_REACH = 16.0
+# Limits ±16 of the integral: a logistic density of variance 1 has 2e-13 of its mass beyond them.
+_LIMIT = 16.0
 _N_NODES = 32
 
 
@@ -55,27 +55,28 @@ def quadrature_kl(
     log_density : callable
         log p of tensors of shape (..., n, k), entry by entry.
     centre : Tensor of shape () or (k,)
-        Where p may have a cusp, or its median.
+        Where p may have a cusp; otherwise its median.
 
     Returns
     -------
     Tensor of shape (n, k)
-        E log q − E log p. In float64 it is right to 1e-6 for normal and logistic q and logistic,
+        E log q − E log p. In float64 it is accurate to 1e-6 for normal and logistic q and logistic,
         Laplace and Student priors as long as q is at most 100 times as wide as the prior.
 
     Notes
     -----
-    The integral over ε in ±16 is cut at 0, where q has its mass, and at (centre − loc)/scale, where
-    p may bend sharply. Each of the three pieces has a Gauss–Legendre rule of 32 nodes, by t ↦ t³,
-    between the cuts by t ↦ 3t² − 2t³, drawn together towards the cuts.
+    The integral over ε in ±16 is split at 0, where q has its mass, and at (centre − loc)/scale,
+    where p may have a cusp. Each of the three pieces has a Gauss–Legendre rule of 32 nodes, which
+    the substitutions t ↦ t³ in the outer pieces and t ↦ 3t² − 2t³ in the middle concentrate at the
+    two points.
     """
     nodes, weights = (rule.to(loc).view(-1, 1, 1) for rule in gauss_legendre(_N_NODES))
-    # The integral does not depend on where it is cut, and so has no gradient there.
-    cut = ((centre - loc.detach()) / scale.detach()).clamp(-_REACH, _REACH)
-    low, high = cut.clamp(max=0), cut.clamp(min=0)
+    # The integral does not depend on where it is split, and has no gradient in it.
+    split = ((centre - loc.detach()) / scale.detach()).clamp(-_LIMIT, _LIMIT)
+    low, high = split.clamp(max=0), split.clamp(min=0)
     outer, slope = nodes**3, 3 * nodes**2 * weights
     between, rise = nodes**2 * (3 - 2 * nodes), 6 * nodes * (1 - nodes) * weights
-    left, middle, right = low + _REACH, high - low, _REACH - high
+    left, middle, right = low + _LIMIT, high - low, _LIMIT - high
     epsilon = torch.cat([low - left * outer, low + middle * between, high + right * outer])
     log_base = base(epsilon)  # (3 n_nodes, n, k)
     masses = torch.cat([left * slope, middle * rise, right * slope]) * log_base.exp()
@@ -85,7 +86,7 @@ def quadrature_kl(
 
 def log_logistic(u: Tensor) -> Tensor:
     """Return the log-density of Logistic(0, 1), −|u| − 2 log(1 + exp(−|u|)), entry by entry."""
-    # Not through softplus, which torch cuts off beyond 20.
+    # torch's softplus is linear beyond 20.
     distance = u.abs()
     return -distance - 2 * (-distance).exp().log1p()
 

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-# Distances of which a few copies fit into a core's cache.
+# Number of distances of which a few copies fit into the cache of a core.
 _CACHED = 2**16
 
 
@@ -29,7 +29,7 @@ class KernelValues(NamedTuple):
     value : Tensor
         Of the shape of the distances.
     slope : Tensor or None
-        Its derivative by the squared distance, where it was asked for.
+        Its derivative in the squared distance, if requested.
     """
 
     value: Tensor
@@ -43,14 +43,14 @@ Kernel = Callable[[Tensor, bool], KernelValues]
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return ‖a_i − b_j‖² of shape (n, m) for rows (n, k) and (m, k), never negative."""
     norms = a.square().sum(-1).unsqueeze(1) + b.square().sum(-1)  # (n, m)
-    # cdist's gradient is undefined at distance zero, which a row has to itself.
+    # The gradient of torch.cdist is undefined at distance 0, as of a row to itself.
     return torch.addmm(norms, a, b.T, alpha=-2).clamp_min(0)
 
 
 def imq_kernel(distances: Tensor, slope: bool, widths: Sequence[float]) -> KernelValues:
     """Return Σ_w w/(w + d²), the inverse multiquadratic kernel."""
     value, steepness = torch.zeros_like(distances), torch.zeros_like(distances) if slope else None
-    # One width after another: all at once would take as many times the memory, and longer.
+    # One width at a time takes less memory and time than all at once.
     for width in widths:
         ratio = (distances + width).reciprocal_()
         value.add_(ratio, alpha=width)
@@ -76,11 +76,11 @@ def unbiased_mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
     Parameters
     ----------
     a : Tensor of shape (n, k)
-        Sample that gradients flow to, once; n at least 2.
+        Sample; differentiable once in it; n at least 2.
     b : Tensor of shape (m, k)
-        Sample to compare with, a constant; m at least 2.
+        Sample, a constant; m at least 2.
     kernel : callable
-        From squared distances, and whether its slope is wanted, to :class:`KernelValues`.
+        Takes squared distances and whether to return the slope, returns :class:`KernelValues`.
 
     Returns
     -------
@@ -97,15 +97,15 @@ def unbiased_mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
 
 @final
 class _UnbiasedMMD(torch.autograd.Function):
-    """The estimate together with its gradient, which needs no matrix to be kept."""
+    """The estimate, with the gradient computed in the forward pass: no matrix is kept."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
         """Return the estimate (torch's hook)."""
         n = len(a)
-        wanted = bool(ctx.needs_input_grad[0])
+        needs_gradient = bool(ctx.needs_input_grad[0])
         distances = torch.cat([squared_distances(a, a), squared_distances(a, b)], dim=1)
-        value, slope = _blockwise(kernel, distances, wanted)  # (n, n + m)
+        value, slope = _blockwise(kernel, distances, needs_gradient)  # (n, n + m)
         within, between = value[:, :n], value[:, n:]
         within_b = _blockwise(kernel, squared_distances(b, b), False).value
         if slope is not None:
@@ -116,17 +116,17 @@ class _UnbiasedMMD(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of ``a`` (torch's hook)."""
-        (of_a,) = ctx.saved_tensors
-        return gradient * of_a, None, None
+        (gradient_of_a,) = ctx.saved_tensors
+        return gradient * gradient_of_a, None, None
 
 
 def _blockwise(kernel: Kernel, distances: Tensor, slope: bool) -> KernelValues:
-    """Evaluate a kernel, on a CPU by parts that stay in its cache over all widths."""
+    """Evaluate a kernel, on a CPU in blocks that stay in the cache for all widths."""
     if distances.device.type != "cpu" or distances.numel() <= _CACHED:
         return kernel(distances, slope)
-    parts = [kernel(part, slope) for part in torch.split(distances.flatten(), _CACHED)]
-    value = torch.cat([part.value for part in parts]).view_as(distances)
-    slopes = [part.slope for part in parts if part.slope is not None]
+    blocks = [kernel(block, slope) for block in torch.split(distances.flatten(), _CACHED)]
+    value = torch.cat([block.value for block in blocks]).view_as(distances)
+    slopes = [block.slope for block in blocks if block.slope is not None]
     return KernelValues(value, torch.cat(slopes).view_as(distances) if slopes else None)
 
 
@@ -137,10 +137,10 @@ def _mean_of_pairs(kernel: Tensor) -> Tensor:
 
 
 def _gradient(a: Tensor, b: Tensor, slope: Tensor) -> Tensor:
-    """Return the estimate's gradient by ``a``, from slopes (n, n + m) towards ``a`` and ``b``.
+    """Return the estimate's gradient in ``a``, from slopes (n, n + m) at pairs with a and b.
 
-    A pair adds k′(d²)·2(a_i − a_j)·2/(n(n−1)), as it is counted from both of its ends, and
-    −2 k′(d²)·2(a_i − b_j)/(nm).
+    A pair within ``a`` adds k′(d²)·2(a_i − a_j)·2/(n(n−1)), as it is counted twice, and a pair with
+    ``b`` adds −2 k′(d²)·2(a_i − b_j)/(nm).
     """
     n, m = len(a), len(b)
     slope[:, :n] *= 4 / (n * (n - 1))

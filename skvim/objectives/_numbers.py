@@ -1,4 +1,4 @@
-"""What counts as a number in a setting, and as a share."""
+"""Checks and conversions of numbers in settings."""
 
 from numbers import Real
 from typing import Any
@@ -9,12 +9,12 @@ __all__ = ["check_share", "is_real", "number"]
 
 
 def is_real(value: Any) -> bool:
-    """Tell real numbers, NumPy's included, from everything else; True and False are none."""
+    """Return whether a value is a real number, of NumPy's too; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def number(value: Any) -> Any:
-    """Return a setting as a float; a tensor, which stands for those of many models, as it is."""
+    """Return a setting as a float; a tensor, the settings of many models, is returned as it is."""
     return value if isinstance(value, Tensor) else float(value)
 
 

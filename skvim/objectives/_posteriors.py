@@ -1,4 +1,4 @@
-"""Posteriors q(z|x): how the encoder's output becomes a distribution over codes."""
+"""Posteriors q(z|x): distributions over codes with the encoder's output as parameters."""
 
 import copy
 import math
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skvim.objectives._numbers import is_real
 from skvim.objectives._priors import Logistic, Normal, Prior
+from skvim.objectives._settings import Settings
 
 __all__ = [
     "DiracPosterior",
@@ -20,7 +21,7 @@ __all__ = [
     "make_posterior",
 ]
 
-# exp(±10) spans every spread that training in float32 can use, and neither end overflows.
+# exp(±10) covers every spread of use in float32 and does not overflow.
 _LOG_SCALE_LIMIT = 10.0
 
 
@@ -54,8 +55,8 @@ class Moments(NamedTuple):
         return self.base.log_density((z - self.loc) / self.scale) - self.scale.log()
 
 
-class Posterior(ABC):
-    """A factorised family of posteriors; it has no parameters of its own."""
+class Posterior(Settings, ABC):
+    """A factorised family of posteriors, without trained parameters of its own."""
 
     stochastic: ClassVar[bool]
 
@@ -65,17 +66,18 @@ class Posterior(ABC):
 
     @abstractmethod
     def n_outputs(self, n_components: int) -> int:
-        """Return how many numbers the encoder gives for ``n_components`` latent dimensions."""
+        """Return the number of the encoder's outputs for ``n_components`` latent dimensions."""
 
     @abstractmethod
     def moments(self, output: Tensor) -> Moments:
-        """Read the encoder's output of shape (n_samples, n_outputs)."""
+        """Return the posteriors for the encoder's output of shape (n_samples, n_outputs)."""
 
     @final
     def draw(self, q: Moments, generator: torch.Generator) -> Tensor:
-        """Draw one code a row, differentiable in ``q``: shape (n_samples, n_components).
+        """Draw one code for every row, of shape (n_samples, n_components), differentiable in ``q``.
 
-        It is loc + scale · ε with ε from the base (Kingma and Welling, 2014, arXiv:1312.6114).
+        The reparametrised draw loc + scale · ε, ε from the base (Kingma and Welling, 2014,
+        arXiv:1312.6114).
         """
         if q.scale is None:
             return q.loc
@@ -97,7 +99,7 @@ class DiracPosterior(Posterior):
         return n_components
 
     def moments(self, output: Tensor) -> Moments:
-        """Take the output as the location."""
+        """Return the output as the location."""
         return Moments(output, None)
 
 
@@ -107,8 +109,8 @@ class _LocationScale(Posterior, ABC):
     Parameters
     ----------
     scale : float in (0, inf) or None, default=None
-        Standard deviation of every dimension; None lets the encoder give one for each row and
-        dimension, with its logarithm bounded by ±10.
+        Standard deviation of every dimension; if None, an output of the encoder for each row and
+        dimension, with its logarithm clipped to ±10.
     """
 
     stochastic = True
@@ -138,16 +140,12 @@ class _LocationScale(Posterior, ABC):
 
     @final
     def moments(self, output: Tensor) -> Moments:
-        """Split the output into location and log standard deviation."""
+        """Return the two halves of the output as location and log standard deviation."""
         if self.scale is not None:
             return Moments(output, torch.full_like(output, float(self.scale)), self.base)
         loc, log_scale = output.chunk(2, dim=-1)  # (n, 2k) -> (n, k), (n, k)
         scale = log_scale.clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp()
         return Moments(loc, scale, self.base)
-
-    def __repr__(self) -> str:
-        """Show the setting."""
-        return f"{type(self).__name__}(scale={self.scale!r})"
 
 
 @final
@@ -157,8 +155,8 @@ class GaussianPosterior(_LocationScale):
     Parameters
     ----------
     scale : float in (0, inf) or None, default=None
-        Standard deviation of every dimension; None lets the encoder give one for each row and
-        dimension, with its logarithm bounded by ±10.
+        Standard deviation of every dimension; if None, an output of the encoder for each row and
+        dimension, with its logarithm clipped to ±10.
 
     Examples
     --------
@@ -184,8 +182,9 @@ class LogisticPosterior(_LocationScale):
     Parameters
     ----------
     scale : float in (0, inf) or None, default=None
-        Standard deviation of every dimension, √3/π of which is the logistic's own scale parameter;
-        None lets the encoder give one for each row and dimension.
+        Standard deviation of every dimension, √3/π of which is the logistic's scale parameter; if
+        None, an output of the encoder for each row and dimension, with its logarithm clipped to
+        ±10.
 
     Notes
     -----
@@ -207,7 +206,7 @@ class LogisticPosterior(_LocationScale):
 
 
 def make_posterior(posterior: "str | Posterior") -> Posterior:
-    """Return the posterior that a name stands for, or a copy of the given object, checked.
+    """Return the posterior of a name, or a copy of the given object, checked.
 
     Parameters
     ----------

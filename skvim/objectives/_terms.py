@@ -1,22 +1,21 @@
-"""What an objective may add to −log p(x|z): divergences of codes, penalties of the encoder."""
+"""Terms that an objective adds to −log p(x|z): divergences of codes, penalties of the encoder."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from skvim.objectives._autoencoder import Autoencoder, Outputs
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Prior
-
-if TYPE_CHECKING:
-    from skvim.objectives._model import Autoencoder, Outputs
+from skvim.objectives._settings import Settings
 
 __all__ = ["Divergence", "Penalty", "Term", "ramp"]
 
 
 def ramp(progress: Tensor | float, warmup: float) -> Tensor | float:
-    """Return min(1, progress/warmup), the share that a linear warm-up has reached; 1 without one.
+    """Return min(1, progress/warmup), the linear warm-up; 1 where ``warmup`` is 0.
 
     Parameters
     ----------
@@ -28,29 +27,31 @@ def ramp(progress: Tensor | float, warmup: float) -> Tensor | float:
     return (torch.as_tensor(progress) / warmup).clamp(max=1) if warmup > 0 else 1.0
 
 
-class Term(nn.Module, ABC):
-    """One summand of an objective, either a :class:`Divergence` or a :class:`Penalty`.
+class Term(Settings, ABC):
+    """A summand of the objective, either a :class:`Divergence` or a :class:`Penalty`.
 
-    ``name`` is its key in the history; unless a subclass gives one, it is that of the class.
+    ``name`` is its key in the history, by default the name of the class in lower case. In training
+    ``self`` is a copy of the settings that also has the attributes ``progress`` and ``critic``:
+    whatever else a method sets on it is lost.
     """
 
     name: ClassVar[str]
     #: Rows that a batch needs for the estimate to exist.
     min_rows: ClassVar[int] = 1
-    #: Whether it trains networks of its own against the encoder.
+    #: Whether it trains a critic against the encoder.
     adversarial: ClassVar[bool] = False
-    #: Learning rate of those networks; None takes the model's.
+    #: Learning rate of the critic; None takes the model's.
     lr: float | None = None
-    #: Whether training with it should bring it down: a rate may rise, a mismatch should not.
-    falls: ClassVar[bool] = False
-    #: Share of the training that is done, in training a tensor of shape () that the objective
-    #: keeps up to date: what follows from it has to be computed by torch.
+    #: Whether ``fit`` warns if training does not decrease it.
+    should_decrease: ClassVar[bool] = False
+    #: Share of the training that is done: a tensor of shape () in training, which only torch's
+    #: operations may read, 1 elsewhere.
     progress: Tensor | float = 1.0
-    #: Numbers among the settings in which models that train together may differ: ``forward`` has
-    #: to take a tensor of shape () for each.
+    #: The network that :meth:`build` returned; None for settings on their own.
+    critic: nn.Module | None = None
+    #: Numbers among the settings in which models that train together may differ: each may be a
+    #: tensor of shape () in ``forward``.
     variable: ClassVar[tuple[str, ...]] = ()
-    #: Share of the training in which its weight rises linearly from 0.
-    weight_warmup: float = 0.0
 
     def __init_subclass__(cls) -> None:
         """Name the class."""
@@ -58,26 +59,35 @@ class Term(nn.Module, ABC):
         if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
 
+    @property
+    def weight_warmup(self) -> float:
+        """Share of the training in which the term's weight rises linearly from 0 (hook)."""
+        return 0.0
+
     @abstractmethod
     def check(self, posterior: Posterior, prior: Prior | None) -> None:
         """Raise ``ValueError`` when settings, posterior or prior do not fit; called by ``fit``."""
 
-    def build(self, n_components: int, generator: torch.Generator) -> None:
-        """Make the networks that the term itself trains (hook; none by default)."""
+    def build(self, n_components: int, generator: torch.Generator) -> nn.Module | None:
+        """Return the critic, a network that the term trains against the encoder (hook; None).
+
+        ``ValueError`` when the number of components does not suit.
+        """
+        return None
 
     @abstractmethod
     def value(
-        self, model: "Autoencoder", outputs: "Outputs", prior: Prior | None, noise: torch.Generator
+        self, model: Autoencoder, outputs: Outputs, prior: Prior | None, noise: torch.Generator
     ) -> Tensor:
         """Return the term of a batch, a scalar."""
 
-    def adversary(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the loss of the term's own networks on codes that are constants (hook).
+    def critic_loss(self, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+        """Return the loss that ``critic`` minimises, for codes that are constants (hook).
 
-        Called where ``adversarial`` is true. Its gradient must reach those networks alone, as that
-        of :meth:`value` must not reach them.
+        Called where ``adversarial`` is true. Its gradient must reach the critic alone; that of
+        :meth:`value` must not reach the critic.
         """
-        raise NotImplementedError(f"{type(self).__name__} is adversarial, but has no adversary.")
+        raise NotImplementedError(f"{type(self).__name__} is adversarial but has no critic_loss.")
 
 
 class Divergence(Term, ABC):
@@ -88,40 +98,46 @@ class Divergence(Term, ABC):
 
     @abstractmethod
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-        """Return the divergence, a scalar.
+        """Return the divergence, a scalar; the object itself may be called as well.
 
         Parameters
         ----------
         q : Moments
             Posterior of every row of the batch.
         z : Tensor of shape (n_samples, n_components)
-            One draw from each.
+            One draw from every posterior.
         prior : Prior
-            What to diverge from.
+            The prior.
         generator : torch.Generator
             Source of every random number used.
         """
 
     @final
+    def __call__(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+        """Return the divergence, a scalar."""
+        return self.forward(q, z, prior, generator)
+
+    @final
     def value(
-        self, model: "Autoencoder", outputs: "Outputs", prior: Prior | None, noise: torch.Generator
+        self, model: Autoencoder, outputs: Outputs, prior: Prior | None, noise: torch.Generator
     ) -> Tensor:
-        """Return the divergence of the batch's codes."""
-        result: Tensor = self(outputs.q, outputs.z, prior, noise)
-        return result
+        """Return the divergence of the batch's codes; ``ValueError`` without a prior."""
+        if prior is None:
+            raise ValueError(f"The divergence {self.name!r} needs a prior. Got None.")
+        return self.forward(outputs.q, outputs.z, prior, noise)
 
 
 class Penalty(Term, ABC):
     """A property of the encoder around the rows of a batch; it needs no prior."""
 
     @abstractmethod
-    def forward(self, model: "Autoencoder", x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the penalty, a scalar.
+    def forward(self, model: Autoencoder, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the penalty, a scalar; the object itself may be called as well.
 
         Parameters
         ----------
         model : Autoencoder
-            Whose ``encode`` is penalised.
+            Its ``encode`` is penalised.
         x : Tensor of shape (n_samples, n_features)
             Rows as the encoder sees them.
         generator : torch.Generator
@@ -129,9 +145,13 @@ class Penalty(Term, ABC):
         """
 
     @final
+    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the penalty, a scalar."""
+        return self.forward(model, x, generator)
+
+    @final
     def value(
-        self, model: "Autoencoder", outputs: "Outputs", prior: Prior | None, noise: torch.Generator
+        self, model: Autoencoder, outputs: Outputs, prior: Prior | None, noise: torch.Generator
     ) -> Tensor:
         """Return the penalty at the batch's rows."""
-        result: Tensor = self(model, outputs.x, noise)
-        return result
+        return self.forward(model, outputs.x, noise)

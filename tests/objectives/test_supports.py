@@ -9,7 +9,7 @@ from scipy import stats
 from torch import distributions as D  # noqa: N812  # torch's own abbreviation
 from torch import nn
 
-from skvim.objectives import Autoencoder, DiracPosterior, Gaussian, make_prior
+from skvim.objectives import Autoencoder, DataStatistics, DiracPosterior, Gaussian, make_prior
 from skvim.objectives._importance import importance_log_weights
 from skvim.objectives._support import Chart
 
@@ -33,6 +33,7 @@ def estimates(prior, code, x, n_draws):
     """Estimate log p(x) for x = z + ε, ε ~ N(0, I), from an encoder that says ``code``."""
     likelihood = Gaussian(variance=1.0)
     model = Autoencoder(Constant(code), nn.Identity(), DiracPosterior(), likelihood)
+    model.prepare(DataStatistics(torch.zeros(x.shape[1]), 1.0, 0.0, 0.0, len(x)))
     noise = torch.randn(n_draws, x.shape[1], generator=generator(), dtype=torch.float64)
     weights = importance_log_weights(model.double().eval(), prior, x, noise)
     return weights.logsumexp(-1) - math.log(n_draws)

@@ -89,7 +89,7 @@ def batching_key(request: FitRequest) -> Hashable:
 def _fixed(part: Any) -> tuple[Any, ...]:
     """Return class and settings of a part; of the numbers that may vary, whether they are 0."""
     settings = dict(vars(part))
-    for name in set(part.variable) & set(settings):
+    for name in set(getattr(part, "variable", ())) & set(settings):
         settings[name] = bool(settings[name])
     return type(part), settings
 

@@ -67,7 +67,7 @@ class TrainingStep(nn.Module):
         """Tell whether all that it computes is code of torch and skvim."""
         prior, corruption = self.objective.prior, self.model.corruption
         parts: list[Any] = [*self.modules(), self.model.posterior, prior]
-        parts += [getattr(module, "settings", None) for module in self.modules()]
+        parts += [self.model.likelihood.settings, *self.objective.settings]
         parts += [getattr(prior, "distribution", None)]
         parts += [getattr(corruption, "__self__", corruption)]
         return all(map(is_library_code, parts))
