@@ -414,10 +414,13 @@ class BaseAutoencoder(
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle parameters of torch's by value, so that equal estimators hash alike."""
-        state: dict[str, Any] = super().__getstate__()
-        state.pop("_plan", None)
+        state: dict[str, Any] = super().__getstate__()  # may be the attributes themselves
         names = self._parameter_constraints
-        return {name: by_bytes(v) if name in names else v for name, v in state.items()}
+        return {
+            name: by_bytes(value) if name in names else value
+            for name, value in state.items()
+            if name != "_plan"
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({name: itself(value) for name, value in state.items()})

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from skvim._base import BaseAutoencoder
 from skvim._validation import same_length, take_rows
+from skvim._values import NotComparableError, describe
 from skvim.engine import FitRequest
 from skvim.engine.batched import OTHER_ROWS, Plan
 from skvim.exceptions import SkvimError
@@ -21,7 +22,7 @@ __all__ = ["BatchedSearchCV"]
 Splits = Sequence[tuple[Any, Any]]
 
 # What a fit raises for parameters or data that it refuses.
-_OWN_ERRORS = (TypeError, ValueError, AttributeError, RuntimeError, SkvimError)
+_OWN_ERRORS = (TypeError, ValueError, AttributeError, RuntimeError, SkvimError, Warning)
 
 
 @final
@@ -163,13 +164,13 @@ class BatchedSearchCV(GridSearchCV):
         n_without = 0
         for j, (train, _) in enumerate(splits):
             rows, labels = take_rows(X, train), None if y is None else take_rows(y, train)
-            transformed: dict[str, Any] = {}
+            transformed: dict[Any, Any] = {}
             for i, parameters in enumerate(candidates):
                 own, before = self._parts(parameters)
                 if own is None:
                     n_without += 1
                     continue
-                key = "" if before is None else joblib.hash(before)
+                key = _key(before)
                 try:
                     if key not in transformed:
                         transformed[key] = _transform(before, rows, labels)
@@ -238,6 +239,14 @@ def _split(model: Any) -> tuple[Any, Any]:
         if isinstance(step, BaseAutoencoder):
             return step, model[:i] if i else None
     return None, None
+
+
+def _key(steps: Any) -> Any:
+    """Return a description by value; a key of its own for steps that have none."""
+    try:
+        return describe(steps)
+    except NotComparableError:
+        return object()
 
 
 def _transform(steps: Any, rows: Any, labels: Any) -> Any:

@@ -21,7 +21,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from skvim import VIMAETransformer
-from skvim._jobs import _is_long, _unmeasured
+from skvim.engine.batched._plan import _is_long, why_not_batchable
+from skvim.engine.capture import NotTraceableError
 from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 
@@ -149,12 +150,12 @@ def test_a_network_that_trains_alone_is_not_called_one_of_many():
     assert "4 of the fits were made one by one: no other fit like it has room" in said[0]
 
 
-@pytest.mark.parametrize(("error", "said"), [(NotImplementedError(), "Not"), (KeyError(3), "3")])
+@pytest.mark.parametrize(("error", "said"), [(NotTraceableError("it is odd."), "it is odd"), (MemoryError(), "MemoryError")])
 def test_whatever_keeps_fits_from_training_together_they_are_made(error, said, monkeypatch):
     def broken(sets):
         raise error
 
-    monkeypatch.setattr("skvim._jobs.train_together", broken)
+    monkeypatch.setattr("skvim.engine.batched._plan.train_batched", broken)
     with pytest.warns(BatchingWarning, match=f"2 of the fits were made one by one: {said}"):
         path = lam_path(VIM, WINE, [0.1, 1.0])
     assert path[0].loss_curve_ == clone(path[0]).fit(WINE).loss_curve_
@@ -185,14 +186,15 @@ def test_a_net_that_trained_with_others_infers_as_one_that_trained_alone():
 
 def test_large_networks_train_alone_on_a_cpu_and_together_on_a_gpu():
     model = VIMAETransformer(2, hidden_layer_sizes=(1000,), batch_size=100)
-    _, device = model._receive(np.zeros((100, 500), dtype=np.float32))
-    settings, training = model._settings(device)
-    assert _is_long(settings, training, 100)
-    assert not _is_long(settings, replace(training, device=torch.device("cuda")), 100)
-    assert (
-        _unmeasured(training) == _unmeasured(replace(training, device=torch.device("cuda"))) == ""
-    )
-    assert "'mps'" in _unmeasured(replace(training, device=torch.device("mps")))
+    request = model._make_request(np.zeros((100, 500), dtype=np.float32))
+
+    def on(device):
+        return replace(request, training=replace(request.training, device=torch.device(device)))
+
+    assert _is_long(request)
+    assert not _is_long(on("cuda"))
+    assert why_not_batchable(request) == why_not_batchable(on("cuda")) == ""
+    assert "'mps'" in why_not_batchable(on("mps"))
 
 
 def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows():
@@ -221,7 +223,7 @@ def test_fits_that_are_long_for_one_fold_alone_are_counted_for_that_one():
 
 def test_networks_are_not_built_to_learn_that_nothing_is_like_them(monkeypatch):
     built = []
-    monkeypatch.setattr("skvim._jobs.build_autoencoder", lambda *args: built.append(args))
+    monkeypatch.setattr("skvim.engine.batched._plan.build_autoencoder", lambda *args: built.append(args))
     with pytest.warns(BatchingWarning, match="3 of the fits .*: no other fit is like it"):
         lam_path(VIM, WINE, [(8,), (9,), (10,)], param="hidden_layer_sizes")
     assert built == []

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from skvim import BetaVAETransformer, VAETransformer, VIMAETransformer
-from skvim.engine import train_together
+from skvim.engine.batched._train import train_batched
 from skvim.exceptions import BatchingWarning
 from skvim.metrics import masked_scorer
 from skvim.model_selection import BatchedSearchCV, MaskedStratifiedKFold, mask_labels
@@ -240,9 +240,9 @@ def test_fits_that_are_the_same_are_made_once(monkeypatch):
 
     def counted(sets):
         sizes.append(sum(len(of_set.nets) for of_set in sets))
-        return train_together(sets)
+        return train_batched(sets)
 
-    monkeypatch.setattr("skvim._jobs.train_together", counted)
+    monkeypatch.setattr("skvim.engine.batched._plan.train_batched", counted)
     grid = {"vim__lam": [0.1, 10.0], "classify__C": [0.01, 0.1, 1.0]}
     batched, plain = both(pipeline(), grid, WINE, CULTIVAR, cv=2)
     assert_same_results(batched, plain)

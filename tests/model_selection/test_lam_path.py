@@ -1,6 +1,7 @@
 """Models trained as one batched network, beside the same models trained one by one."""
 
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -23,16 +24,11 @@ from skvim import (
     VIMAETransformer,
     WAETransformer,
 )
-from skvim.engine import (
-    AutoencoderNet,
-    TrainingSet,
-    as_rows,
-    build_net,
-    data_statistics,
-    place,
-    train_together,
-)
-from skvim.engine._placement import HeldRows
+from skvim.engine import AutoencoderNet, as_rows, build_net
+from skvim.engine._placement import HeldRows, place
+from skvim.engine._statistics import data_statistics
+from skvim.engine.batched._rows import TrainingSet
+from skvim.engine.batched._train import train_batched
 from skvim.exceptions import BatchingWarning, PosteriorCollapseWarning, TrainingDivergedError
 from skvim.model_selection import lam_path
 from skvim.objectives import Gaussian, MixtureKL
@@ -66,9 +62,10 @@ CASES += [
 def net_of(cls, X: np.ndarray, precision: torch.dtype, options: dict) -> AutoencoderNet:
     """Return a prepared net with weights in a precision that the estimator does not offer."""
     model = cls(3, **OPTIONS, **options)
-    rows, device = model._receive(X)
-    net = build_net(*model._settings(device))
-    net.prepare(data_statistics(as_rows(rows), device), device)
+    request = model._make_request(X)
+    device = request.training.device
+    net = build_net(request.model, request.training)
+    net.prepare(data_statistics(as_rows(request.rows), device), device)
     net.autoencoder.to(precision)
     net.objective.to(precision)
     return net
@@ -106,7 +103,7 @@ def test_models_trained_together_are_those_trained_one_by_one(cls, options, prec
         for X in folds
     ]
     tolerance = 1e-9 if exact else 1e-4
-    for X, of_set in zip(folds, train_together(sets), strict=True):
+    for X, of_set in zip(folds, train_batched(sets), strict=True):
         for own, trained in zip(variants, of_set, strict=True):
             alone = net_of(cls, X, precision, own)
             alone.train(place(X, torch.device("cpu")))
@@ -118,7 +115,7 @@ def test_models_trained_together_are_those_trained_one_by_one(cls, options, prec
 
 
 @pytest.mark.parametrize(("n_sets", "n_models"), [(1, 1), (1, 3), (3, 1), (2, 3)])
-def test_any_number_of_sets_and_models_can_train_together(n_sets, n_models):
+def test_any_number_of_sets_and_models_can_train_batched(n_sets, n_models):
     lams = [{"lam": lam} for lam in np.geomspace(0.1, 10, n_models)]
     sets = [
         TrainingSet(
@@ -126,7 +123,7 @@ def test_any_number_of_sets_and_models_can_train_together(n_sets, n_models):
         )
         for X in FOLDS[:n_sets]
     ]
-    for X, of_set in zip(FOLDS, train_together(sets), strict=False):
+    for X, of_set in zip(FOLDS, train_batched(sets), strict=False):
         for own, trained in zip(lams, of_set, strict=True):
             alone = net_of(VIMAETransformer, X, torch.float32, own)
             alone.train(place(X, torch.device("cpu")))
@@ -193,6 +190,19 @@ def test_global_generators_are_not_touched():
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
+class _Locked:
+    """A schedule that has no description by value."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, share):
+        return 1.0
+
+    def __deepcopy__(self, memo):
+        return _Locked()
+
+
 class _Pair(nn.Linear):
     """A module of the user's."""
 
@@ -205,7 +215,7 @@ class _Pair(nn.Linear):
         (VIMAETransformer(3, callbacks=[Callback()], **OPTIONS), "lam", [0.1, 1.0], "callbacks"),
         (VIMAETransformer(3, acceleration=None, **OPTIONS), "lam", [0.1, 1.0], "acceleration"),
         (VIMAETransformer(3, precision="bfloat16", **OPTIONS), "lam", [0.1, 1.0], "float32"),
-        (VIMAETransformer(3, lr_schedule=lambda t: 1.0, **OPTIONS), "lam", [0.1, 1.0], "compared"),
+        (VIMAETransformer(3, lr_schedule=_Locked(), **OPTIONS), "lam", [0.1, 1.0], "compared"),
         (VIMAETransformer(3, **OPTIONS), "hidden_layer_sizes", [(8,), (16,)], "no other fit"),
         (
             VIMAETransformer(3, **{**OPTIONS, "optimizer": torch.optim.RAdam}),
@@ -232,8 +242,8 @@ def test_what_cannot_train_together_is_fitted_one_by_one_and_said(model, param, 
 def test_networks_beyond_the_working_memory_train_in_turns(monkeypatch):
     sizes = []
     monkeypatch.setattr(
-        "skvim._jobs.train_together",
-        lambda sets: sizes.append([len(s.nets) for s in sets]) or train_together(sets),
+        "skvim.engine.batched._plan.train_batched",
+        lambda sets: sizes.append([len(s.nets) for s in sets]) or train_batched(sets),
     )
     model = VIMAETransformer(3, **OPTIONS)
     whole = lam_path(model, FOLDS[0], [0.1, 1.0, 10.0, 100.0])
@@ -247,7 +257,7 @@ def test_networks_beyond_the_working_memory_train_in_turns(monkeypatch):
 def test_a_model_that_diverges_leaves_the_others_alone():
     model = BetaVAETransformer(3, **OPTIONS)
     nets = [net_of(BetaVAETransformer, FOLDS[0], torch.float32, {"beta": b}) for b in (1.0, 1e38)]
-    good, bad = train_together([TrainingSet(nets, torch.from_numpy(FOLDS[0]))])[0]
+    good, bad = train_batched([TrainingSet(nets, torch.from_numpy(FOLDS[0]))])[0]
     assert isinstance(bad.error, TrainingDivergedError)
     assert good.error is None
     alone = clone(model).set_params(beta=1.0).fit(FOLDS[0])
