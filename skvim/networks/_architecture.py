@@ -1,23 +1,29 @@
 """What an architecture is: a recipe for a pair of networks."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from skvim._values import ByValue, attributes
+
 __all__ = ["Architecture", "by_rows", "widest_layer"]
 
 
-class Architecture(ABC):
+class Architecture(ByValue, ABC):
     """A recipe for an encoder and a decoder on flat rows.
 
     ``shape`` is (n_features,) for tables and (height, width, channels) for images, whose rows are
     flat in that order, channels last. Networks near unit scale do well: the model standardises
     what the encoder sees, and scales what the decoder gives. A network may meet rows with several
     leading axes, or with none, and has to keep them: :func:`by_rows` does.
+
+    Architectures of one class with equal attributes are equal and have one hash; modules among
+    them count by class, attributes and the type, shape and bytes of their tensors.
     """
 
     @abstractmethod
@@ -43,6 +49,13 @@ class Architecture(ABC):
     def min_rows(self) -> int:
         """Rows that a training batch needs (hook)."""
         return 1
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Modules that cannot be pickled, say for a lambda, can be copied.
+        copied = memo[id(self)] = object.__new__(type(self))
+        for name, value in attributes(self).items():
+            object.__setattr__(copied, name, copy.deepcopy(value, memo))
+        return copied
 
 
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

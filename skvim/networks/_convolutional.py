@@ -26,7 +26,7 @@ _PIECE_VALUES = 2**21
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Convolutional(Architecture):
     """The networks of the Wasserstein autoencoder's reference code, for images.
 

@@ -93,7 +93,7 @@ class MLP(nn.Module):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Perceptrons(Architecture):
     """Multilayer perceptrons, the decoder's layers mirroring the encoder's.
 

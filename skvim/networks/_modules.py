@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import final
+from typing import TypeAlias, final
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from skvim.networks._random import Forbidden, Redirected, Stream, refuse_own_ran
 
 __all__ = ["Modules"]
 
+_Source: TypeAlias = nn.Module | Callable[[int, int], nn.Module]
 # Rows of the pass that shows whether a module fits.
 _N_ROWS = 2
 
@@ -64,16 +65,13 @@ class Modules(Architecture):
     torch.Size([3, 2])
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module | Callable[[int, int], nn.Module],
-        decoder: nn.Module | Callable[[int, int], nn.Module],
-    ) -> None:
-        self._sources = {"encoder": encoder, "decoder": decoder}
+    def __init__(self, encoder: _Source, decoder: _Source) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ``ValueError`` unless both are modules or can be called; any shape will do."""
-        for role, source in self._sources.items():
+        for role, source in (("encoder", self._encoder), ("decoder", self._decoder)):
             if not callable(source) or _is_recipe(source):
                 raise ValueError(
                     f"The {role} must be a torch.nn.Module, a class of such or a function that "
@@ -85,38 +83,40 @@ class Modules(Architecture):
         self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator
     ) -> nn.Module:
         """Return the encoder, or a copy of it."""
-        return self._made("encoder", math.prod(shape), n_outputs, generator)
+        return _build("encoder", self._encoder, math.prod(shape), n_outputs, generator)
 
     def decoder(
         self, n_components: int, shape: tuple[int, ...], generator: torch.Generator
     ) -> nn.Module:
         """Return the decoder, or a copy of it."""
-        return self._made("decoder", n_components, math.prod(shape), generator)
+        return _build("decoder", self._decoder, n_components, math.prod(shape), generator)
 
     def __repr__(self) -> str:
         """Show both."""
-        return "Modules(encoder={encoder!r}, decoder={decoder!r})".format(**self._sources)
+        return f"Modules(encoder={self._encoder!r}, decoder={self._decoder!r})"
 
-    def _made(self, role: str, n_in: int, n_out: int, generator: torch.Generator) -> nn.Module:
-        """Return one of the two, checked."""
-        source = self._sources[role]
-        if isinstance(source, nn.Module):
-            module = copy.deepcopy(source)
-        else:
-            with Redirected(Stream.drawn(generator)):
-                module = source(n_in, n_out)
-        if not isinstance(module, nn.Module):
-            raise ValueError(
-                f"The {role} {source!r} must return a torch.nn.Module when called with ({n_in}, "
-                f"{n_out}). Got {module!r} instead."
-            )
-        module.to(device="cpu", dtype=torch.float32)
-        try:
-            refuse_own_randomness(module)
-            _check_shape(module, n_in, n_out)
-        except ValueError as error:
-            raise ValueError(f"The {role} does not suit: {error}") from error
-        return _Rows(module, Stream.drawn(generator))
+
+def _build(
+    role: str, source: _Source, n_in: int, n_out: int, generator: torch.Generator
+) -> nn.Module:
+    """Return the encoder or decoder, checked."""
+    if isinstance(source, nn.Module):
+        module = copy.deepcopy(source)
+    else:
+        with Redirected(Stream.drawn(generator)):
+            module = source(n_in, n_out)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"The {role} {source!r} must return a torch.nn.Module when called with ({n_in}, "
+            f"{n_out}). Got {module!r} instead."
+        )
+    module.to(device="cpu", dtype=torch.float32)
+    try:
+        refuse_own_randomness(module)
+        _check_shape(module, n_in, n_out)
+    except ValueError as error:
+        raise ValueError(f"The {role} does not suit: {error}") from error
+    return _Rows(module, Stream.drawn(generator))
 
 
 @final

@@ -12,7 +12,7 @@ __all__ = ["Paired"]
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paired(Architecture):
     """The encoder of one architecture and the decoder of another.
 
