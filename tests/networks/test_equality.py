@@ -152,7 +152,7 @@ def test_what_cannot_be_described_is_equal_to_itself_alone():
             raise TypeError("no")
 
     one, other = (Modules(Secretive(), nn.Linear) for _ in range(2))
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert one != other
     assert len({one, other}) == 2
 
@@ -168,6 +168,9 @@ def test_two_equal_modules_are_two_parts_of_a_model():
         for training in (True, False):
             autoencoder.train(training)
             assert [part.training for part in parts] == [training] * 2
-        for found, name in ((autoencoder.parameters(), "weight"), (autoencoder.buffers(), "running_mean")):
+        for found, name in (
+            (autoencoder.parameters(), "weight"),
+            (autoencoder.buffers(), "running_mean"),
+        ):
             places = {tensor.data_ptr() for tensor in found}
             assert places.issuperset(getattr(part, name).data_ptr() for part in parts)

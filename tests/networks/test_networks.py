@@ -17,7 +17,7 @@ from skvim.networks import (
     Convolutional,
     Dropout,
     Perceptrons,
-    by_rows,
+    batch_apply,
     widest_layer,
 )
 
@@ -99,9 +99,9 @@ def test_by_rows_shows_matrices_to_its_function():
         shapes.append(tuple(x.shape))
         return x[:, :2]
 
-    assert by_rows(function, torch.zeros(4, 5, 3)).shape == (4, 5, 2)
-    assert by_rows(function, torch.zeros(3)).shape == (2,)
-    assert by_rows(function, torch.zeros(6, 3)).shape == (6, 2)
+    assert batch_apply(function, torch.zeros(4, 5, 3)).shape == (4, 5, 2)
+    assert batch_apply(function, torch.zeros(3)).shape == (2,)
+    assert batch_apply(function, torch.zeros(6, 3)).shape == (6, 2)
     assert shapes == [(20, 3), (1, 3), (6, 3)]
 
 
@@ -290,7 +290,7 @@ def test_pixels_keep_their_places(shape):
     assert set(places[:, 2].tolist()) == set(range(channels))
     # One place of the decoder's start lights one patch; the last biases tell the channels.
     state = decoder.eval().state_dict()
-    a, b, depth = decoder.start
+    a, b, depth = decoder.base_shape
     light = torch.zeros(a, b, depth)
     light[a - 1, 0] = 1000.0
     with torch.no_grad():
