@@ -1,7 +1,7 @@
 """Encoders and decoders, and the architectures that build them; imports torch only."""
 
-from skvim.networks._architecture import Architecture, batch_apply, widest_layer
-from skvim.networks._batch_norm import Standardised
+from skvim.networks._architecture import Architecture, batch_apply, max_activation_size
+from skvim.networks._batch_norm import BatchNormEncoder
 from skvim.networks._convolutional import Convolutional
 from skvim.networks._dropout import Dropout
 from skvim.networks._make import make_architecture
@@ -14,13 +14,13 @@ __all__ = [
     "MLP",
     "NORMALIZATIONS",
     "Architecture",
+    "BatchNormEncoder",
     "Convolutional",
     "Dropout",
     "Modules",
     "Paired",
     "Perceptrons",
-    "Standardised",
     "batch_apply",
     "make_architecture",
-    "widest_layer",
+    "max_activation_size",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from skvim._values import ByValue, attributes
 from skvim.networks._function_mode import FunctionMode
 
-__all__ = ["Architecture", "batch_apply", "widest_layer"]
+__all__ = ["Architecture", "batch_apply", "max_activation_size"]
 
 
 class Architecture(ByValue, ABC):
@@ -96,7 +96,7 @@ class _LargestResult(FunctionMode):
         return result
 
 
-def widest_layer(network: nn.Module, n_columns: int) -> int:
+def max_activation_size(network: nn.Module, n_columns: int) -> int:
     """Return the size of the largest activation for one row, which bounds the memory in use.
 
     Parameters

@@ -5,11 +5,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardised"]
+__all__ = ["BatchNormEncoder"]
 
 
 @final
-class Standardised(nn.Module):
+class BatchNormEncoder(nn.Module):
     """An encoder followed by batch normalisation without scale and shift.
 
     Its outputs have mean 0 and variance 1. Training uses the statistics of each batch, evaluation

@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from skvim.networks._random import Stream, dropout
+from skvim.networks._random import RandomStream, dropout
 
 __all__ = ["Dropout"]
 
@@ -43,7 +43,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float, *, generator: torch.Generator) -> None:
         super().__init__()
         self.rate = float(rate)
-        self.stream = Stream.from_generator(generator)
+        self.stream = RandomStream.from_generator(generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x``."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._random import (
     ForbidRandomness,
-    Redirected,
-    Stream,
+    RandomStream,
+    RedirectRandomness,
     check_seedable,
 )
 
@@ -108,7 +108,7 @@ def _build(
     if isinstance(source, nn.Module):
         module = copy.deepcopy(source)
     else:
-        with Redirected(Stream.from_generator(generator)):
+        with RedirectRandomness(RandomStream.from_generator(generator)):
             module = source(n_in, n_out)
     if not isinstance(module, nn.Module):
         raise ValueError(
@@ -121,14 +121,14 @@ def _build(
         _check_output_shape(module, n_in, n_out)
     except ValueError as error:
         raise ValueError(f"The {role} does not suit: {error}") from error
-    return _UserModule(module, Stream.from_generator(generator))
+    return _UserModule(module, RandomStream.from_generator(generator))
 
 
 @final
 class _UserModule(nn.Module):
     """A user's module, called with matrices only; in training it draws from its own stream."""
 
-    def __init__(self, module: nn.Module, stream: Stream) -> None:
+    def __init__(self, module: nn.Module, stream: RandomStream) -> None:
         super().__init__()
         self.module = module
         self.stream = stream
@@ -138,7 +138,7 @@ class _UserModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
         redirect = self.training and self.may_draw
-        with Redirected(self.stream) if redirect else nullcontext():
+        with RedirectRandomness(self.stream) if redirect else nullcontext():
             return batch_apply(self.module, x)
 
 

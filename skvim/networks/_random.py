@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skvim.networks._function_mode import FunctionMode
 
-__all__ = ["ForbidRandomness", "Redirected", "Stream", "check_seedable", "dropout"]
+__all__ = ["ForbidRandomness", "RandomStream", "RedirectRandomness", "check_seedable", "dropout"]
 
 # Names of torch's random functions and methods that take a generator.
 _SEEDABLE = {"bernoulli", "bernoulli_", "binomial", "cauchy_", "exponential_", "geometric_"}
@@ -38,7 +38,7 @@ _UNSEEDABLE = (
 
 
 @final
-class Stream:
+class RandomStream:
     """A seeded ``torch.Generator`` on whichever device it is used; it can be copied and pickled.
 
     Copies and pickles continue where the original stood. A move to another device starts again
@@ -55,7 +55,7 @@ class Stream:
         self._generator: torch.Generator | None = None
 
     @classmethod
-    def from_generator(cls, generator: torch.Generator) -> "Stream":
+    def from_generator(cls, generator: torch.Generator) -> "RandomStream":
         """Return a stream whose seed is drawn from a generator on the CPU."""
         return cls(int(torch.randint(2**62, (), generator=generator, device="cpu")))
 
@@ -113,18 +113,18 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator, n_shared_axes: i
 
 
 @final
-class Redirected(FunctionMode):
+class RedirectRandomness(FunctionMode):
     """Context manager: draw from a stream whatever would come from torch's global generator.
 
     It acts on the thread that entered it. Calls that pass a generator keep theirs.
 
     Parameters
     ----------
-    stream : Stream
+    stream : RandomStream
         Source of the random numbers.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: RandomStream) -> None:
         super().__init__()
         self.stream = stream
 

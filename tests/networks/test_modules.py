@@ -14,7 +14,7 @@ from torch.nn import functional
 from skvim import AETransformer, VAETransformer
 from skvim.engine import child_seed
 from skvim.networks import MLP, Architecture, Modules
-from skvim.networks._random import Redirected, Stream
+from skvim.networks._random import RandomStream, RedirectRandomness
 
 X = np.random.default_rng(0).normal(size=(60, 6))
 SHORT = {"max_epochs": 3, "random_state": 0}
@@ -274,7 +274,7 @@ CONSTRUCTIONS = {
 
 
 def redirected(function, seed: int = 0):
-    with Redirected(Stream(seed)):
+    with RedirectRandomness(RandomStream(seed)):
         return function()
 
 

@@ -18,7 +18,7 @@ from skvim.networks import (
     Dropout,
     Perceptrons,
     batch_apply,
-    widest_layer,
+    max_activation_size,
 )
 
 
@@ -335,10 +335,10 @@ def test_jacobians_of_many_rows_at_once_are_those_of_single_rows(name):
 
 def test_the_widest_layer_is_the_largest_activation():
     encoder, decoder = (net.eval() for net in pair((28, 28, 1), width=0.125))
-    assert widest_layer(encoder, 784) == (7 + 3) ** 2 * 32  # padded, just above 14 * 14 * 16
-    assert widest_layer(decoder, 8) == 28 * 28 * 32
-    assert widest_layer(mlp(3, 2, (50, 7)), 3) == 50
-    assert widest_layer(mlp(3, 2, ()), 3) == 3
+    assert max_activation_size(encoder, 784) == (7 + 3) ** 2 * 32  # padded, just above 14 * 14 * 16
+    assert max_activation_size(decoder, 8) == 28 * 28 * 32
+    assert max_activation_size(mlp(3, 2, (50, 7)), 3) == 50
+    assert max_activation_size(mlp(3, 2, ()), 3) == 3
 
 
 @pytest.mark.parametrize("part", [0, 1])
