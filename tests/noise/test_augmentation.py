@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 import skvim
 from skvim import VIMAETransformer
 from skvim.noise import AugmentationNoise, BlurNoise, OcclusionNoise
-from skvim.noise._corruptions import gaussian_up_to, mask_up_to
-from skvim.noise._warps import random_warp, warp
+from skvim.noise._affine import affine, random_affine
+from skvim.noise._corruptions import gaussian_random_scale, mask_random_rate
 
 STILL = {"shift": 0.0, "angle": 0.0, "stretch": 0.0, "shear": 0.0}
 WINDOWS = {"crop": 0.0, "mirror": False}
@@ -47,7 +47,7 @@ def warped(make, images, shift=(0.0, 0.0), angle=0.0, stretch=(0.0, 0.0), shear=
     n = len(images)
     pairs = [make(np.repeat(np.reshape(pair, (2, 1)), n, 1)) for pair in (shift, stretch)]
     single = [make(np.full(n, value)) for value in (angle, shear)]
-    return np.asarray(warp(make(images), pairs[0], single[0], pairs[1], single[1]))
+    return np.asarray(affine(make(images), pairs[0], single[0], pairs[1], single[1]))
 
 
 # Warps
@@ -118,11 +118,11 @@ def test_a_line_of_pixels_moves_along_itself(make):
 def test_both_libraries_warp_alike_each_image_by_its_own_map(images):
     draw = np.random.default_rng(0).uniform(-1, 1, size=(6, 4))
     parts = (2 * draw[:2], 30 * draw[2], 0.2 * draw[3:5], 0.3 * draw[5])
-    arrays = warp(images, *parts)
-    tensors = warp(torch.tensor(images), *(torch.tensor(part) for part in parts))
+    arrays = affine(images, *parts)
+    tensors = affine(torch.tensor(images), *(torch.tensor(part) for part in parts))
     np.testing.assert_allclose(arrays, tensors.numpy(), atol=1e-12)
     for i in range(4):
-        alone = warp(images[i : i + 1], *(part[..., i : i + 1] for part in parts))
+        alone = affine(images[i : i + 1], *(part[..., i : i + 1] for part in parts))
         np.testing.assert_allclose(arrays[i], alone[0], atol=1e-13)
 
 
@@ -133,7 +133,7 @@ def test_random_warps_are_uniform_and_differ_between_images(make):
     y, x = np.meshgrid(np.arange(15.0) - 7, np.arange(15.0) - 7, indexing="ij")
     images = make(np.broadcast_to(np.stack([y, x], -1), (n, side, side, 2)), "float32")
     sizes = {"shift": 2.0, "angle": 15.0, "stretch": 0.15, "shear": 0.2}
-    found = np.asarray(random_warp(images, generator_of(make), **sizes), dtype=np.float64)
+    found = np.asarray(random_affine(images, generator_of(make), **sizes), dtype=np.float64)
     shift = -found[:, 7, 7]
     by_y, by_x = (found[:, 8, 7] - found[:, 7, 7]), (found[:, 7, 8] - found[:, 7, 7])
     radians = np.arctan2(by_x[:, 0], by_x[:, 1])
@@ -167,7 +167,7 @@ def test_windows_lie_anywhere_inside_and_are_drawn_out(make):
     n, crop, (height, width) = 8000, 0.6, (10, 16)
     y, x = np.meshgrid(np.arange(10.0) - 4.5, np.arange(16.0) - 7.5, indexing="ij")
     images = make(np.broadcast_to(np.stack([y, x], -1), (n, height, width, 2)))
-    found = np.asarray(random_warp(images, generator_of(make), **STILL, crop=crop))
+    found = np.asarray(random_affine(images, generator_of(make), **STILL, crop=crop))
     sides = (found[:, 5, 8] - found[:, 4, 7])[:, 0]
     np.testing.assert_allclose(found[:, 5, 8, 1] - found[:, 4, 7, 1], sides)
     centres = (found[:, 5, 8] + found[:, 4, 7]) / 2
@@ -185,7 +185,7 @@ def test_windows_lie_anywhere_inside_and_are_drawn_out(make):
 def test_half_of_the_images_are_mirrored(make):
     n = 2000
     images = np.random.default_rng(0).normal(size=(n, 4, 5, 2))
-    found = random_warp(make(images), generator_of(make), **STILL, mirror=True)
+    found = random_affine(make(images), generator_of(make), **STILL, mirror=True)
     same = np.isclose(np.asarray(found), images).all((1, 2, 3))
     turned = np.isclose(np.asarray(found), images[:, :, ::-1]).all((1, 2, 3))
     assert (same ^ turned).all()
@@ -221,7 +221,7 @@ def test_light_is_uniform_and_each_image_has_its_own(make):
 @both_libraries
 def test_half_of_the_largest_rate_is_masked_and_rows_have_their_own(make):
     n, d, rate = 2000, 500, 0.6
-    masked = np.asarray(mask_up_to(make(np.ones((n, d))), rate, generator_of(make)))
+    masked = np.asarray(mask_random_rate(make(np.ones((n, d))), rate, generator_of(make)))
     assert set(np.unique(masked)) == {0.0, 1.0}
     shares = (masked == 0).mean(axis=1)
     # The variance of a share is that of the uniform rate and the mean binomial one.
@@ -235,7 +235,8 @@ def test_half_of_the_largest_rate_is_masked_and_rows_have_their_own(make):
 @both_libraries
 def test_mean_variance_of_the_noise_is_a_third_and_rows_have_their_own(make):
     n, d, scale = 2000, 500, 0.5
-    noise = np.asarray(gaussian_up_to(make(np.ones((n, d))), scale, generator_of(make))) - 1.0
+    ones = make(np.ones((n, d)))
+    noise = np.asarray(gaussian_random_scale(ones, scale, generator_of(make))) - 1.0
     variances = noise.var(axis=1, ddof=1)
     # E σ² = s² / 3 and E σ⁴ = s⁴ / 5.
     spread = scale**4 * (1 / 5 - 1 / 9 + 2 / 5 / (d - 1))
@@ -251,7 +252,7 @@ def test_mean_variance_of_the_noise_is_a_third_and_rows_have_their_own(make):
 @both_libraries
 def test_levels_of_rows_are_not_those_of_single_values(make):
     x = make(np.ones((3000, 4, 5)))
-    masked = np.asarray(mask_up_to(x, 1.0, generator_of(make))) == 0
+    masked = np.asarray(mask_random_rate(x, 1.0, generator_of(make))) == 0
     # Two values of a row are both masked with E r² = 1/3 rather than 1/4.
     both = (masked[:, 0, 0] & masked[:, 3, 4]).mean()
     assert abs(both - 1 / 3) < 4 * np.sqrt(2 / 9 / 3000)

@@ -17,7 +17,7 @@ from skvim.noise import (
     MissingFeaturesNoise,
     SaltPepperNoise,
 )
-from skvim.noise._corruptions import brighten, miss, salt_pepper
+from skvim.noise._corruptions import drop_features, salt_pepper, shift_brightness
 
 
 def numpy_values(shape, dtype="float64", fill=2.0, seed=0):
@@ -83,7 +83,7 @@ def test_salt_and_pepper_at_the_ends_of_their_rate(values):
 @pytest.mark.parametrize(("rate", "n_lost"), [(0.0, 0), (0.01, 1), (0.3, 2), (0.5, 4), (1.0, 7)])
 def test_whole_columns_are_lost(values, rate, n_lost, value):
     x, generator = values((30, 7))
-    found = np.asarray(miss(x, rate, generator, value=value, per_row=False))
+    found = np.asarray(drop_features(x, rate, generator, value=value, per_row=False))
     lost = np.isnan(found) if np.isnan(value) else found == value
     assert (lost == lost[0]).all()
     assert lost[0].sum() == n_lost
@@ -93,7 +93,7 @@ def test_whole_columns_are_lost(values, rate, n_lost, value):
 @both_libraries
 def test_every_row_loses_as_many_features_of_its_own(values):
     x, generator = values((20_000, 5))
-    lost = np.asarray(miss(x, 0.4, generator, value=0.0, per_row=True)) == 0
+    lost = np.asarray(drop_features(x, 0.4, generator, value=0.0, per_row=True)) == 0
     assert (lost.sum(axis=1) == 2).all()
     # Every one of the ten pairs is as likely as any other.
     pairs = [lost[:, i] & lost[:, j] for i, j in itertools.combinations(range(5), 2)]
@@ -106,7 +106,8 @@ def test_every_row_loses_as_many_features_of_its_own(values):
 def test_every_column_is_lost_equally_often(values):
     x, generator = values((1, 5))
     lost = [
-        np.asarray(miss(x, 0.4, generator, value=0.0, per_row=False))[0] == 0 for _ in range(4000)
+        np.asarray(drop_features(x, 0.4, generator, value=0.0, per_row=False))[0] == 0
+        for _ in range(4000)
     ]
     np.testing.assert_allclose(np.mean(lost, axis=0), 0.4, atol=4 * np.sqrt(0.24 / 4000))
 
@@ -125,7 +126,7 @@ def test_lost_features_can_be_imputed():
 
 def test_images_lose_values_of_any_axis():
     x, generator = numpy_values((6, 2, 3))
-    lost = miss(x, 0.5, generator, value=0.0, per_row=False) == 0
+    lost = drop_features(x, 0.5, generator, value=0.0, per_row=False) == 0
     assert lost.shape == x.shape
     assert (lost.reshape(6, -1).sum(axis=1) == 3).all()
 
@@ -134,7 +135,7 @@ def test_images_lose_values_of_any_axis():
 def test_features_need_rows(values):
     x, generator = values((7,))
     with pytest.raises(ValueError, match=r"shape \(n_samples, ...\). Got \(7,\)"):
-        miss(x, 0.5, generator, value=0.0, per_row=False)
+        drop_features(x, 0.5, generator, value=0.0, per_row=False)
 
 
 # Brightness
@@ -144,8 +145,8 @@ def test_features_need_rows(values):
 @pytest.mark.parametrize("shift", [-0.75, 0.0, 0.5])
 def test_brightness_shifts_all_values_and_their_mean(values, shift):
     x, _ = values((4, 5), fill=0.25)
-    assert bool((brighten(x, shift, None) == 0.25 + shift).all())
-    assert bool((brighten(x, shift, (0.0, 0.5)) == min(max(0.25 + shift, 0.0), 0.5)).all())
+    assert bool((shift_brightness(x, shift, None) == 0.25 + shift).all())
+    assert bool((shift_brightness(x, shift, (0.0, 0.5)) == min(max(0.25 + shift, 0.0), 0.5)).all())
     assert bool((x == 0.25).all())
 
 
@@ -160,8 +161,8 @@ def test_shifts_up_and_down_undo_each_other():
 
 RANDOM_LAWS = [
     lambda x, generator: salt_pepper(x, 0.3, (0, 1), generator),
-    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=True),
-    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=False),
+    lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=True),
+    lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=False),
 ]
 
 
@@ -206,7 +207,7 @@ def test_rates_out_of_range_are_refused(values, rate):
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
         salt_pepper(x, rate, (0, 1), generator)
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
-        miss(x, rate, generator, value=0.0, per_row=True)
+        drop_features(x, rate, generator, value=0.0, per_row=True)
 
 
 BAD_RANGES = [(1, 0), (0, 0), (0, np.inf), (0,), (0, 1, 2), ("a", "b")]
@@ -225,7 +226,7 @@ def test_ranges_that_are_none_are_refused_in_fit(noise, bad):
 
 def test_a_shift_has_to_be_finite():
     with pytest.raises(ValueError, match=r"shift has to be a finite float\. Got inf"):
-        brighten(np.ones(3), np.inf, None)
+        shift_brightness(np.ones(3), np.inf, None)
 
 
 @pytest.mark.parametrize(
