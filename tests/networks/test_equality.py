@@ -10,10 +10,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from networks.architectures import MAKERS, Recurrent, hashes, linear
 from sklearn.base import clone
 from torch import nn
 
-from networks.architectures import MAKERS, Recurrent, hashes, linear
 from skvim import AETransformer
 from skvim.networks import Modules
 

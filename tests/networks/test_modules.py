@@ -227,14 +227,14 @@ def test_an_architecture_of_ones_own_is_used():
         def decoder(self, n_components, shape, generator):
             return MLP(n_components, (), math.prod(shape), activation="relu", generator=generator)
 
-    recipe = Affine()
-    model = fit(recipe, image_shape=(3, 2))
-    assert recipe.shape == (3, 2, 1)
+    architecture = Affine()
+    model = fit(architecture, image_shape=(3, 2))
+    assert architecture.shape == (3, 2, 1)
     same = AETransformer(2, hidden_layer_sizes=(), **SHORT).fit(X)
     np.testing.assert_array_equal(model.transform(X), same.transform(X))
 
 
-# What stands behind it: redirected draws.
+# Redirected random numbers.
 
 INITIALISERS = {
     name: getattr(nn.init, f"{name}_")
