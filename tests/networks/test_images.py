@@ -58,8 +58,12 @@ def test_layouts_differ_in_nothing_but_the_shape_of_results(layout, expected):
     codes = model.transform(data)[:4]
     assert model.inverse_transform(codes).shape == (4, *axes)
     assert model.sample(3, random_state=0).shape == (3, *axes)
-    np.testing.assert_array_equal(model.score_samples(IMAGES[:3]), expected.score_samples(ROWS[:3]))
-    assert model.score(IMAGES[:3]) == expected.score(ROWS[:3])
+
+
+def test_likelihoods_do_not_depend_on_the_layout(expected):
+    scores = expected.score_samples(ROWS[:3])
+    np.testing.assert_array_equal(expected.score_samples(IMAGES[:3]), scores)
+    assert expected.score(IMAGES[:3]) == expected.score(ROWS[:3]) == pytest.approx(scores.mean())
 
 
 def test_the_layout_is_that_of_the_last_fit():
@@ -183,13 +187,13 @@ NETWORKS = {
 def test_likelihoods_are_those_of_quadrature(name):
     model = VAETransformer(1, max_epochs=3, random_state=0, **NETWORKS[name]).fit(IMAGES)
     variance = float(model.net_.autoencoder.likelihood.value)
-    z = np.linspace(-6, 6, 601)
+    z = np.linspace(-6, 6, 301)
     decoded = model.inverse_transform(z[:, None]).reshape(len(z), 64)
-    errors = ((ROWS[:3, None] - decoded) ** 2).sum(-1)
+    errors = ((ROWS[:2, None] - decoded) ** 2).sum(-1)
     log_joint = -0.5 * (errors / variance + 64 * np.log(2 * np.pi * variance))
     log_joint -= 0.5 * (z**2 + np.log(2 * np.pi))
     expected = logsumexp(log_joint, axis=1) + np.log(z[1] - z[0])
-    scores = model.score_samples(IMAGES[:3], n_draws=500)
+    scores = model.score_samples(IMAGES[:2], n_draws=300)
     np.testing.assert_allclose(scores, expected, atol=0.1)
 
 

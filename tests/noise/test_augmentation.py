@@ -409,7 +409,7 @@ def test_codes_follow_augmentation_less_when_trained_with_it():
     noise = AugmentationNoise(image_shape=(8, 8), shift=1.0, rate=0.3, scale=0.2)
     moved = noise.set_params(random_state=5).fit(digits).transform(digits)
 
-    def strayed(noise):
+    def relative_change(noise):
         model = VIMAETransformer(4, noise=noise, max_epochs=15, random_state=0).fit(digits)
         codes = model.transform(digits)
         return (
@@ -417,4 +417,4 @@ def test_codes_follow_augmentation_less_when_trained_with_it():
             / np.square(codes - codes.mean(axis=0)).sum()
         )
 
-    assert strayed(noise) < 0.9 * strayed(None)
+    assert relative_change(noise) < 0.9 * relative_change(None)
