@@ -128,10 +128,9 @@ def color_jitter(
     draw = 2.0 * uniform(images, (n, 1, 1, 2 + channels), generator) - 1.0
     added = brightness * draw[..., 1:2] + tint * draw[..., 2:]  # (n, 1, 1, channels)
     mean = images.mean((1, 2, 3))[:, None, None, None]
-    changed: Any = images + (contrast * draw[..., :1] * (images - mean) + added)
-    values: Values = (
-        changed.astype(images.dtype) if is_array(changed, generator) else changed.to(images.dtype)
-    )
+    jittered: Any = images + (contrast * draw[..., :1] * (images - mean) + added)
+    cast = jittered.astype if is_array(jittered, generator) else jittered.to
+    values: Values = cast(images.dtype)
     return values
 
 

@@ -188,9 +188,8 @@ class ContrastNoise(BaseImageNoise):
         return self.reduction
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
-        reduced: Values = reduce_contrast(as_images(x, self.image_shape), self.reduction).reshape(
-            x.shape
-        )
+        images = as_images(x, self.image_shape)
+        reduced: Values = reduce_contrast(images, self.reduction).reshape(x.shape)
         return reduced
 
 
