@@ -1,14 +1,13 @@
 """Base class of architectures, which build an encoder and a decoder."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Self, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from skvim._values import ByValue, attributes
+from skvim._values import ByValue
 from skvim.networks._function_mode import FunctionMode
 
 __all__ = ["Architecture", "batch_apply", "max_activation_size"]
@@ -49,13 +48,6 @@ class Architecture(ByValue, ABC):
     def min_rows(self) -> int:
         """Least number of rows in a training batch (hook)."""
         return 1
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Not by pickling, which modules with a lambda do not allow.
-        copied = memo[id(self)] = object.__new__(type(self))
-        for name, value in attributes(self).items():
-            object.__setattr__(copied, name, copy.deepcopy(value, memo))
-        return copied
 
 
 def batch_apply(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
