@@ -47,7 +47,7 @@ from skvim.networks import (
     Architecture,
     Perceptrons,
     make_architecture,
-    widest_layer,
+    max_activation_size,
 )
 from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.noise._image_transformers import BaseImageNoise
@@ -190,7 +190,10 @@ class BaseAutoencoder(
         # Values that one row needs at once when the model is used.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
         n_features = math.prod(model.shape)
-        widths = widest_layer(encoder, n_features), widest_layer(decoder, model.n_components)
+        widths = (
+            max_activation_size(encoder, n_features),
+            max_activation_size(decoder, model.n_components),
+        )
         self._width = max(widths)
         if model.prior is not None:
             self.prior_ = model.prior

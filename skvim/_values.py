@@ -42,19 +42,23 @@ class ByValue:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return self is other or describe(vars(self)) == describe(vars(other))
+        try:
+            return self is other or describe(_attributes(self)) == describe(_attributes(other))
+        except NotComparableError:
+            return False
 
     def __hash__(self) -> int:
         try:
-            return hash((type(self), describe(vars(self))))
+            return hash((type(self), describe(_attributes(self))))
         except NotComparableError:
             return hash(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: by_bytes(value) for name, value in vars(self).items()}
+        return {name: by_bytes(value) for name, value in _attributes(self).items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        vars(self).update({name: itself(value) for name, value in state.items()})
+        for name, value in state.items():
+            object.__setattr__(self, name, itself(value))
 
 
 def describe(value: Any) -> Any:
@@ -69,8 +73,9 @@ def describe(value: Any) -> Any:
     Returns
     -------
     object
-        Hashable. Tensors and arrays count by dtype, shape and bytes, functions and classes as
-        themselves, all other objects by their class and state.
+        Hashable. Tensors and arrays count by dtype, shape and bytes, tensors also by whether they
+        require gradients, functions and classes as themselves, all other objects by their class
+        and state.
 
     Raises
     ------
@@ -83,6 +88,13 @@ def describe(value: Any) -> Any:
         raise NotComparableError(f"{type(value).__name__} refers to itself.") from error
 
 
+def _attributes(value: object) -> dict[str, Any]:
+    """Return the attributes of an object, those in slots included."""
+    state: Any = object.__getstate__(value)
+    parts = state if isinstance(state, tuple) else (state,)
+    return {name: entry for part in parts if part for name, entry in part.items()}
+
+
 def _describe(value: Any) -> Any:
     """Describe a value of any kind."""
     if isinstance(value, _ATOMS):
@@ -92,7 +104,7 @@ def _describe(value: Any) -> Any:
     if isinstance(value, _NAMED):
         return value
     if isinstance(value, Tensor):
-        return ("tensor", *_tensor_parts(value))
+        return ("tensor", *_tensor_parts(value), value.requires_grad)
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array of NumPy's
         return ("array", str(value.dtype), value.shape, _array_items(value))
     if isinstance(value, Mapping | set | frozenset | list | tuple):
@@ -133,7 +145,7 @@ def _describe_object(value: Any) -> Any:
     if isinstance(value, Transform):
         return (type(value), _describe(_transform_state(value)))
     if isinstance(value, ByValue):
-        return (type(value), _describe(vars(value)))
+        return (type(value), _describe(_attributes(value)))
     try:
         reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # classes raise whatever they like when they refuse
@@ -204,7 +216,7 @@ def by_bytes(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        A setting: a tensor, distribution or module, a list or tuple with such, or anything else.
+        A setting: a tensor, distribution or module, a container with such, or anything else.
 
     Returns
     -------
@@ -221,7 +233,9 @@ def itself(value: Any) -> Any:
 
 
 def _holds_torch(value: Any) -> bool:
-    """Tell whether a value is an object of torch's, or a list or tuple with one."""
+    """Tell whether a value is an object of torch's, or a container with one."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_torch, value.values()))
     if isinstance(value, list | tuple):
         return any(map(_holds_torch, value))
     return isinstance(value, Tensor | Distribution | Transform | nn.Module)
@@ -235,8 +249,17 @@ def _pickled(value: Any) -> bytes:
 
 
 @final
-class _Pickler(pickle.Pickler):
+class _Pickler(pickle._Pickler):
     """Pickles tensors by their bytes, distributions without what they cache."""
+
+    def memoize(self, obj: Any) -> None:
+        """Remember an object that is written once only (pickle's hook).
+
+        Text and bytes are written each time: unpickling interns some strings and not others, so
+        that which of them are one object differs between equal values.
+        """
+        if not isinstance(obj, str | bytes):
+            super().memoize(obj)  # type: ignore[misc]  # typeshed lacks it
 
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild an object (pickle's hook)."""

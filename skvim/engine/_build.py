@@ -13,7 +13,7 @@ from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import Schedule, check_schedule, make_schedule
 from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
-from skvim.networks import Architecture, Standardised
+from skvim.networks import Architecture, BatchNormEncoder
 from skvim.objectives import (
     Autoencoder,
     Likelihood,
@@ -181,7 +181,7 @@ def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     posterior, shape, n_components = settings.posterior, settings.shape, settings.n_components
     encoder = settings.architecture.encoder(shape, posterior.n_outputs(n_components), generator)
     if settings.unit_codes:
-        encoder = Standardised(encoder, n_components)
+        encoder = BatchNormEncoder(encoder, n_components)
     return Autoencoder(
         encoder,
         settings.architecture.decoder(n_components, shape, generator),

@@ -34,7 +34,7 @@ from skvim.engine._stopping import Split, Stopping, Watch, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine.capture import Accelerator, TrainingStep
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
-from skvim.networks import Standardised
+from skvim.networks import BatchNormEncoder
 from skvim.objectives import (
     Autoencoder,
     DataStatistics,
@@ -413,7 +413,7 @@ class AutoencoderNet(NeuralNet):
         A few thousand rows say the mean error to a per cent, in a fraction of an epoch's time.
         """
         model = self.autoencoder
-        standardised = isinstance(model.encoder, Standardised)
+        standardised = isinstance(model.encoder, BatchNormEncoder)
         if not (model.likelihood.learns or standardised):
             return None
         if len(x) > _SETTLING_ROWS:
@@ -433,7 +433,7 @@ class AutoencoderNet(NeuralNet):
     def _calibrate(self, x: TrainingRows) -> None:
         """Standardise codes by rows as they are now, in place of a memory of batches."""
         model = self.autoencoder
-        encoder = cast("Standardised", model.encoder)
+        encoder = cast("BatchNormEncoder", model.encoder)
         with torch.no_grad():
             parts = [encoder.encoder(model.standardise(rows)) for rows in _chunks(x)]
         encoder.calibrate(torch.cat(parts))

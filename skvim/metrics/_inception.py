@@ -15,7 +15,7 @@ from skvim._layout import Layout, flatten
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import MissingExtraError
-from skvim.networks._random import Redirected, Stream
+from skvim.networks._random import RandomStream, RedirectRandomness
 
 __all__ = ["InceptionFeatures"]
 
@@ -204,7 +204,7 @@ def _load(package: str, weights: str | Path | None) -> nn.Module:
     path = None if weights is None else _checked(weights)
     try:
         # What the layers draw at first is replaced by the weights, and must not be seen outside.
-        with Redirected(Stream(0)):
+        with RedirectRandomness(RandomStream(0)):
             network: nn.Module = kind(name, [_LAYER], feature_extractor_weights_path=path)
     except OSError as error:
         # A local file has been read once already.

@@ -1,28 +1,33 @@
-"""What an architecture is: a recipe for a pair of networks."""
+"""Base class of architectures, which build an encoder and a decoder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-__all__ = ["Architecture", "by_rows", "widest_layer"]
+from skvim._values import ByValue
+from skvim.networks._function_mode import FunctionMode
+
+__all__ = ["Architecture", "batch_apply", "max_activation_size"]
 
 
-class Architecture(ABC):
-    """A recipe for an encoder and a decoder on flat rows.
+class Architecture(ByValue, ABC):
+    """Settings from which an encoder and a decoder are built (abstract base class).
 
     ``shape`` is (n_features,) for tables and (height, width, channels) for images, whose rows are
-    flat in that order, channels last. Networks near unit scale do well: the model standardises
-    what the encoder sees, and scales what the decoder gives. A network may meet rows with several
-    leading axes, or with none, and has to keep them: :func:`by_rows` does.
+    flat in that order, channels last. The model standardises the encoder's input and rescales the
+    decoder's output, so networks need values near unit scale only. Their input may have any number
+    of leading axes, or none, which the output keeps: :func:`batch_apply` does this.
+
+    Architectures of one class with equal attributes are equal and hash alike; modules among the
+    attributes count by class, attributes and the dtype, shape and bytes of their tensors.
     """
 
     @abstractmethod
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when a setting is out of range or the shape does not suit."""
+        """Raise ``ValueError`` for a setting out of range or an unsupported shape."""
 
     @abstractmethod
     def encoder(
@@ -41,24 +46,24 @@ class Architecture(ABC):
 
     @property
     def min_rows(self) -> int:
-        """Rows that a training batch needs (hook)."""
+        """Least number of rows in a training batch (hook)."""
         return 1
 
 
-def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of a matrix to rows with any leading axes.
+def batch_apply(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function of a matrix to a tensor, with all leading axes merged into one.
 
     Parameters
     ----------
     function : callable
         (n, d) → (n, e).
     x : Tensor of shape (..., d)
-        Rows; a single one, of shape (d,), counts as a batch of one.
+        Rows; a single one, of shape (d,), is passed as a batch of one.
 
     Returns
     -------
     Tensor of shape (..., e)
-        The rows that the function returned, arranged as those of ``x``.
+        The function's rows, with the leading axes of ``x``.
     """
     if x.dim() == 2:
         return function(x)
@@ -67,30 +72,24 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 @final
-class _Largest(TorchFunctionMode):
-    """Notes the size of the largest tensor that any function of torch returns."""
+class _LargestResult(FunctionMode):
+    """Context manager that records the size of the largest tensor a function of torch returns."""
 
     def __init__(self) -> None:
         super().__init__()
         self.size = 0
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch (torch's hook)."""
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of torch, and record the size of its result."""
+        result = func(*args, **options)
         # Reading a parameter is no computation.
         if isinstance(result, Tensor) and not isinstance(result, nn.Parameter):
             self.size = max(self.size, result.numel())
         return result
 
 
-def widest_layer(network: nn.Module, n_columns: int) -> int:
-    """Return the size of the largest intermediate result for one row: what bounds memory in use.
+def max_activation_size(network: nn.Module, n_columns: int) -> int:
+    """Return the size of the largest activation for one row, which bounds the memory in use.
 
     Parameters
     ----------
@@ -102,10 +101,10 @@ def widest_layer(network: nn.Module, n_columns: int) -> int:
     Returns
     -------
     int
-        Values, measured on a row of zeros; at least ``n_columns``.
+        Number of values, measured on a row of zeros; at least ``n_columns``.
     """
     weight = next(network.parameters(), torch.empty(0))
     row = torch.zeros(1, n_columns, dtype=weight.dtype, device=weight.device)
-    with torch.no_grad(), _Largest() as largest:
+    with torch.no_grad(), _LargestResult() as largest:
         network(row)
     return max(n_columns, int(largest.size))

@@ -1,4 +1,4 @@
-"""Convolutional networks for images: those of the reference code of Wasserstein autoencoders."""
+"""Convolutional networks for images, as in the Wasserstein autoencoder's reference code."""
 
 import math
 from collections.abc import Callable
@@ -10,44 +10,44 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from skvim.networks._architecture import Architecture, by_rows
+from skvim.networks._architecture import Architecture, batch_apply
 
 __all__ = ["Convolutional"]
 
-# Of every initial weight.
+# Standard deviation of all initial weights.
 _STD = 0.01
-_FIRST, _MOST = 128, 1024
+_FIRST_CHANNELS, _MAX_CHANNELS = 128, 1024
 _MIN_CHANNELS = 4
-_BASES = range(4, 9)
-# From here on the reference uses kernels of 5, on smaller images of 4.
+_BASE_SIDES = range(4, 9)
+# From this number of upsamplings on, the reference uses kernels of 5, else of 4.
 _N_UPSAMPLINGS_OF_WIDE_KERNELS = 3
-# Values of the largest activation that pass together in evaluation.
-_PIECE_VALUES = 2**21
+# Values of the largest activation that evaluation computes at once.
+_MAX_CHUNK_VALUES = 2**21
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Convolutional(Architecture):
-    """The networks of the Wasserstein autoencoder's reference code, for images.
+    """Convolutional networks for images, as in the Wasserstein autoencoder's reference code.
 
     Parameters
     ----------
     width : float in (0, inf), default=1.0
-        Multiplies every number of channels, which stays at least 4; 0.125 suits a CPU.
+        Multiplies every number of channels, which is at least 4; 0.125 is fast on a CPU.
 
     Raises
     ------
     ValueError
-        From ``check``, so from ``fit``: when rows are no images, or an image has no side of
-        base · 2ⁿ pixels with a base from 4 to 8 and n ≥ 1, the same n for height and width. Of up
-        to 64 pixels these sides are 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56 and 64.
+        From ``check``, so from ``fit``: when rows are no images, or height and width are not
+        base · 2ⁿ pixels with bases from 4 to 8 and the same n ≥ 1. Up to 64 pixels these sides are
+        8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56 and 64.
 
     Notes
     -----
     Encoder: convolutions of stride 2 with 128, 256, 512 and 1024 channels, each followed by batch
-    normalisation and ReLU, then a linear map. Sides below 20 get fewer of them and sides above 64
-    more, of 1024 channels each, so that two to four pixels a side are left. Decoder: a linear map
-    to base × base × 1024 and ReLU, n transposed convolutions of stride 2 with 512, 256 …
+    normalisation and ReLU, then a linear map. Sides below 20 have fewer convolutions and sides
+    above 64 more, of 1024 channels each, so that two to four pixels a side are left. Decoder: a
+    linear map to base × base × 1024 and ReLU, n transposed convolutions of stride 2 with 512, 256 …
     channels, batch normalisation and ReLU, and a convolution of stride 1 to the image's channels.
     Kernels are 4 pixels wide, and 5 from n = 3 on; n is the least possible. For 28×28×1 and 64×64×3
     these are the reference's networks for MNIST and CelebA.
@@ -74,7 +74,7 @@ class Convolutional(Architecture):
     width: float = 1.0
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when the width is out of range or the networks do not suit."""
+        """Raise ``ValueError`` for a width out of range or an unsupported image shape."""
         width = self.width
         if not isinstance(width, Real) or isinstance(width, bool) or not 0 < width < math.inf:
             raise ValueError(
@@ -102,7 +102,7 @@ class Convolutional(Architecture):
 
     @property
     def min_rows(self) -> int:
-        """2: moments of a batch normalise it."""
+        """2, for batch normalisation."""
         return 2
 
 
@@ -111,174 +111,181 @@ class _Geometry(NamedTuple):
 
     Attributes
     ----------
-    image : (int, int, int)
+    image_shape : (int, int, int)
         Height, width and channels.
-    kernel : int
+    kernel_size : int
         Side of every kernel.
-    encoded : tuple of int
+    encoder_channels : tuple of int
         Channels of the encoder's convolutions.
-    base : (int, int)
-        Height and width that the decoder starts from.
-    decoded : tuple of int
-        Channels at the decoder's start and after each of its upsamplings.
+    base_sides : (int, int)
+        Height and width of the decoder's first feature map.
+    decoder_channels : tuple of int
+        Channels of the decoder's first feature map and after each upsampling.
     """
 
-    image: tuple[int, int, int]
-    kernel: int
-    encoded: tuple[int, ...]
-    base: tuple[int, int]
-    decoded: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    kernel_size: int
+    encoder_channels: tuple[int, ...]
+    base_sides: tuple[int, int]
+    decoder_channels: tuple[int, ...]
 
 
-def _geometry(shape: tuple[int, ...], width: float) -> _Geometry:
-    """Return the sizes for images (height, width, channels); ``ValueError`` if there are none."""
-    height, breadth, channels = shape
-    n = _n_upsamplings(height, breadth)
-    # Down to two to four pixels a side, in four steps where four are possible.
-    n_steps, side = 0, max(height, breadth)
-    while side > 2 and (n_steps < 4 or side > 4):
-        n_steps, side = n_steps + 1, -(-side // 2)
+def _geometry(image_shape: tuple[int, ...], multiplier: float) -> _Geometry:
+    """Return the sizes for images; ``ValueError`` for an unsupported shape."""
+    height, width, channels = image_shape
+    n = _n_upsamplings(height, width)
+    # Down to two to four pixels a side, in four convolutions where four are possible.
+    n_convolutions, side = 0, max(height, width)
+    while side > 2 and (n_convolutions < 4 or side > 4):
+        n_convolutions, side = n_convolutions + 1, -(-side // 2)
+    encoder_channels = (min(_MAX_CHANNELS, _FIRST_CHANNELS * 2**i) for i in range(n_convolutions))
+    decoder_channels = (_MAX_CHANNELS // 2**i for i in range(n + 1))
     return _Geometry(
-        image=(height, breadth, channels),
-        kernel=5 if n >= _N_UPSAMPLINGS_OF_WIDE_KERNELS else 4,
-        encoded=tuple(_channels(min(_MOST, _FIRST * 2**i), width) for i in range(n_steps)),
-        base=(height >> n, breadth >> n),
-        decoded=tuple(_channels(_MOST // 2**i, width) for i in range(n + 1)),
+        image_shape=(height, width, channels),
+        kernel_size=5 if n >= _N_UPSAMPLINGS_OF_WIDE_KERNELS else 4,
+        encoder_channels=tuple(_multiplied(number, multiplier) for number in encoder_channels),
+        base_sides=(height >> n, width >> n),
+        decoder_channels=tuple(_multiplied(number, multiplier) for number in decoder_channels),
     )
 
 
-def _n_upsamplings(height: int, breadth: int) -> int:
+def _n_upsamplings(height: int, width: int) -> int:
     """Return how often the decoder doubles the sides."""
-    for n in range(1, max(height, breadth).bit_length()):
-        if all(side % 2**n == 0 and side >> n in _BASES for side in (height, breadth)):
+    for n in range(1, max(height, width).bit_length()):
+        if all(side % 2**n == 0 and side >> n in _BASE_SIDES for side in (height, width)):
             return n
     raise ValueError(
         "A convolutional network takes images whose height and width are base * 2**n pixels with "
         "bases from 4 to 8 and the same n >= 1: 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64 "
-        f"and so on. Got an image_shape of {height} x {breadth}. Crop or pad the images."
+        f"and so on. Got an image_shape of {height} x {width}. Crop or pad the images."
     )
 
 
-def _channels(number: int, width: float) -> int:
-    """Return a number of channels, multiplied."""
-    return max(_MIN_CHANNELS, round(number * width))
+def _multiplied(n_channels: int, multiplier: float) -> int:
+    """Return a number of channels times the multiplier, at least 4."""
+    return max(_MIN_CHANNELS, round(n_channels * multiplier))
 
 
 @final
 class _Encoder(nn.Module):
-    """Images as flat rows to (n, n_outputs)."""
+    """Convolutional encoder of images in flat rows."""
 
     def __init__(self, geometry: _Geometry, n_outputs: int, generator: torch.Generator) -> None:
         super().__init__()
-        height, breadth, fan_in = self.image = geometry.image
+        height, width, fan_in = self.image_shape = geometry.image_shape
         layers: list[nn.Module] = []
-        for channels in geometry.encoded:
-            sides = height, breadth
-            layers += _convolution(fan_in, channels, geometry.kernel, sides, generator)
+        for channels in geometry.encoder_channels:
+            sides = height, width
+            layers += _convolution(fan_in, channels, geometry.kernel_size, sides, generator)
             layers += [_batch_norm(channels), nn.ReLU()]
-            height, breadth, fan_in = -(-height // 2), -(-breadth // 2), channels
+            height, width, fan_in = -(-height // 2), -(-width // 2), channels
         self.layers = nn.Sequential(*layers)
-        # Maps shrink faster than channels grow, and in the decoder the other way round.
-        self.largest = math.prod(geometry.image[:2]) // 4 * geometry.encoded[0]
-        n_features = height * breadth * fan_in
+        # The first activation is the largest: feature maps shrink faster than channels grow.
+        self.max_activation_size = (
+            math.prod(geometry.image_shape[:2]) // 4 * geometry.encoder_channels[0]
+        )
+        n_features = height * width * fan_in
         self.output = _layer(nn.Linear, n_features, n_outputs, generator=generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (..., height * width * channels) to (..., n_outputs)."""
-        return _in_pieces(self, self._encode, x, self.largest)
+        return _apply_in_chunks(self, self._encode, x, self.max_activation_size)
 
     def _encode(self, x: Tensor) -> Tensor:
-        height, breadth, channels = self.image
-        images = x.reshape(-1, height, breadth, channels).permute(0, 3, 1, 2)
+        height, width, channels = self.image_shape
+        images = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
         output: Tensor = self.output(self.layers(images).permute(0, 2, 3, 1).flatten(1))
         return output
 
 
 @final
 class _Decoder(nn.Module):
-    """Codes to images as flat rows."""
+    """Convolutional decoder to images in flat rows."""
 
     def __init__(self, geometry: _Geometry, n_components: int, generator: torch.Generator) -> None:
         super().__init__()
-        height, breadth = geometry.base
-        self.start = (height, breadth, geometry.decoded[0])
-        n_features = math.prod(self.start)
+        self.base_shape = (*geometry.base_sides, geometry.decoder_channels[0])
+        n_features = math.prod(self.base_shape)
         self.input = _layer(nn.Linear, n_components, n_features, generator=generator)
         layers: list[nn.Module] = [nn.ReLU()]
-        for fan_in, channels in pairwise(geometry.decoded):
-            upsampling = _upsampling(fan_in, channels, geometry.kernel, generator)
+        for fan_in, channels in pairwise(geometry.decoder_channels):
+            upsampling = _upsampling(fan_in, channels, geometry.kernel_size, generator)
             layers += [upsampling, _batch_norm(channels), nn.ReLU()]
-        *self.sides, channels = geometry.image
-        self.largest = math.prod(self.sides) * geometry.decoded[-1]
-        sizes = geometry.decoded[-1], channels, geometry.kernel
-        padding = geometry.kernel // 2
+        *self.sides, channels = geometry.image_shape
+        # The last activation is the largest.
+        self.max_activation_size = math.prod(self.sides) * geometry.decoder_channels[-1]
+        sizes = geometry.decoder_channels[-1], channels, geometry.kernel_size
+        padding = geometry.kernel_size // 2
         last = _layer(nn.Conv2d, *sizes, padding=padding, generator=generator)
         self.layers = nn.Sequential(*layers, last)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor) -> Tensor:
         """Map codes (..., n_components) to rows (..., height * width * channels)."""
-        return _in_pieces(self, self._decode, z, self.largest)
+        return _apply_in_chunks(self, self._decode, z, self.max_activation_size)
 
     def _decode(self, z: Tensor) -> Tensor:
-        images = self.input(z).reshape(-1, *self.start).permute(0, 3, 1, 2)
-        height, breadth = self.sides
-        # An even kernel gives one place too many, which costs less than padding its input.
-        rows: Tensor = self.layers(images)[..., :height, :breadth].permute(0, 2, 3, 1).flatten(1)
+        images = self.input(z).reshape(-1, *self.base_shape).permute(0, 3, 1, 2)
+        height, width = self.sides
+        # An even kernel gives one pixel too many, which is cheaper to cut than padding is.
+        rows: Tensor = self.layers(images)[..., :height, :width].permute(0, 2, 3, 1).flatten(1)
         return rows
 
 
-def _in_pieces(
-    network: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, largest: int
+def _apply_in_chunks(
+    network: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, max_activation_size: int
 ) -> Tensor:
-    """Apply a function of a matrix, in evaluation to so few rows at once that memory is bounded.
+    """Apply a function of a matrix, in evaluation to chunks of rows that bound the memory in use.
 
-    Callers may bring thousands of rows, or draws of a row; training needs its batch together.
+    Callers may pass thousands of rows, or of draws for one row; batch normalisation in training
+    needs the whole batch.
     """
-    n_rows = max(1, _PIECE_VALUES // largest)
+    n_rows = max(1, _MAX_CHUNK_VALUES // max_activation_size)
 
     def apply(rows: Tensor) -> Tensor:
         if network.training or len(rows) <= n_rows:
             return function(rows)
-        return torch.cat([function(piece) for piece in torch.split(rows, n_rows)])
+        return torch.cat([function(chunk) for chunk in torch.split(rows, n_rows)])
 
-    return by_rows(apply, x)
+    return batch_apply(apply, x)
 
 
 def _convolution(
-    fan_in: int, channels: int, kernel: int, sides: tuple[int, int], generator: torch.Generator
+    fan_in: int, channels: int, kernel_size: int, sides: tuple[int, int], generator: torch.Generator
 ) -> list[nn.Module]:
-    """Return layers that halve the sides, rounded up.
+    """Return a convolution of stride 2 with "same" padding: sides are halved, rounded up.
 
-    Odd totals put the larger part of the padding after the image, as in the reference.
+    Of an odd total the larger part of the padding comes after the image, as in the reference.
     """
-    (top, bottom), (left, right) = (_padding(side, kernel) for side in sides)
-    inside = (top, left) == (bottom, right)
+    (top, bottom), (left, right) = (_padding(side, kernel_size) for side in sides)
+    symmetric = (top, left) == (bottom, right)
     options: dict[str, Any] = {
         "stride": 2,
-        "padding": (top, left) if inside else 0,
+        "padding": (top, left) if symmetric else 0,
         "truncated": True,
     }
-    layer = _layer(nn.Conv2d, fan_in, channels, kernel, generator=generator, **options)
-    return [layer] if inside else [nn.ZeroPad2d((left, right, top, bottom)), layer]
+    layer = _layer(nn.Conv2d, fan_in, channels, kernel_size, generator=generator, **options)
+    return [layer] if symmetric else [nn.ZeroPad2d((left, right, top, bottom)), layer]
 
 
-def _padding(side: int, kernel: int) -> tuple[int, int]:
-    """Return the zeros before and after a side that make half as many places, rounded up."""
-    total = max(0, (-(-side // 2) - 1) * 2 + kernel - side)
+def _padding(side: int, kernel_size: int) -> tuple[int, int]:
+    """Return the "same" padding before and after a side at stride 2."""
+    total = max(0, (-(-side // 2) - 1) * 2 + kernel_size - side)
     return total // 2, total - total // 2
 
 
-def _upsampling(fan_in: int, channels: int, kernel: int, generator: torch.Generator) -> nn.Module:
+def _upsampling(
+    fan_in: int, channels: int, kernel_size: int, generator: torch.Generator
+) -> nn.Module:
     """Return a transposed convolution that doubles both sides."""
-    padding = (kernel - 1) // 2
+    padding = (kernel_size - 1) // 2
     options: dict[str, Any] = {
         "stride": 2,
         "padding": padding,
-        "output_padding": 2 + 2 * padding - kernel,
+        "output_padding": 2 + 2 * padding - kernel_size,
     }
-    return _layer(nn.ConvTranspose2d, fan_in, channels, kernel, generator=generator, **options)
+    return _layer(nn.ConvTranspose2d, fan_in, channels, kernel_size, generator=generator, **options)
 
 
 def _layer(
@@ -288,7 +295,7 @@ def _layer(
     truncated: bool = False,
     **options: Any,
 ) -> nn.Module:
-    """Return a layer with weights from N(0, 0.01²), truncated if asked to, and biases 0."""
+    """Return a layer with weights from N(0, 0.01²), truncated on request, and biases 0."""
     layer: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         kind, *sizes, dtype=torch.float32, **options
     )

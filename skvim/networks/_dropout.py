@@ -1,18 +1,18 @@
-"""Dropout with a generator of its own."""
+"""Dropout layer with its own random generator."""
 
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from skvim.networks._random import Stream, drop
+from skvim.networks._random import RandomStream, dropout
 
 __all__ = ["Dropout"]
 
 
 @final
 class Dropout(nn.Module):
-    """Set entries to 0 with probability ``rate`` and divide the others by 1 − rate, in training.
+    """Dropout: training sets entries to 0 with probability ``rate`` and divides others by 1 − rate.
 
     Unlike ``torch.nn.Dropout`` it never touches torch's global generator. Copies and pickles
     continue where the original stood.
@@ -20,9 +20,9 @@ class Dropout(nn.Module):
     Parameters
     ----------
     rate : float in [0, 1)
-        Probability.
+        Probability of dropping an entry.
     generator : torch.Generator
-        Draws the seed of the layer's own stream.
+        Draws the seed of the layer's own generator.
 
     References
     ----------
@@ -43,11 +43,11 @@ class Dropout(nn.Module):
     def __init__(self, rate: float, *, generator: torch.Generator) -> None:
         super().__init__()
         self.rate = float(rate)
-        self.stream = Stream.drawn(generator)
+        self.stream = RandomStream.from_generator(generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x``."""
-        return drop(x, self.rate, self.stream.on(x.device)) if self.training else x
+        return dropout(x, self.rate, self.stream.on(x.device)) if self.training else x
 
     def extra_repr(self) -> str:
         """Show the setting (torch's hook)."""

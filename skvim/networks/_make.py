@@ -1,4 +1,4 @@
-"""From the value of an estimator's parameter to an architecture."""
+"""Build the architecture that an estimator's ``network`` parameter describes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,48 +15,48 @@ __all__ = ["make_architecture"]
 def make_architecture(
     network: "str | Architecture | Sequence[Any]", perceptrons: Perceptrons, shape: tuple[int, ...]
 ) -> Architecture:
-    """Return the architecture that a name or a pair stands for, or the given object, checked.
+    """Return the architecture that an estimator's ``network`` parameter describes, checked.
 
     Parameters
     ----------
     network : {"mlp", "convolutional"}, Architecture or pair
-        Value of an estimator's ``network`` parameter, already known to be one of these types. A
-        pair has an encoder and a decoder: names, architectures, or what ``Modules`` takes.
+        Value of the parameter, already known to be one of these types. A pair has an encoder and a
+        decoder: names, architectures, or what ``Modules`` takes.
     perceptrons : Perceptrons
-        What "mlp" stands for.
+        Architecture named "mlp".
     shape : tuple of int
         (n_features,), or (height, width, channels).
 
     Returns
     -------
     Architecture
-        Its settings are in range and suit the shape.
+        Its settings are in range and support the shape.
 
     Raises
     ------
     ValueError
-        When they do not, or a pair is not one.
+        When they do not, or a sequence has not two items.
     """
     if isinstance(network, str | Architecture):
-        made = _named(network, perceptrons)
+        architecture = _architecture_of(network, perceptrons)
     elif len(network) != 2:
         raise ValueError(
             "network must be 'mlp', 'convolutional', an Architecture or a pair (encoder, decoder). "
             f"Got {len(network)} items instead: {network!r}."
         )
     elif any(isinstance(item, str | Architecture) for item in network):
-        first, second = (_named(item, perceptrons) for item in network)
-        # Two of a name are one architecture: what is made of it trains as such.
-        alike = all(isinstance(item, str) for item in network) and len(set(network)) == 1
-        made = first if alike else Paired(first, second)
+        first, second = (_architecture_of(item, perceptrons) for item in network)
+        # A name given twice is that architecture itself, so that it trains in one batch with it.
+        same_name = all(isinstance(item, str) for item in network) and len(set(network)) == 1
+        architecture = first if same_name else Paired(first, second)
     else:
-        made = Modules(*network)
-    made.check(shape)
-    return made
+        architecture = Modules(*network)
+    architecture.check(shape)
+    return architecture
 
 
-def _named(network: Any, perceptrons: Perceptrons) -> Architecture:
-    """Return the architecture of a name, or of one of a pair."""
+def _architecture_of(network: Any, perceptrons: Perceptrons) -> Architecture:
+    """Return the architecture of a name, an architecture or one of a pair."""
     if isinstance(network, Architecture):
         return network
     if not isinstance(network, str):

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from skvim.networks._architecture import Architecture, by_rows
+from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._dropout import Dropout
 
 __all__ = ["ACTIVATIONS", "MLP", "NORMALIZATIONS", "Perceptrons"]
@@ -32,27 +32,26 @@ NORMALIZATIONS: dict[str, type[nn.BatchNorm1d] | type[nn.LayerNorm]] = {
 
 @final
 class MLP(nn.Module):
-    """Fully connected layers with an activation between them; none hidden makes it affine.
+    """Multilayer perceptron; without hidden layers an affine map.
 
     A hidden layer is linear map, normalisation, activation, dropout, in this order.
 
     Parameters
     ----------
     n_inputs : int
-        Columns in.
+        Columns of the input.
     hidden_layer_sizes : sequence of int
         Width of each hidden layer.
     n_outputs : int
-        Columns out.
+        Columns of the output.
     activation : str
         A key of ``ACTIVATIONS``.
     normalization : str or None, default=None
-        A key of ``NORMALIZATIONS``: over the batch, with running moments in evaluation, or over
-        the units of a row.
+        A key of ``NORMALIZATIONS``: batch or layer normalisation.
     dropout : float in [0, 1), default=0.0
         Probability that training sets a unit to 0.
     generator : torch.Generator
-        Draws the initial weights, uniform in ±1/√fan-in, biases included, and seeds the dropout.
+        Draws initial weights and biases, uniform in ±1/√fan-in, and seeds the dropout.
 
     Examples
     --------
@@ -89,22 +88,22 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_inputs) to (..., n_outputs); a batch is over all leading axes."""
-        return by_rows(self.layers, x)
+        return batch_apply(self.layers, x)
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Perceptrons(Architecture):
-    """Multilayer perceptrons, the decoder's layers mirroring the encoder's.
+    """Multilayer perceptrons; the decoder has the encoder's hidden layers in reverse order.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int
-        Widths of the encoder's hidden layers; none makes both affine.
+        Widths of the encoder's hidden layers; with none, both networks are affine.
     activation : str
         A key of ``ACTIVATIONS``.
     normalization : {"batch", "layer"} or None, default=None
-        Normalises hidden units before the activation: over the batch, or over the units of a row.
+        Batch or layer normalisation of hidden units, before the activation.
     dropout : float in [0, 1), default=0.0
         Probability that training sets a hidden unit to 0, after the activation.
 
@@ -117,8 +116,8 @@ class Perceptrons(Architecture):
     --------
     >>> import torch
     >>> from skvim.networks import Perceptrons
-    >>> recipe = Perceptrons((32, 8), normalization="layer", dropout=0.1)
-    >>> decoder = recipe.decoder(2, (64,), torch.Generator().manual_seed(0))
+    >>> architecture = Perceptrons((32, 8), normalization="layer", dropout=0.1)
+    >>> decoder = architecture.decoder(2, (64,), torch.Generator().manual_seed(0))
     >>> decoder(torch.zeros(3, 2)).shape
     torch.Size([3, 64])
     """
@@ -129,7 +128,7 @@ class Perceptrons(Architecture):
     dropout: float = 0.0
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when a setting is out of range; any shape will do."""
+        """Raise ``ValueError`` for a setting out of range; every shape is supported."""
         for width in self.hidden_layer_sizes:
             if not isinstance(width, Integral) or isinstance(width, bool) or width < 1:
                 raise ValueError(
@@ -150,7 +149,7 @@ class Perceptrons(Architecture):
 
     @property
     def min_rows(self) -> int:
-        """2 where moments of a batch normalise it, else 1."""
+        """2 with batch normalisation, else 1."""
         return 2 if self.normalization == "batch" else 1
 
     def encoder(
@@ -169,7 +168,7 @@ class Perceptrons(Architecture):
     def _mlp(
         self, n_inputs: int, hidden: tuple[int, ...], n_outputs: int, generator: torch.Generator
     ) -> MLP:
-        """Return one of the two."""
+        """Return a perceptron with these settings."""
         return MLP(
             n_inputs,
             hidden,

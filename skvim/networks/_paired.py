@@ -1,4 +1,4 @@
-"""An encoder of one architecture with a decoder of another."""
+"""The encoder of one architecture paired with the decoder of another."""
 
 from dataclasses import dataclass
 from typing import final
@@ -12,27 +12,27 @@ __all__ = ["Paired"]
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paired(Architecture):
     """The encoder of one architecture and the decoder of another.
 
-    An encoder that shares its weights among places sees through noise; a decoder that does so
-    costs most of a training step, and adds little where codes are what one wants. On 28×28 images
+    A convolutional encoder makes codes robust to noise; a convolutional decoder takes most of the
+    time of a training step and improves codes little. On 28×28 images
     ``Paired(Convolutional(0.125), Perceptrons((512,)))`` trains in a third of the time that
     ``Convolutional(0.125)`` takes.
 
     Parameters
     ----------
     first : Architecture
-        Whose encoder is taken.
+        Gives the encoder.
     second : Architecture
-        Whose decoder is taken.
+        Gives the decoder.
 
     Raises
     ------
     ValueError
-        From ``check``, so from ``fit``: when one of the two is no architecture, and what either
-        raises, though one of its networks is used.
+        From ``check``, so from ``fit``: when one of the two is no architecture, or its own
+        ``check`` raises.
 
     Examples
     --------
@@ -49,14 +49,14 @@ class Paired(Architecture):
     second: Architecture
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when a setting of either or the shape does not suit."""
-        for role, one in (("first", self.first), ("second", self.second)):
-            if not isinstance(one, Architecture):
+        """Raise ``ValueError`` when either is no architecture or its own check fails."""
+        for role, part in (("first", self.first), ("second", self.second)):
+            if not isinstance(part, Architecture):
                 raise ValueError(
                     f"The {role} of Paired must be an architecture, such as Perceptrons((64,)) or "
-                    f"Modules. Got {one!r} instead. A pair as a tuple takes names and modules too."
+                    f"Modules. Got {part!r} instead. A pair as a tuple takes names and modules too."
                 )
-            one.check(shape)
+            part.check(shape)
 
     def encoder(
         self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator

@@ -1,32 +1,33 @@
-"""Random numbers of networks, all from explicit generators, also in code written for torch's own.
+"""Random numbers from explicit generators, also in modules that use torch's global generator.
 
-torch's layers draw initial weights, and its dropout draws masks, from the global generator. A mode
-that is local to the thread sends such calls to a generator of the model's instead.
+torch's layers draw initial weights, and its dropout draws masks, from the global generator. A
+function mode, which acts on one thread, passes such calls a generator of the model instead.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-__all__ = ["Forbidden", "Redirected", "Stream", "drop", "refuse_own_randomness"]
+from skvim.networks._function_mode import FunctionMode
 
-# Functions and methods of torch by name that draw, and take a generator.
+__all__ = ["ForbidRandomness", "RandomStream", "RedirectRandomness", "check_seedable", "dropout"]
+
+# Names of torch's random functions and methods that take a generator.
 _SEEDABLE = {"bernoulli", "bernoulli_", "binomial", "cauchy_", "exponential_", "geometric_"}
 _SEEDABLE |= {"log_normal_", "multinomial", "normal", "normal_", "poisson", "rand", "randint"}
 _SEEDABLE |= {"randn", "random_", "randperm", "uniform_", "_standard_gamma", "_sample_dirichlet"}
-# Those of torch.nn.init: only some of them show themselves, which ones depends on the release.
+# Those of torch.nn.init: function modes see only some of them, which ones depends on the release.
 _SEEDABLE |= {"kaiming_normal_", "kaiming_uniform_", "orthogonal_", "sparse_", "trunc_normal_"}
 _SEEDABLE |= {"xavier_normal_", "xavier_uniform_"}
 _LIKE: dict[str, Callable[..., Tensor]] = {
     "rand_like": Tensor.uniform_,
     "randn_like": Tensor.normal_,
 }
-# Dropout and how many last axes share one decision.
+# Dropout functions, and over how many last axes they drop values together.
 _DROPOUT = {"dropout": 0, "dropout1d": 1, "dropout2d": 2, "dropout3d": 3}
-# Layers that draw inside one call that takes no generator.
+# Layers that draw random numbers inside one call that takes no generator.
 _UNSEEDABLE = (
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
@@ -37,16 +38,16 @@ _UNSEEDABLE = (
 
 
 @final
-class Stream:
-    """A source of random numbers on whichever device they are wanted.
+class RandomStream:
+    """A seeded ``torch.Generator`` on whichever device it is used; it can be copied and pickled.
 
-    Copies and pickles continue where the original stood. A move to another device starts the
-    stream anew there, since no generator continues on another kind of device.
+    Copies and pickles continue where the original stood. A move to another device starts again
+    from the seed, since no generator continues on another kind of device.
 
     Parameters
     ----------
     seed : int
-        Where it starts.
+        Seed of the generator.
     """
 
     def __init__(self, seed: int) -> None:
@@ -54,12 +55,12 @@ class Stream:
         self._generator: torch.Generator | None = None
 
     @classmethod
-    def drawn(cls, generator: torch.Generator) -> "Stream":
+    def from_generator(cls, generator: torch.Generator) -> "RandomStream":
         """Return a stream whose seed is drawn from a generator on the CPU."""
         return cls(int(torch.randint(2**62, (), generator=generator, device="cpu")))
 
     def on(self, device: torch.device) -> torch.Generator:
-        """Return the generator to draw from on a device."""
+        """Return the generator on a device."""
         generator = self._generator
         if generator is None or generator.device != device:
             generator = self._generator = torch.Generator(device).manual_seed(self.seed)
@@ -75,24 +76,24 @@ class Stream:
         self.seed = state["seed"]
         self._generator = None
         device = torch.device(state.get("device", "cpu"))
-        # What was trained on a GPU may be opened without one.
+        # A model trained on a GPU may be loaded without one.
         if "state" in state and (device.type != "cuda" or torch.cuda.is_available()):
             self.on(device).set_state(state["state"])
 
 
-def drop(x: Tensor, rate: float, generator: torch.Generator, n_shared: int = 0) -> Tensor:
-    """Set entries to 0 with probability ``rate``, and divide the others by 1 − rate.
+def dropout(x: Tensor, rate: float, generator: torch.Generator, n_shared_axes: int = 0) -> Tensor:
+    """Dropout: set entries to 0 with probability ``rate``, and divide the others by 1 − rate.
 
     Parameters
     ----------
     x : Tensor
         Of any shape.
     rate : float in [0, 1]
-        Probability.
+        Probability of dropping an entry.
     generator : torch.Generator
-        Decides, on the device of ``x``.
-    n_shared : int, default=0
-        Last axes along which all entries share one decision.
+        Draws the mask, on the device of ``x``.
+    n_shared_axes : int, default=0
+        Number of last axes along which entries are dropped together, as in ``dropout2d``.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def drop(x: Tensor, rate: float, generator: torch.Generator, n_shared: int = 0) 
     """
     if rate == 1:
         return x * 0
-    n_own = max(1, x.dim() - n_shared) if n_shared else x.dim()
+    n_own = max(1, x.dim() - n_shared_axes) if n_shared_axes else x.dim()
     if n_own == x.dim():
         mask = torch.empty_like(x)
     else:
@@ -112,30 +113,23 @@ def drop(x: Tensor, rate: float, generator: torch.Generator, n_shared: int = 0) 
 
 
 @final
-class Redirected(TorchFunctionMode):
-    """While it is entered, what would come from torch's global generator comes from a stream.
+class RedirectRandomness(FunctionMode):
+    """Context manager: draw from a stream whatever would come from torch's global generator.
 
-    It acts on the thread that entered it. Calls that bring a generator keep theirs.
+    It acts on the thread that entered it. Calls that pass a generator keep theirs.
 
     Parameters
     ----------
-    stream : Stream
-        The source.
+    stream : RandomStream
+        Source of the random numbers.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: RandomStream) -> None:
         super().__init__()
         self.stream = stream
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch, with a generator if it draws (torch's hook)."""
-        options = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of torch, with a generator if it is random."""
         name = getattr(func, "__name__", "")
         if name in _SEEDABLE and options.get("generator") is None:
             generator = self.stream.on(_device(args, options))
@@ -149,30 +143,28 @@ class Redirected(TorchFunctionMode):
         return func(*args, **options)
 
     def _dropout(
-        self, n_shared: int, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+        self,
+        n_shared_axes: int,
+        x: Tensor,
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
     ) -> Tensor:
-        """Stand in for torch's dropout functions."""
+        """Replace torch's dropout functions."""
         if not training or p == 0:
             return x
         if not 0 <= p <= 1:
             raise ValueError(f"A dropout probability must be in [0, 1]. Got {p!r} instead.")
-        dropped = drop(x, p, self.stream.on(x.device), n_shared)
+        dropped = dropout(x, p, self.stream.on(x.device), n_shared_axes)
         return x.copy_(dropped) if inplace else dropped
 
 
 @final
-class Forbidden(TorchFunctionMode):
-    """While it is entered, drawing random numbers without a generator is a ``ValueError``."""
+class ForbidRandomness(FunctionMode):
+    """Context manager: raise ``ValueError`` on random numbers from torch's global generator."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch unless it draws (torch's hook)."""
-        options = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of torch unless it is random."""
         name = getattr(func, "__name__", "")
         active = name in _DROPOUT and options.get("training", len(args) < 3 or args[2])
         if active or ((name in _SEEDABLE or name in _LIKE) and options.get("generator") is None):
@@ -183,8 +175,8 @@ class Forbidden(TorchFunctionMode):
         return func(*args, **options)
 
 
-def refuse_own_randomness(module: nn.Module) -> None:
-    """Raise ``ValueError`` when a layer draws where no generator can be passed."""
+def check_seedable(module: nn.Module) -> None:
+    """Raise ``ValueError`` when a layer draws random numbers without taking a generator."""
     for name, layer in module.named_modules():
         rate = getattr(layer, "dropout", 0)
         inside = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and rate > 0
@@ -196,7 +188,7 @@ def refuse_own_randomness(module: nn.Module) -> None:
 
 
 def _device(args: tuple[Any, ...], options: dict[str, Any]) -> torch.device:
-    """Return where a call draws."""
+    """Return the device on which a call creates its result."""
     for value in (*args, *options.values()):
         if isinstance(value, Tensor):
             return value.device

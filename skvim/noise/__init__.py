@@ -1,4 +1,4 @@
-"""Corruptions of the data, as transformers and as functions of an array or tensor."""
+"""Corruptions of data, as scikit-learn transformers."""
 
 from skvim.noise._augmentation import AugmentationNoise
 from skvim.noise._image_transformers import (

@@ -1,14 +1,14 @@
-"""What inputs of a training may go through without a change of what they show."""
+"""Data augmentation: random changes that leave what an image shows the same."""
 
 from collections.abc import Sequence
 from typing import final
 
 from skvim._declare import estimator, parameter
 from skvim._validation import real
-from skvim.noise._corruptions import Generator, Values, gaussian_up_to, mask_up_to
+from skvim.noise._affine import random_affine
+from skvim.noise._corruptions import Generator, Values, gaussian_random_scale, mask_random_rate
+from skvim.noise._image_corruptions import as_images, color_jitter
 from skvim.noise._image_transformers import BaseImageNoise
-from skvim.noise._images import as_images, random_light
-from skvim.noise._warps import random_warp
 
 __all__ = ["AugmentationNoise"]
 
@@ -16,10 +16,10 @@ __all__ = ["AugmentationNoise"]
 @final
 @estimator
 class AugmentationNoise(BaseImageNoise):
-    """Warp and light images, mask values, add normal noise, by amounts each row draws for itself.
+    """Augment images by affine maps, colour jitter, masking and noise of random strength.
 
-    As the ``noise`` of an autoencoder, it says what codes should not follow: where an image lies,
-    how it is turned and lit, and which of its values are lost or disturbed.
+    As the ``noise`` of an autoencoder, it makes codes robust to the position, rotation and lighting
+    of an image and to lost or noisy values.
 
     See Also
     --------
@@ -29,26 +29,25 @@ class AugmentationNoise(BaseImageNoise):
 
     Notes
     -----
-    Of an image u, with places (x, y) in pixels from its centre, comes ``m · w + σ ε`` with::
+    An image u, with coordinates (x, y) in pixels from its centre, becomes ``m · w + σ ε`` with::
 
         w(x, y) = u(cos(a) p x + (k - sin(a) q) y - t_x, sin(a) p x + cos(a) q y - t_y)
 
-    read between pixels by bilinear interpolation, in all channels alike; beyond its borders an
-    image goes on as its outermost pixels. Of each image, t_x and t_y are uniform between
-    ``-shift`` and ``shift``, a between ``-angle`` and ``angle``, p and q between ``1 - stretch``
-    and ``1 + stretch``, k between ``-shear`` and ``shear``: the affine distortions of [1]_. With
-    ``crop`` p and q are multiplied by one more number, uniform between ``1 - crop`` and 1, and t
-    gets what puts the window anywhere in the image; with ``mirror`` the sign of p is drawn. An
-    image of mean μ, over all its values, then becomes ``w + c (w - μ) + b + b_channel``, with c, b
-    and each b_channel uniform between minus and plus ``contrast``, ``brightness`` and ``tint``:
-    what [2]_ found contrastive losses to need of natural images. All values of a row then share a
-    rate, uniform in [0, ``rate``], at which they are masked independently, m = 0 rather than 1, and
-    a standard deviation σ, uniform in [0, ``scale``], of ε ~ N(0, 1). So ``rate / 2`` of all
-    values are masked on average, and the mean of σ² is ``scale² / 3``. Nothing is rescaled or
-    clipped.
+    by bilinear interpolation, in all channels alike; beyond its borders an image repeats its
+    outermost pixels. For each image, t_x and t_y are uniform in [``-shift``, ``shift``], a in
+    [``-angle``, ``angle``], p and q in [``1 - stretch``, ``1 + stretch``] and k in [``-shear``,
+    ``shear``]: the affine distortions of [1]_. With ``crop``, p and q are multiplied by one more
+    number, uniform in [``1 - crop``, 1], and t moves this window to a uniform place inside the
+    image; with ``mirror`` the sign of p is random. Colour jitter then makes an image of mean μ,
+    over all its values, ``w + c (w - μ) + b + b_channel``, with c, b and each b_channel uniform
+    between minus and plus ``contrast``, ``brightness`` and ``tint``: what [2]_ found contrastive
+    losses to need on natural images. All values of a row then share a rate, uniform in
+    [0, ``rate``], at which they are masked independently (m = 0, else 1), and a standard deviation
+    σ, uniform in [0, ``scale``], of the noise with ε ~ N(0, 1). So ``rate / 2`` of all values are
+    masked on average, and the mean of σ² is ``scale² / 3``. Nothing is rescaled or clipped.
 
-    Flat rows without ``image_shape`` are neither warped nor lit. With a parameter at 0 its step
-    does nothing, and with all of them at 0 rows stay as they are.
+    Flat rows without ``image_shape`` are masked and get noise only. A parameter of 0 turns its step
+    off; with all of them at 0 rows stay as they are.
 
     References
     ----------
@@ -72,25 +71,25 @@ class AugmentationNoise(BaseImageNoise):
         default=2.0,
         kind="float in [0, inf)",
         allowed=[real(0.0)],
-        doc="How many pixels an image is moved at most, up or down and to either side.",
+        doc="Largest translation, vertically and horizontally, in pixels.",
     )
     angle: float = parameter(
         default=15.0,
         kind="float in [0, 180]",
         allowed=[real(0.0, 180.0, closed="both")],
-        doc="By how many degrees it is turned at most, either way.",
+        doc="Largest rotation either way, in degrees.",
     )
     stretch: float = parameter(
         default=0.15,
         kind="float in [0, 1)",
         allowed=[real(0.0, 1.0)],
-        doc="By which share its height and its width change at most, each by itself.",
+        doc="Largest relative change of height and width, each drawn by itself.",
     )
     shear: float = parameter(
         default=0.2,
         kind="float in [0, inf)",
         allowed=[real(0.0)],
-        doc="By how many pixels at most a row of pixels is displaced against the next.",
+        doc="Largest shear: displacement of a row of pixels against the next, in pixels.",
     )
     rate: float = parameter(
         default=0.6,
@@ -109,56 +108,56 @@ class AugmentationNoise(BaseImageNoise):
         kind="float in [0, 1)",
         allowed=[real(0.0, 1.0)],
         doc="""
-        By which share at most a window, anywhere inside, is smaller than the image; it is drawn out
-        to the image's size.
+        Largest share by which a random window is smaller than the image; the window is resized to
+        the image.
         """,
     )
     mirror: bool = parameter(
         default=False,
         kind="bool",
         allowed=["boolean"],
-        doc="Whether half of the images are mirrored, left to right.",
+        doc="Whether to mirror each image, left to right, with probability 1/2.",
     )
     contrast: float = parameter(
         default=0.0,
         kind="float in [0, 1]",
         allowed=[real(0.0, 1.0, closed="both")],
-        doc="By which share at most distances from the image's mean change.",
+        doc="Largest relative change of distances from the image's mean.",
     )
     brightness: float = parameter(
         default=0.0,
         kind="float in [0, inf)",
         allowed=[real(0.0)],
-        doc="What is added to all values of an image at most, up or down, in the units of ``X``.",
+        doc="Largest number added to or subtracted from an image, in the units of ``X``.",
     )
     tint: float = parameter(
         default=0.0,
         kind="float in [0, inf)",
         allowed=[real(0.0)],
-        doc="What is added to each channel by itself at most, in the units of ``X``.",
+        doc="Largest number added to or subtracted from each channel, in the units of ``X``.",
     )
     image_shape: Sequence[int] | None = parameter(
         default=None,
         kind="tuple (height, width[, channels]) or None",
         allowed=[tuple, list, None],
         doc="""
-        Shape of the image that a flat row holds, channels last. With None flat rows are neither
-        warped nor lit; ``corrupt`` also takes images, whose shape it then sees, and an autoencoder
-        that knows its rows to be images gives their shape.
+        Shape of the image in a flat row, channels last. With None flat rows are masked and get
+        noise only. ``corrupt`` also takes images, with their own shape, and an autoencoder passes
+        its ``image_shape``.
         """,
     )
 
     @property
     def level(self) -> float:
-        """Strength of the corruption: 1, or 0 if it does nothing; no number tells more."""
-        warps = (self.shift, self.angle, self.stretch, self.shear, self.crop, self.mirror)
-        lights = (self.contrast, self.brightness, self.tint)
-        return float(any((*warps, *lights, self.rate, self.scale)))
+        """Strength of the corruption: 0 if all parameters are 0, else 1."""
+        affine = (self.shift, self.angle, self.stretch, self.shear, self.crop, self.mirror)
+        jitter = (self.contrast, self.brightness, self.tint)
+        return float(any((*affine, *jitter, self.rate, self.scale)))
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         images = as_images(x, self.image_shape)
         if x.ndim > 2 or self.image_shape is not None:
-            images = random_warp(
+            images = random_affine(
                 images,
                 generator,
                 shift=self.shift,
@@ -168,13 +167,13 @@ class AugmentationNoise(BaseImageNoise):
                 crop=self.crop,
                 mirror=self.mirror,
             )
-            images = random_light(
+            images = color_jitter(
                 images,
                 generator,
                 contrast=self.contrast,
                 brightness=self.brightness,
                 tint=self.tint,
             )
-        masked = mask_up_to(images, self.rate, generator)
-        noisy: Values = gaussian_up_to(masked, self.scale, generator).reshape(x.shape)
+        masked = mask_random_rate(images, self.rate, generator)
+        noisy: Values = gaussian_random_scale(masked, self.scale, generator).reshape(x.shape)
         return noisy

@@ -1,8 +1,10 @@
-"""The maths of the corruptions: plain functions of floating-point values and a generator.
+"""Corruptions of single values and features, as functions of an array or tensor.
 
-Each works on a NumPy array with a :class:`numpy.random.Generator` and on a torch tensor with a
-:class:`torch.Generator` of the tensor's device. Torch itself is never imported here: a tensor
-brings along all that is needed, and users of NumPy do not wait for the import.
+Each function takes a NumPy array with a :class:`numpy.random.Generator`, or a torch tensor with a
+:class:`torch.Generator` on the tensor's device. ``x`` holds floating-point values of any shape, or
+of shape (n_samples, ...) where rows matter, and is not modified; results have the shape and dtype
+of ``x``. Torch is never imported: methods of the tensor do all that is needed, so that users of
+NumPy do not wait for the import.
 """
 
 import math
@@ -19,17 +21,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Generator",
     "Values",
-    "brighten",
     "check_floating",
+    "check_interval",
     "check_range",
+    "drop_features",
     "gaussian",
-    "gaussian_up_to",
+    "gaussian_random_scale",
     "is_array",
     "mask",
-    "mask_up_to",
-    "miss",
+    "mask_random_rate",
     "replace",
     "salt_pepper",
+    "shift_brightness",
     "uniform",
 ]
 
@@ -40,173 +43,89 @@ Generator = Any  # numpy.random.Generator for arrays, torch.Generator for tensor
 def gaussian(x: Values, scale: float, generator: Generator) -> Values:
     """Add independent normal noise, x + scale · ε with ε ~ N(0, 1).
 
-    Parameters
-    ----------
-    x : ndarray or tensor of any shape
-        Floating-point values; not modified.
-    scale : float
-        Standard deviation of the noise in the units of ``x``, in [0, inf).
-    generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
+    ``scale``, in [0, inf), is in the units of ``x``.
     """
-    _check_scale(scale)
+    check_interval("scale", scale)
     corrupted: Values = x + float(scale) * _standard_normal(x, generator)
     return corrupted
 
 
-def mask(x: Values, rate: float, generator: Generator) -> Values:
-    """Set each value to 0 with probability ``rate``, independently of all others.
+def gaussian_random_scale(x: Values, max_scale: float, generator: Generator) -> Values:
+    """Add independent normal noise whose standard deviation each row draws from U(0, max_scale).
 
-    Parameters
-    ----------
-    x : ndarray or tensor of any shape
-        Floating-point values; not modified.
-    rate : float
-        Probability of being masked, in [0, 1].
-    generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
+    ``max_scale``, in [0, inf), is in the units of ``x``; at 0 the result is ``x`` itself.
     """
-    _check_rate(rate)
-    return replace(x, _bernoulli(x, float(rate), generator), 0.0)
-
-
-def gaussian_up_to(x: Values, scale: float, generator: Generator) -> Values:
-    """Add independent normal noise of a standard deviation that each row draws for itself.
-
-    Parameters
-    ----------
-    x : ndarray or tensor of shape (n_samples, ...)
-        Floating-point values; not modified.
-    scale : float
-        Largest standard deviation, in the units of ``x``, in [0, inf); those of rows are uniform
-        between 0 and it.
-    generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``; ``x`` itself at a scale of 0.
-    """
-    _check_scale(scale)
-    if scale == 0:
+    check_interval("scale", max_scale)
+    if max_scale == 0:
         return x
-    scales = float(scale) * _of_rows(x, generator)
-    # In the type of the values, which the product would change.
+    scales = float(max_scale) * _uniform_per_row(x, generator)
+    # The product would change the dtype.
     scales = scales.astype(x.dtype) if isinstance(x, np.ndarray) else scales.to(x.dtype)
     corrupted: Values = x + scales * _standard_normal(x, generator)
     return corrupted
 
 
-def mask_up_to(x: Values, rate: float, generator: Generator) -> Values:
-    """Set values to 0, independently, with a probability that each row draws for itself.
+def mask(x: Values, rate: float, generator: Generator) -> Values:
+    """Set each value to 0 independently, with probability ``rate`` in [0, 1]."""
+    check_interval("rate", rate, 1.0, closed=True)
+    return replace(x, _bernoulli(x, float(rate), generator), 0.0)
 
-    Parameters
-    ----------
-    x : ndarray or tensor of shape (n_samples, ...)
-        Floating-point values; not modified.
-    rate : float
-        Largest probability, in [0, 1]; those of rows are uniform between 0 and it.
-    generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
 
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
+def mask_random_rate(x: Values, max_rate: float, generator: Generator) -> Values:
+    """Set values to 0 independently, with a probability that each row draws from U(0, max_rate).
+
+    ``max_rate`` is in [0, 1].
     """
-    _check_rate(rate)
-    rates = float(rate) * _of_rows(x, generator)
+    check_interval("rate", max_rate, 1.0, closed=True)
+    rates = float(max_rate) * _uniform_per_row(x, generator)
     return replace(x, uniform(x, tuple(x.shape), generator) < rates, 0.0)
 
 
 def salt_pepper(
     x: Values, rate: float, value_range: Sequence[float], generator: Generator
 ) -> Values:
-    """Set each value with probability ``rate`` to either end of a range, by the toss of a coin.
+    """Replace each value with probability ``rate`` by either end of a range, equally likely.
 
-    Parameters
-    ----------
-    x : ndarray or tensor of any shape
-        Floating-point values; not modified.
-    rate : float
-        Probability of being replaced, in [0, 1].
-    value_range : pair of float
-        (low, high), the two values.
-    generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
+    ``rate`` is in [0, 1], ``value_range`` a pair (low, high).
     """
-    _check_rate(rate)
+    check_interval("rate", rate, 1.0, closed=True)
     low, high = check_range(value_range)
     draw = uniform(x, tuple(x.shape), generator)
     return replace(replace(x, draw < rate, high), draw < rate / 2, low)
 
 
-def miss(x: Values, rate: float, generator: Generator, *, value: float, per_row: bool) -> Values:
-    """Set a share of the features to one value, those of all rows or others in each.
+def drop_features(
+    x: Values, rate: float, generator: Generator, *, value: float, per_row: bool
+) -> Values:
+    """Replace a share of the features by one value, the same for all rows or others in each.
 
     Parameters
     ----------
     x : ndarray or tensor of shape (n_samples, ...)
-        Floating-point values; not modified. All axes but the first count as features.
+        All axes but the first count as features.
     rate : float
         Share of the features, in [0, 1]; rounded to a whole number of them, and at least one
         unless 0.
     generator : numpy.random.Generator or torch.Generator
-        Of the same library (and device) as ``x``.
+        Draws the features.
     value : float
-        What stands in their place; may be nan.
+        Replaces them; may be nan.
     per_row : bool
         Whether each row loses features of its own.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
     """
-    _check_rate(rate)
+    check_interval("rate", rate, 1.0, closed=True)
     if x.ndim < 2:
         raise ValueError(f"x has to be of shape (n_samples, ...). Got {tuple(x.shape)} instead.")
     n_features = math.prod(x.shape[1:])
     n_lost = max(math.floor(rate * n_features + 0.5), 1) if rate else 0
     draw = uniform(x, (x.shape[0] if per_row else 1, n_features), generator)
-    # A random permutation rather than a threshold: the number is exact.
+    # Ranks of uniform draws rather than a threshold on them: the number is exact.
     lost = draw.argsort(-1) < n_lost
     return replace(x, lost.reshape(-1, *x.shape[1:]), value)
 
 
-def brighten(x: Values, shift: float, value_range: Sequence[float] | None) -> Values:
-    """Add one number to all values, and cut off what leaves a range.
-
-    Parameters
-    ----------
-    x : ndarray or tensor of any shape
-        Floating-point values; not modified.
-    shift : float
-        What is added, in the units of ``x``; finite.
-    value_range : pair of float or None
-        (low, high), where values are cut off; None leaves them as they are.
-
-    Returns
-    -------
-    ndarray or tensor
-        New values of the shape and dtype of ``x``.
-    """
+def shift_brightness(x: Values, shift: float, value_range: Sequence[float] | None) -> Values:
+    """Add one finite number, in the units of ``x``, to all values; clip to a range (low, high)."""
     if not math.isfinite(shift):
         raise ValueError(f"shift has to be a finite float. Got {shift!r} instead.")
     shifted: Values = x + float(shift)
@@ -217,8 +136,17 @@ def brighten(x: Values, shift: float, value_range: Sequence[float] | None) -> Va
     return clipped
 
 
+def check_interval(
+    name: str, value: float, high: float = math.inf, *, closed: bool = False, kind: str = "a float"
+) -> None:
+    """Raise ``ValueError`` unless a value is in [0, high), or in [0, high] if ``closed``."""
+    if not 0.0 <= value <= high or (value == high and not closed):
+        interval = f"[0, {high:g}{']' if closed else ')'}"
+        raise ValueError(f"{name} has to be {kind} in {interval}. Got {value!r} instead.")
+
+
 def check_floating(x: Any) -> None:
-    """Raise ``TypeError`` unless values are of a type that holds every corruption of them."""
+    """Raise ``TypeError`` unless ``x`` is a floating-point array or tensor."""
     if isinstance(x, np.ndarray):
         floating = x.dtype in (np.float32, np.float64)
     else:
@@ -232,10 +160,10 @@ def check_floating(x: Any) -> None:
 
 
 def check_range(value_range: Sequence[float]) -> tuple[float, float]:
-    """Return (low, high), or raise ``ValueError`` unless they are finite and in this order."""
+    """Return (low, high); ``ValueError`` unless both are finite and low is below high."""
     pair = tuple(value_range) if isinstance(value_range, Iterable) else ()
-    known = len(pair) == 2 and all(isinstance(end, Real) and math.isfinite(end) for end in pair)
-    if not known or pair[0] >= pair[1]:
+    finite = len(pair) == 2 and all(isinstance(end, Real) and math.isfinite(end) for end in pair)
+    if not finite or pair[0] >= pair[1]:
         raise ValueError(
             "value_range has to be a pair (low, high) of finite numbers, low below high, for "
             f"example (0, 1). Got {value_range!r} instead."
@@ -243,39 +171,27 @@ def check_range(value_range: Sequence[float]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def replace(x: Values, chosen: Any, value: float) -> Values:
-    """Return a copy of ``x`` with one value where a mask, of a shape that fits, is True."""
+def replace(x: Values, where: Any, value: float) -> Values:
+    """Return a copy of ``x`` with ``value`` where a boolean mask, broadcast to ``x``, is True."""
     # Selected rather than multiplied: -1 · 0 is -0, and inf · 0 is not a number.
     if isinstance(x, np.ndarray):
-        return np.where(chosen, x.dtype.type(value), x)
-    return x.masked_fill(chosen, value)
+        return np.where(where, x.dtype.type(value), x)
+    return x.masked_fill(where, value)
 
 
 def uniform(x: Any, shape: tuple[int, ...], generator: Generator) -> Any:
-    """Draw from [0, 1) in a shape, in the library of ``x`` and on its device.
+    """Draw from U[0, 1) in a shape, in the library and on the device of ``x``.
 
-    Never in half precision, whose steps are too coarse to choose among many.
+    Never in half precision, which has too few values to choose among many.
     """
     if is_array(x, generator):
         return generator.random(shape)
     return x.new_empty(shape).float().uniform_(generator=generator)
 
 
-def _of_rows(x: Any, generator: Generator) -> Any:
-    """Draw one number from [0, 1) for each row, of a shape that goes with ``x``."""
+def _uniform_per_row(x: Any, generator: Generator) -> Any:
+    """Draw one number from U[0, 1) per row, in a shape that broadcasts to ``x``."""
     return uniform(x, (x.shape[0],), generator).reshape(-1, *(1 for _ in x.shape[1:]))
-
-
-def _check_scale(scale: float) -> None:
-    """Raise ``ValueError`` unless it is a standard deviation."""
-    if not 0.0 <= scale < math.inf:
-        raise ValueError(f"scale has to be a float in [0, inf). Got {scale!r} instead.")
-
-
-def _check_rate(rate: float) -> None:
-    """Raise ``ValueError`` unless it is a probability."""
-    if not 0.0 <= rate <= 1.0:
-        raise ValueError(f"rate has to be a float in [0, 1]. Got {rate!r} instead.")
 
 
 def _standard_normal(x: Any, generator: Generator) -> Any:
@@ -293,7 +209,7 @@ def _bernoulli(x: Any, probability: float, generator: Generator) -> Any:
 
 
 def is_array(x: Any, generator: Generator) -> bool:
-    """Tell arrays from tensors, and refuse a generator of the other library."""
+    """Return whether ``x`` is an array; ``TypeError`` for a generator of the other library."""
     is_array = isinstance(x, np.ndarray)
     if is_array != isinstance(generator, np.random.Generator):
         raise TypeError(

@@ -6,36 +6,42 @@ from typing import final
 
 from skvim._declare import estimator, parameter
 from skvim._validation import integer, real
-from skvim.noise._base import BaseNoise
-from skvim.noise._corruptions import Generator, Values, brighten, check_range
-from skvim.noise._images import as_images, blur, fade, occlude, shape_of
+from skvim.noise._base_noise import BaseNoise
+from skvim.noise._corruptions import Generator, Values, check_range, shift_brightness
+from skvim.noise._image_corruptions import (
+    as_images,
+    blur,
+    complete_image_shape,
+    occlude,
+    reduce_contrast,
+)
 
 __all__ = ["BaseImageNoise", "BlurNoise", "BrightnessNoise", "ContrastNoise", "OcclusionNoise"]
 
 
 @estimator
 class BaseImageNoise(BaseNoise, ABC):
-    """A corruption that has to know which pixels are neighbours or belong together."""
+    """A corruption that depends on the shape of the image."""
 
     image_shape: Sequence[int] | None = parameter(
         default=None,
         kind="tuple (height, width[, channels]) or None",
         allowed=[tuple, list, None],
         doc="""
-        Shape of the image that a flat row holds, channels last. None takes a flat row for one line
-        of pixels, as of a signal; ``corrupt`` also takes images, whose shape it then sees, and an
-        autoencoder that knows its rows to be images gives their shape.
+        Shape of the image in a flat row, channels last. None takes a flat row for one line of
+        pixels, as of a signal. ``corrupt`` also takes images, with their own shape, and an
+        autoencoder passes its ``image_shape``.
         """,
     )
 
     def _check(self, n_features: int) -> None:
-        shape_of((n_features,), self.image_shape)
+        complete_image_shape((n_features,), self.image_shape)
 
 
 @final
 @estimator
 class OcclusionNoise(BaseImageNoise):
-    """Cover a square of each image, at a random place.
+    """Cover a square at a random place of each image (cutout).
 
     See Also
     --------
@@ -45,10 +51,10 @@ class OcclusionNoise(BaseImageNoise):
 
     Notes
     -----
-    Every image has a place of its own, and all channels are covered. The square always lies
-    inside, each such place equally likely, so that ``size² / (height · width)`` of the pixels are
-    lost in every image. The regularisation of [1]_ lets it overhang instead. A side longer than
-    the image's is cut; of a line of pixels, ``size`` in a row are covered.
+    Each image draws its own place, and all channels are covered. The square lies inside the image,
+    each place equally likely, so that ``size² / (height · width)`` of the pixels are lost in every
+    image; the cutout of [1]_ may overlap the border instead. A side longer than the image's is cut;
+    of a line of pixels, ``size`` in a row are covered.
 
     References
     ----------
@@ -76,7 +82,7 @@ class OcclusionNoise(BaseImageNoise):
         default=0.0,
         kind="float",
         allowed=[real(None, closed="neither")],
-        doc="What covers it, in the units of ``X``.",
+        doc="Value of the covered pixels, in the units of ``X``.",
     )
 
     @property
@@ -97,19 +103,18 @@ class BlurNoise(BaseImageNoise):
 
     See Also
     --------
-    ContrastNoise : Takes away contrast at all scales.
+    ContrastNoise : Reduces contrast at all scales.
     severities : Five documented levels.
     skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
 
     Notes
     -----
     A convolution with a gaussian of standard deviation ``sigma`` pixels, cut off at four of them.
-    Beyond its borders an image is mirrored, so that the mean of each channel stays. Below a sigma
-    of about 0.3 pixels next to nothing happens. There is nothing random here: ``random_state``
-    plays no part, and repeats are all alike.
+    Beyond its borders an image is mirrored, so that the mean of each channel stays. A sigma below
+    about 0.3 pixels has almost no effect. Not random: ``random_state`` has no effect.
 
-    Arrays are filtered by ``scipy.ndimage``. Tensors are multiplied with the matrices of the same
-    filter, so that gradients pass.
+    Arrays are filtered by ``scipy.ndimage``. Tensors are multiplied by the matrices of the same
+    filter, which is differentiable.
 
     Examples
     --------
@@ -141,7 +146,7 @@ class BlurNoise(BaseImageNoise):
 @final
 @estimator
 class ContrastNoise(BaseImageNoise):
-    """Take away contrast: draw the pixels of each image towards their mean.
+    """Reduce contrast: move the pixels of each image towards their mean.
 
     See Also
     --------
@@ -152,8 +157,8 @@ class ContrastNoise(BaseImageNoise):
     Notes
     -----
     ``m + (1 - reduction) · (x - m)``, where m is the mean of a channel of an image, as in [1]_.
-    The standard deviation within each channel falls to ``1 - reduction`` of what it was. There is
-    nothing random here: ``random_state`` plays no part, and repeats are all alike.
+    The standard deviation within each channel is multiplied by ``1 - reduction``. Not random:
+    ``random_state`` has no effect.
 
     References
     ----------
@@ -173,7 +178,7 @@ class ContrastNoise(BaseImageNoise):
         default=0.5,
         kind="float in [0, 1]",
         allowed=[real(0.0, 1.0, closed="both")],
-        doc="Share of the contrast that is taken away; 1 leaves a uniform image.",
+        doc="Share of the contrast to take away; 1 leaves a uniform image.",
         kw_only=False,
     )
 
@@ -183,27 +188,27 @@ class ContrastNoise(BaseImageNoise):
         return self.reduction
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
-        faded: Values = fade(as_images(x, self.image_shape), self.reduction).reshape(x.shape)
-        return faded
+        images = as_images(x, self.image_shape)
+        reduced: Values = reduce_contrast(images, self.reduction).reshape(x.shape)
+        return reduced
 
 
 @final
 @estimator
 class BrightnessNoise(BaseNoise):
-    """Make images brighter or darker: add one number to all values.
+    """Change brightness: add one number to all values.
 
     See Also
     --------
-    ContrastNoise : Takes away contrast.
+    ContrastNoise : Reduces contrast.
     severities : Five documented levels.
     skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
 
     Notes
     -----
-    ``x + shift``, the same for all images, pixels and channels, cut off at ``value_range`` if
-    there is one. On grey images this is the brightness of [1]_, which in colour shifts the value
-    of hue, saturation and value. There is nothing random here: ``random_state`` plays no part,
-    and repeats are all alike.
+    ``x + shift``, the same for all images, pixels and channels, clipped to ``value_range`` if
+    given. On grey images this is the brightness of [1]_, which shifts the value of hue, saturation
+    and value in colour. Not random: ``random_state`` has no effect.
 
     References
     ----------
@@ -223,14 +228,14 @@ class BrightnessNoise(BaseNoise):
         default=0.2,
         kind="float",
         allowed=[real(None, closed="neither")],
-        doc="What is added, in the units of ``X``; below 0, images become darker.",
+        doc="Number to add, in the units of ``X``; below 0, images become darker.",
         kw_only=False,
     )
     value_range: tuple[float, float] | None = parameter(
         default=None,
         kind="pair of float (low, high) or None",
         allowed=[tuple, list, None],
-        doc="Where values are cut off; None leaves them as they are, as other corruptions do.",
+        doc="Range that values are clipped to; with None they are not, as in other corruptions.",
     )
 
     @property
@@ -239,7 +244,7 @@ class BrightnessNoise(BaseNoise):
         return self.shift
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
-        return brighten(x, self.shift, self.value_range)
+        return shift_brightness(x, self.shift, self.value_range)
 
     def _check(self, n_features: int) -> None:
         if self.value_range is not None:

@@ -4,14 +4,14 @@ from typing import final
 
 from skvim._declare import estimator, parameter
 from skvim._validation import real
-from skvim.noise._base import BaseNoise
+from skvim.noise._base_noise import BaseNoise
 from skvim.noise._corruptions import (
     Generator,
     Values,
     check_range,
+    drop_features,
     gaussian,
     mask,
-    miss,
     salt_pepper,
 )
 
@@ -30,9 +30,8 @@ class GaussianNoise(BaseNoise):
 
     Notes
     -----
-    ``x + ε`` with ``ε ~ N(0, scale²)`` drawn afresh for every value, as in [1]_. Values are taken
-    as they are: nothing is rescaled, and the result is not clipped to the range of the data, so
-    ``scale`` is in the units of ``X``.
+    ``x + ε`` with ``ε ~ N(0, scale²)`` drawn independently for every value, as in [1]_. Values are
+    neither rescaled before, so that ``scale`` is in the units of ``X``, nor clipped afterwards.
 
     References
     ----------
@@ -71,7 +70,7 @@ class GaussianNoise(BaseNoise):
 @final
 @estimator
 class MaskingNoise(BaseNoise):
-    """Set every value to 0 with one probability, independently of all others.
+    """Set every value to 0 independently, with one probability.
 
     See Also
     --------
@@ -80,9 +79,9 @@ class MaskingNoise(BaseNoise):
 
     Notes
     -----
-    ``x · (1 - m)`` with ``m ~ Bernoulli(rate)`` drawn afresh for every value. The masking noise of
-    [1]_ hides a fixed number of values per row; here the number varies around
-    ``rate · n_features``. What remains is not rescaled, unlike in dropout.
+    ``x · (1 - m)`` with ``m ~ Bernoulli(rate)`` drawn independently for every value. The masking
+    noise of [1]_ masks a fixed number of values per row; here the number varies around
+    ``rate · n_features``. Other values are not rescaled, unlike in dropout.
 
     References
     ----------
@@ -121,7 +120,7 @@ class MaskingNoise(BaseNoise):
 @final
 @estimator
 class SaltPepperNoise(BaseNoise):
-    """Set every value to the lowest or the highest one with one probability.
+    """Set values to the lowest or highest one at random (impulse noise).
 
     See Also
     --------
@@ -131,9 +130,9 @@ class SaltPepperNoise(BaseNoise):
 
     Notes
     -----
-    Every value is replaced with probability ``rate``, independently of all others, and then is
-    either end of ``value_range`` with probability 1/2: also called impulse noise [1]_. The
-    channels of a pixel are values of their own.
+    Every value is replaced independently with probability ``rate``, by either end of
+    ``value_range`` with probability 1/2: also called impulse noise [1]_. The channels of a pixel
+    are independent.
 
     References
     ----------
@@ -161,7 +160,7 @@ class SaltPepperNoise(BaseNoise):
         default=(0.0, 1.0),
         kind="pair of float (low, high)",
         allowed=[tuple, list],
-        doc="What pepper and salt are, in the units of ``X``; low below high.",
+        doc="Values of pepper and salt, in the units of ``X``; low below high.",
     )
 
     @property
@@ -179,7 +178,7 @@ class SaltPepperNoise(BaseNoise):
 @final
 @estimator
 class MissingFeaturesNoise(BaseNoise):
-    """Lose a share of the features, of all rows together or of each row by itself.
+    """Drop a share of the features, the same in all rows or others in each row.
 
     See Also
     --------
@@ -191,12 +190,12 @@ class MissingFeaturesNoise(BaseNoise):
     -----
     ``rate · n_features`` features are lost, rounded to the nearest whole number, halves up, and
     at least one unless ``rate`` is 0; every set of that many features is equally likely. Whole
-    columns stand for a measurement that fails altogether, and then all rows of a call share one
-    draw: a score over them varies with the draw much more than with other corruptions, however
-    many rows there are, so repeat it often. What is left is not rescaled.
+    columns model a measurement that fails altogether. All rows of a call then share one draw, so
+    that scores vary with it much more than with other corruptions, however many rows there are:
+    repeat it often. Other features are not rescaled.
 
-    With ``value=nan`` the estimator has to know what to do with missing values, for example by an
-    imputer before it.
+    With ``value=nan`` the estimator has to support missing values, for example by an imputer before
+    it.
 
     Examples
     --------
@@ -211,20 +210,20 @@ class MissingFeaturesNoise(BaseNoise):
         default=0.2,
         kind="float in [0, 1]",
         allowed=[real(0.0, 1.0, closed="both")],
-        doc="Share of the features that are lost.",
+        doc="Share of the features to drop.",
         kw_only=False,
     )
     value: float = parameter(
         default=0.0,
         kind="float or nan",
         allowed=[real(None, closed="neither"), "nan"],
-        doc="What stands in their place, in the units of ``X``.",
+        doc="Value in their place, in the units of ``X``.",
     )
     per_row: bool = parameter(
         default=False,
         kind="bool",
         allowed=["boolean"],
-        doc="Whether each row loses features of its own. If not, whole columns are lost.",
+        doc="Whether each row loses other features. If not, whole columns are lost.",
     )
 
     @property
@@ -233,4 +232,4 @@ class MissingFeaturesNoise(BaseNoise):
         return self.rate
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
-        return miss(x, self.rate, generator, value=self.value, per_row=self.per_row)
+        return drop_features(x, self.rate, generator, value=self.value, per_row=self.per_row)

@@ -13,7 +13,6 @@ from skvim import (
     UncertaintyAETransformer,
     VAETransformer,
     VIMAETransformer,
-    WAETransformer,
 )
 from skvim.engine._inference import _CHUNK_VALUES
 from skvim.networks import Convolutional
@@ -37,28 +36,34 @@ LAYOUTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def expected():
+    return VAETransformer(2, **SHORT).fit(ROWS)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_differ_in_nothing_but_the_shape_of_results(layout):
+def test_layouts_differ_in_nothing_but_the_shape_of_results(layout, expected):
     data, axes = LAYOUTS[layout]
-    expected = VAETransformer(2, **SHORT).fit(ROWS)
     model = VAETransformer(2, **SHORT).fit(data)
     assert model.n_features_in_ == 64
     assert model.loss_curve_ == expected.loss_curve_
     for other in (data, IMAGES[..., None], ROWS):
-        for found, wanted in zip(
+        np.testing.assert_array_equal(
             [*model.posterior_moments(other), model.transform(other)],
             [*expected.posterior_moments(ROWS), expected.transform(ROWS)],
-            strict=True,
-        ):
-            np.testing.assert_array_equal(found, wanted)
+        )
     reconstructed = model.reconstruct(ROWS[:7])
     assert reconstructed.shape == (7, *axes)
     np.testing.assert_array_equal(reconstructed.reshape(7, 64), expected.reconstruct(IMAGES[:7]))
     codes = model.transform(data)[:4]
     assert model.inverse_transform(codes).shape == (4, *axes)
     assert model.sample(3, random_state=0).shape == (3, *axes)
-    np.testing.assert_array_equal(model.score_samples(IMAGES[:3]), expected.score_samples(ROWS[:3]))
-    assert model.score(IMAGES[:3]) == expected.score(ROWS[:3])
+
+
+def test_likelihoods_do_not_depend_on_the_layout(expected):
+    scores = expected.score_samples(ROWS[:3])
+    np.testing.assert_array_equal(expected.score_samples(IMAGES[:3]), scores)
+    assert expected.score(IMAGES[:3]) == expected.score(ROWS[:3]) == pytest.approx(scores.mean())
 
 
 def test_the_layout_is_that_of_the_last_fit():
@@ -72,7 +77,10 @@ def test_the_layout_is_that_of_the_last_fit():
 def test_samples_of_a_chain_are_images_too():
     model = UncertaintyAETransformer(2, **SHORT).fit(COLOURS)
     assert model.sample(3, burn_in=2, random_state=0).shape == (3, 4, 6, 3)
-    assert np.isfinite(model.score(COLOURS.reshape(50, 72)))
+    flat = clone(model).fit(COLOURS.reshape(50, 72))
+    np.testing.assert_array_equal(
+        model.reconstruct(COLOURS), flat.reconstruct(COLOURS).reshape(COLOURS.shape)
+    )
 
 
 def test_values_keep_their_unit_and_single_precision_stays():
@@ -149,31 +157,10 @@ def test_later_images_of_another_shape_are_refused():
     np.testing.assert_array_equal(codes, flat.transform(ROWS))
 
 
-@pytest.mark.parametrize("cls", [AETransformer, WAETransformer])
-def test_a_convolutional_network_learns_digits(cls):
-    model = cls(8, network=SMALL, max_epochs=8, lr=3e-3, batch_size=20, random_state=0)
-    first = clone(model).set_params(max_epochs=1).fit(IMAGES)
-    model.fit(IMAGES)
-
-    def error(found):
-        return ((found - IMAGES) ** 2).sum(axis=(1, 2)).mean()
-
-    assert error(model.reconstruct(IMAGES)) < 0.6 * error(first.reconstruct(IMAGES))
-    assert error(model.reconstruct(IMAGES)) < 0.5 * error(IMAGES.mean(axis=0))
-
-
-def test_reconstructions_are_not_mirrored_or_turned():
-    # One bright pixel in an asymmetric place; all other places that symmetry allows stay dark.
-    rng = np.random.default_rng(0)
-    images = np.zeros((200, 8, 16, 2))
-    images[:, 1, 5, 0] = rng.uniform(5, 10, size=200)
-    model = AETransformer(2, network=SMALL, max_epochs=10, lr=3e-3, batch_size=20, random_state=0)
-    model.fit(images)
-    found = model.reconstruct(images)
-    assert found.shape == images.shape
-    np.testing.assert_allclose(found[:, 1, 5, 0], images[:, 1, 5, 0], atol=1.5)
-    found[:, 1, 5, 0] = 0
-    assert abs(found).max() < 0.5
+def test_a_convolutional_network_learns_digits():
+    model = AETransformer(8, network=SMALL, max_epochs=6, lr=3e-3, batch_size=20, random_state=0)
+    reconstructed = model.fit(IMAGES).reconstruct(IMAGES)
+    assert np.square(reconstructed - IMAGES).sum() < 0.5 * np.square(IMAGES - IMAGES.mean(0)).sum()
 
 
 class Users(nn.Module):
@@ -200,14 +187,14 @@ NETWORKS = {
 def test_likelihoods_are_those_of_quadrature(name):
     model = VAETransformer(1, max_epochs=3, random_state=0, **NETWORKS[name]).fit(IMAGES)
     variance = float(model.net_.autoencoder.likelihood.value)
-    z = np.linspace(-6, 6, 601)
+    z = np.linspace(-6, 6, 301)
     decoded = model.inverse_transform(z[:, None]).reshape(len(z), 64)
-    errors = ((ROWS[:3, None] - decoded) ** 2).sum(-1)
+    errors = ((ROWS[:2, None] - decoded) ** 2).sum(-1)
     log_joint = -0.5 * (errors / variance + 64 * np.log(2 * np.pi * variance))
     log_joint -= 0.5 * (z**2 + np.log(2 * np.pi))
     expected = logsumexp(log_joint, axis=1) + np.log(z[1] - z[0])
-    found = model.score_samples(IMAGES[:3], n_draws=500)
-    np.testing.assert_allclose(found, expected, atol=0.1)
+    scores = model.score_samples(IMAGES[:2], n_draws=300)
+    np.testing.assert_allclose(scores, expected, atol=0.1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from skvim import AETransformer, VAETransformer
 from skvim.engine import child_seed
 from skvim.networks import MLP, Architecture, Modules
-from skvim.networks._random import Redirected, Stream
+from skvim.networks._random import RandomStream, RedirectRandomness
 
 X = np.random.default_rng(0).normal(size=(60, 6))
 SHORT = {"max_epochs": 3, "random_state": 0}
@@ -227,14 +227,14 @@ def test_an_architecture_of_ones_own_is_used():
         def decoder(self, n_components, shape, generator):
             return MLP(n_components, (), math.prod(shape), activation="relu", generator=generator)
 
-    recipe = Affine()
-    model = fit(recipe, image_shape=(3, 2))
-    assert recipe.shape == (3, 2, 1)
+    architecture = Affine()
+    model = fit(architecture, image_shape=(3, 2))
+    assert architecture.shape == (3, 2, 1)
     same = AETransformer(2, hidden_layer_sizes=(), **SHORT).fit(X)
     np.testing.assert_array_equal(model.transform(X), same.transform(X))
 
 
-# What stands behind it: redirected draws.
+# Redirected random numbers.
 
 INITIALISERS = {
     name: getattr(nn.init, f"{name}_")
@@ -274,7 +274,7 @@ CONSTRUCTIONS = {
 
 
 def redirected(function, seed: int = 0):
-    with Redirected(Stream(seed)):
+    with RedirectRandomness(RandomStream(seed)):
         return function()
 
 

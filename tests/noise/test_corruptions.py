@@ -1,4 +1,4 @@
-"""The laws of the corruptions of single values and of features."""
+"""Salt and pepper, missing features and brightness."""
 
 import itertools
 
@@ -9,15 +9,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from skvim.noise import (
-    BlurNoise,
     BrightnessNoise,
-    ContrastNoise,
-    GaussianNoise,
-    MaskingNoise,
     MissingFeaturesNoise,
     SaltPepperNoise,
 )
-from skvim.noise._corruptions import brighten, miss, salt_pepper
+from skvim.noise._corruptions import drop_features, salt_pepper, shift_brightness
 
 
 def numpy_values(shape, dtype="float64", fill=2.0, seed=0):
@@ -37,8 +33,7 @@ both_libraries = pytest.mark.parametrize("values", LIBRARIES)
 
 
 @both_libraries
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rate", [0.05, 0.3, 0.8])
+@pytest.mark.parametrize(("rate", "dtype"), [(0.05, "float64"), (0.8, "float32")])
 def test_salt_and_pepper_are_equally_likely_and_independent(values, rate, dtype):
     x, generator = values((400, 500), dtype)
     corrupted = salt_pepper(x, rate, (-1.0, 5.0), generator)
@@ -79,11 +74,13 @@ def test_salt_and_pepper_at_the_ends_of_their_rate(values):
 
 
 @both_libraries
-@pytest.mark.parametrize("value", [0.0, -3.0, np.nan])
-@pytest.mark.parametrize(("rate", "n_lost"), [(0.0, 0), (0.01, 1), (0.3, 2), (0.5, 4), (1.0, 7)])
+@pytest.mark.parametrize(
+    ("rate", "n_lost", "value"),
+    [(0.0, 0, 0.0), (0.01, 1, np.nan), (0.3, 2, -3.0), (0.5, 4, np.nan), (1.0, 7, 0.0)],
+)
 def test_whole_columns_are_lost(values, rate, n_lost, value):
     x, generator = values((30, 7))
-    found = np.asarray(miss(x, rate, generator, value=value, per_row=False))
+    found = np.asarray(drop_features(x, rate, generator, value=value, per_row=False))
     lost = np.isnan(found) if np.isnan(value) else found == value
     assert (lost == lost[0]).all()
     assert lost[0].sum() == n_lost
@@ -93,7 +90,7 @@ def test_whole_columns_are_lost(values, rate, n_lost, value):
 @both_libraries
 def test_every_row_loses_as_many_features_of_its_own(values):
     x, generator = values((20_000, 5))
-    lost = np.asarray(miss(x, 0.4, generator, value=0.0, per_row=True)) == 0
+    lost = np.asarray(drop_features(x, 0.4, generator, value=0.0, per_row=True)) == 0
     assert (lost.sum(axis=1) == 2).all()
     # Every one of the ten pairs is as likely as any other.
     pairs = [lost[:, i] & lost[:, j] for i, j in itertools.combinations(range(5), 2)]
@@ -106,7 +103,8 @@ def test_every_row_loses_as_many_features_of_its_own(values):
 def test_every_column_is_lost_equally_often(values):
     x, generator = values((1, 5))
     lost = [
-        np.asarray(miss(x, 0.4, generator, value=0.0, per_row=False))[0] == 0 for _ in range(4000)
+        np.asarray(drop_features(x, 0.4, generator, value=0.0, per_row=False))[0] == 0
+        for _ in range(4000)
     ]
     np.testing.assert_allclose(np.mean(lost, axis=0), 0.4, atol=4 * np.sqrt(0.24 / 4000))
 
@@ -125,7 +123,7 @@ def test_lost_features_can_be_imputed():
 
 def test_images_lose_values_of_any_axis():
     x, generator = numpy_values((6, 2, 3))
-    lost = miss(x, 0.5, generator, value=0.0, per_row=False) == 0
+    lost = drop_features(x, 0.5, generator, value=0.0, per_row=False) == 0
     assert lost.shape == x.shape
     assert (lost.reshape(6, -1).sum(axis=1) == 3).all()
 
@@ -134,7 +132,7 @@ def test_images_lose_values_of_any_axis():
 def test_features_need_rows(values):
     x, generator = values((7,))
     with pytest.raises(ValueError, match=r"shape \(n_samples, ...\). Got \(7,\)"):
-        miss(x, 0.5, generator, value=0.0, per_row=False)
+        drop_features(x, 0.5, generator, value=0.0, per_row=False)
 
 
 # Brightness
@@ -144,8 +142,8 @@ def test_features_need_rows(values):
 @pytest.mark.parametrize("shift", [-0.75, 0.0, 0.5])
 def test_brightness_shifts_all_values_and_their_mean(values, shift):
     x, _ = values((4, 5), fill=0.25)
-    assert bool((brighten(x, shift, None) == 0.25 + shift).all())
-    assert bool((brighten(x, shift, (0.0, 0.5)) == min(max(0.25 + shift, 0.0), 0.5)).all())
+    assert bool((shift_brightness(x, shift, None) == 0.25 + shift).all())
+    assert bool((shift_brightness(x, shift, (0.0, 0.5)) == min(max(0.25 + shift, 0.0), 0.5)).all())
     assert bool((x == 0.25).all())
 
 
@@ -158,62 +156,64 @@ def test_shifts_up_and_down_undo_each_other():
 
 # Both libraries, seeds and bad input
 
-RANDOM_LAWS = [
+RANDOM = [
     lambda x, generator: salt_pepper(x, 0.3, (0, 1), generator),
-    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=True),
-    lambda x, generator: miss(x, 0.3, generator, value=0.0, per_row=False),
+    lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=True),
+    lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=False),
 ]
 
 
 @both_libraries
-@pytest.mark.parametrize("law", RANDOM_LAWS)
-def test_laws_follow_their_generator(law, values):
+@pytest.mark.parametrize("function", RANDOM)
+def test_functions_follow_their_generator(function, values):
     x, generator = values((100, 60))
-    first, second = law(x, generator), law(x, generator)
-    again = law(x, values((100, 60))[1])
+    first, second = function(x, generator), function(x, generator)
+    again = function(x, values((100, 60))[1])
     assert bool((first == again).all())
     assert not bool((first == second).all())
 
 
 @both_libraries
-@pytest.mark.parametrize("law", RANDOM_LAWS)
-def test_places_do_not_depend_on_the_dtype(law, values):
-    single, double = (np.asarray(law(*values((50, 8), dtype))) for dtype in ("float32", "float64"))
+@pytest.mark.parametrize("function", RANDOM)
+def test_places_do_not_depend_on_the_dtype(function, values):
+    single, double = (
+        np.asarray(function(*values((50, 8), dtype))) for dtype in ("float32", "float64")
+    )
     np.testing.assert_array_equal(single, double)
 
 
-@pytest.mark.parametrize("law", RANDOM_LAWS)
-def test_laws_refuse_the_other_librarys_generator(law):
+@pytest.mark.parametrize("function", RANDOM)
+def test_functions_refuse_the_other_librarys_generator(function):
     with pytest.raises(TypeError, match="ndarray with Generator"):
-        law(np.ones((3, 2)), torch.Generator())
+        function(np.ones((3, 2)), torch.Generator())
     with pytest.raises(TypeError, match="Tensor with Generator"):
-        law(torch.ones(3, 2), np.random.default_rng())
+        function(torch.ones(3, 2), np.random.default_rng())
 
 
-@pytest.mark.parametrize("law", RANDOM_LAWS)
-def test_laws_work_in_half_precision_and_leave_gradients_alone(law):
+@pytest.mark.parametrize("function", RANDOM)
+def test_functions_work_in_half_precision_and_leave_gradients_alone(function):
     x = torch.full((64, 64), 2.0, dtype=torch.bfloat16, requires_grad=True)
-    corrupted = law(x, torch.Generator().manual_seed(0))
+    corrupted = function(x, torch.Generator().manual_seed(0))
     assert corrupted.dtype == torch.bfloat16
     corrupted.sum().backward()
     assert torch.equal(x.grad, (corrupted == 2.0).to(x.dtype))
 
 
-@both_libraries
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
-def test_rates_out_of_range_are_refused(values, rate):
-    x, generator = values((3, 2))
+def test_rates_out_of_range_are_refused(rate):
+    x, generator = numpy_values((3, 2))
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
         salt_pepper(x, rate, (0, 1), generator)
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
-        miss(x, rate, generator, value=0.0, per_row=True)
+        drop_features(x, rate, generator, value=0.0, per_row=True)
 
 
 BAD_RANGES = [(1, 0), (0, 0), (0, np.inf), (0,), (0, 1, 2), ("a", "b")]
 
 
-@pytest.mark.parametrize("bad", BAD_RANGES)
-@pytest.mark.parametrize("noise", [SaltPepperNoise, BrightnessNoise])
+@pytest.mark.parametrize(
+    ("noise", "bad"), [*((SaltPepperNoise, bad) for bad in BAD_RANGES), (BrightnessNoise, (1, 0))]
+)
 def test_ranges_that_are_none_are_refused_in_fit(noise, bad):
     transformer = noise(value_range=bad)
     with pytest.raises(ValueError, match=r"value_range has to be a pair \(low, high\)"):
@@ -225,21 +225,11 @@ def test_ranges_that_are_none_are_refused_in_fit(noise, bad):
 
 def test_a_shift_has_to_be_finite():
     with pytest.raises(ValueError, match=r"shift has to be a finite float\. Got inf"):
-        brighten(np.ones(3), np.inf, None)
+        shift_brightness(np.ones(3), np.inf, None)
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        GaussianNoise(),
-        MaskingNoise(),
-        MissingFeaturesNoise(value=0.5),
-        BlurNoise(),
-        ContrastNoise(),
-    ],
-)
 @pytest.mark.parametrize("whole", [np.eye(4, dtype=np.uint8), torch.eye(4, dtype=torch.int64)])
-def test_whole_numbers_are_refused_rather_than_rounded(noise, whole):
+def test_whole_numbers_are_refused_rather_than_rounded(whole):
     generator = torch.Generator() if torch.is_tensor(whole) else np.random.default_rng(0)
     with pytest.raises(TypeError, match="float32 or float64, or a floating-point tensor"):
-        noise.corrupt(whole, generator)
+        BrightnessNoise(0.5).corrupt(whole, generator)

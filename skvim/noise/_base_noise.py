@@ -1,4 +1,4 @@
-"""What all corruptions share as scikit-learn transformers."""
+"""Base class of the corruptions as scikit-learn transformers."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -22,8 +22,8 @@ from skvim.noise._corruptions import Generator, Values, check_floating
 
 __all__ = ["BaseNoise"]
 
-# One stream of random numbers per method: under when="both", training and test rows of equal
-# shape would otherwise receive the very same noise.
+# One random stream per method: with when="both", training and test rows of equal shape would
+# otherwise receive the same noise.
 _STREAMS = {"fit": 0, "transform": 1}
 
 
@@ -45,9 +45,9 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         allowed=[StrOptions({"transform", "fit", "both"})],
         doc="""
         Which rows are corrupted. With ``"transform"``, ``fit_transform`` leaves the training rows
-        clean and ``transform`` corrupts: inside a pipeline, this measures the robustness of what
-        follows. With ``"fit"`` it is the other way round: augmentation of the training rows.
-        ``"both"`` corrupts all of them.
+        clean and ``transform`` corrupts: inside a pipeline, this measures the robustness of the
+        next steps. With ``"fit"`` it is the other way round: augmentation of the training rows.
+        ``"both"`` corrupts both.
         """,
     )
     random_state: Any = parameter(
@@ -55,10 +55,10 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         kind="int, RandomState instance or None",
         allowed=["random_state"],
         doc="""
-        Where the noise comes from. With an int, each method repeats its noise from call to call
-        for ``X`` of the same shape and dtype, and the noise of ``fit_transform`` differs from that
-        of ``transform``. A ``RandomState`` instance advances at every call. None takes fresh
-        entropy at every call; NumPy's global generator is never touched.
+        Seed of the noise. With an int, each method repeats its noise from call to call for ``X`` of
+        the same shape and dtype, and the noise of ``fit_transform`` differs from that of
+        ``transform``. A ``RandomState`` instance advances at every call. None takes fresh entropy
+        at every call; NumPy's global generator is never used.
         """,
     )
 
@@ -115,9 +115,9 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         return self._apply(check_rows(self, X, reset=False), "transform")
 
     def corrupt(self, x: Values, generator: Generator) -> Values:
-        """Corrupt values whatever ``when`` says, with random numbers of the given generator.
+        """Corrupt values with a given generator, whatever ``when`` and ``random_state`` are.
 
-        Needs no ``fit``, uses no ``random_state`` and changes nothing in the transformer.
+        Needs no ``fit`` and does not change the transformer.
 
         Parameters
         ----------
@@ -135,8 +135,8 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         Raises
         ------
         TypeError
-            If ``x`` holds whole numbers, in which most corruptions would be rounded or cut off, or
-            ``generator`` is that of the other library.
+            If ``x`` holds whole numbers, which would round most corruptions, or ``generator``
+            belongs to the other library.
         """
         check_floating(x)
         return self._corrupt(x, generator)
@@ -151,7 +151,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         """Return corrupted values in the shape, dtype and library of ``x``."""
 
     def _check(self, n_features: int) -> None:
-        """Raise ``ValueError`` for parameters that contradict each other or the rows (a hook)."""
+        """Raise ``ValueError`` for parameters that contradict each other or the rows (hook)."""
 
     def _fit(self, X: Any) -> NDArray[Any]:
         """Validate parameters and training rows; return the rows."""
@@ -162,21 +162,18 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
             return rows
 
     def _apply(self, rows: NDArray[Any], method: str) -> NDArray[Any]:
-        """Corrupt the rows if ``when`` names the method, else copy them.
-
-        Copied, so that a later step which works in place never writes into the user's data.
-        """
+        """Corrupt the rows if ``when`` names the method, else copy them."""
         if self.when not in (method, "both"):
-            return rows.copy()
+            return rows.copy()  # a next step in place must not change the user's data
         seed = draw_seed(self.random_state)
         stream = np.random.SeedSequence(seed, spawn_key=(_STREAMS[method],))
         return self.corrupt(rows, np.random.default_rng(stream))
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare random output and the dtypes that are kept.
+        """Declare non-deterministic output and the dtypes that are kept.
 
-        A corruption without random numbers is no exception: what the tag says to callers is that
-        ``fit_transform`` and ``fit`` with ``transform`` differ, and here one of them corrupts.
+        Also without random numbers: the tag says that ``fit_transform`` and ``transform`` differ,
+        and here only one of them corrupts.
         """
         tags = super().__sklearn_tags__()
         tags.non_deterministic = True

@@ -1,26 +1,26 @@
-"""Codes of unit variance."""
+"""Batch normalisation of codes, without scale and shift."""
 
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardised"]
+__all__ = ["BatchNormEncoder"]
 
 
 @final
-class Standardised(nn.Module):
-    """An encoder whose outputs are brought to mean 0 and variance 1 over rows.
+class BatchNormEncoder(nn.Module):
+    """An encoder followed by batch normalisation without scale and shift.
 
-    In training each batch is standardised by itself; afterwards all rows are by the statistics
-    that :meth:`calibrate` measured, or, before it, by those of recent batches.
+    Its outputs have mean 0 and variance 1. Training uses the statistics of each batch, evaluation
+    those that :meth:`calibrate` has set or, before it, running averages over recent batches.
 
     Parameters
     ----------
     encoder : Module
         (n, n_features) → (n, n_outputs).
     n_outputs : int
-        Its columns.
+        Columns of its output.
     """
 
     def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
@@ -29,12 +29,12 @@ class Standardised(nn.Module):
         self.norm = nn.BatchNorm1d(n_outputs, affine=False, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map rows to standardised outputs."""
+        """Map rows to normalised outputs."""
         outputs: Tensor = self.norm(self.encoder(x))
         return outputs
 
     def calibrate(self, outputs: Tensor) -> None:
-        """Take the mean and variance of the encoder's outputs (n, n_outputs) for those of rows."""
+        """Set the statistics to mean and variance of the encoder's outputs (n, n_outputs)."""
         variance, mean = torch.var_mean(outputs, dim=0, correction=0)
         self.norm.running_mean = mean
         self.norm.running_var = variance
