@@ -19,13 +19,18 @@ from sklearn.svm import SVC
 import skvim
 from skvim.datasets import make_g50c
 from skvim.model_selection import MaskedStratifiedKFold, mask_labels
-from skvim.semi_supervised import TransductiveSVC, _pools, _rows, _solver
-from skvim.semi_supervised._calibration import find_sharpness, probabilities
-from skvim.semi_supervised._objective import Costs
-from skvim.semi_supervised._solver import Precision, _given, pose, solve
+from skvim.semi_supervised import TransductiveSVC, _blas_threads, _preconditioning, _solver
+from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
+from skvim.semi_supervised._objective import LossWeights
+from skvim.semi_supervised._solver import (
+    StoppingCriteria,
+    build_problem,
+    minimize_supervised,
+    solve,
+)
 
 SOLVERS = ["gradient", "switching"]
-SHARP = Precision(max_iter=1000, tol=1e-7)
+SHARP = StoppingCriteria(max_iter=1000, tol=1e-7)
 
 
 def overlapping(seed, n=300, n_labeled=40):
@@ -45,7 +50,7 @@ def few(seed, n_labeled=6, n_unlabeled=6):
 
 def best_of_all(X, signs, shares):
     """The lowest cost of any labeling, or of those with the class's count."""
-    problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
+    problem = build_problem(X.copy(), signs, shares, LossWeights(1.0, 0.5))
     n_unlabeled = len(X) - len(signs)
     wanted = None if shares is None else np.rint(shares[0] * len(X)) - (signs > 0).sum()
     costs = []
@@ -53,7 +58,7 @@ def best_of_all(X, signs, shares):
         if wanted is None or supposed.count(1.0) == wanted:
             every = np.vstack([signs, np.array(supposed)[:, None]])
             start = np.zeros(problem.shape).ravel()
-            costs.append(_given(problem, every, 0.5, start, SHARP).fun)
+            costs.append(minimize_supervised(problem, every, 0.5, start, SHARP).fun)
     return min(costs)
 
 
@@ -65,7 +70,7 @@ def test_most_small_problems_are_solved_to_the_global_optimum(solver, shares):
     gaps = []
     for seed in range(12):
         X, signs = few(seed)
-        problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
+        problem = build_problem(X.copy(), signs, shares, LossWeights(1.0, 0.5))
         found = solve(problem, solver, SHARP).history[-1]
         gaps.append(found / best_of_all(X, signs, shares) - 1)
     if shares is None:  # else rows may be nearer to the other class than their label says
@@ -83,9 +88,9 @@ def test_free_classes_end_in_a_minimum_of_the_objective(solver):
     features = model._map.values(np.vstack([X[given], X[~given]])) @ model._map.projection
     signs = np.where(partial_y[given][:, None] == model.classes_, 1.0, -1.0)
     cost = np.sqrt(given.sum() / (~given).sum())
-    problem = pose(features, signs, None, Costs(1.0, cost))
+    problem = build_problem(features, signs, None, LossWeights(1.0, cost))
     every = np.vstack([signs, np.where(scores[~given] > 0, 1.0, -1.0)])
-    best = _given(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
+    best = minimize_supervised(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
     assert model.objective_ == pytest.approx(best.fun, rel=1e-5)
 
 
@@ -206,16 +211,16 @@ def test_sharpness_is_found_again_from_labels_drawn_by_it():
     scores = generator.normal(size=(20_000, 3))
     chances = probabilities(scores, 1.7)
     codes = (generator.random(len(scores))[:, None] > chances.cumsum(axis=1)).sum(axis=1)
-    assert find_sharpness(scores, codes) == pytest.approx(1.7, rel=0.03)
+    assert fit_inverse_temperature(scores, codes) == pytest.approx(1.7, rel=0.03)
     halves = probabilities(scores[:, :1], 0.8)
     np.testing.assert_allclose(halves[:, 1], 1 / (1 + np.exp(-1.6 * scores[:, 0])))
 
 
 def test_few_labels_that_are_all_right_leave_some_doubt():
     scores = np.array([[-3.0], [-2.0], [2.0], [4.0]])
-    sharpness = find_sharpness(scores, np.array([0, 0, 1, 1]))
+    inverse_temperature = fit_inverse_temperature(scores, np.array([0, 0, 1, 1]))
     # Platt's target of a class with two labels is 3/4.
-    assert 0.6 < probabilities(scores, sharpness)[-1, 1] < 0.9
+    assert 0.6 < probabilities(scores, inverse_temperature)[-1, 1] < 0.9
 
 
 def test_probabilities_are_there_only_if_asked_for():
@@ -250,8 +255,8 @@ def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
     labels = mask_labels(y, 100, random_state=0)
     model = TransductiveSVC(n_components=100, random_state=0)
     sampled = clone(model).fit(X, labels)
-    monkeypatch.setattr(_solver, "SAMPLE", len(X))
-    monkeypatch.setattr(_rows, "_HEAD", len(X))
+    monkeypatch.setattr(_solver, "MAX_SAMPLE", len(X))
+    monkeypatch.setattr(_preconditioning, "_BASIS_ROWS", len(X))
     complete = clone(model).fit(X, labels)
     assert (sampled.transduction_ == complete.transduction_).mean() > 0.99
     assert sampled.objective_ == pytest.approx(complete.objective_, rel=0.02)
@@ -302,10 +307,10 @@ def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
             self.number = number
 
     pool, inside = Pool(), threading.Barrier(2)
-    monkeypatch.setattr(_pools, "_scipys", lambda: (pool,))
+    monkeypatch.setattr(_blas_threads, "_scipy_blas_pools", lambda: (pool,))
 
     def fit(wait):
-        with _pools.one_thread_for_scipy():
+        with _blas_threads.limit_scipy_to_one_thread():
             inside.wait(10)
             assert pool.number == 1
             time.sleep(wait)
@@ -314,6 +319,6 @@ def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(fit, [0.0, 0.2]))
     assert pool.number == 3
-    with pytest.raises(ValueError, match="fails"), _pools.one_thread_for_scipy():
+    with pytest.raises(ValueError, match="fails"), _blas_threads.limit_scipy_to_one_thread():
         raise ValueError("fails")
     assert pool.number == 3
