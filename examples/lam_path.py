@@ -39,7 +39,7 @@ N_PAIRED = 400
 MEASURES = {
     "accuracy": f"accuracy with {N_LABELED} labels, %",
     "error": "squared error of a test image",
-    "information": "mutual information of codes and rows, nats",
+    "information": "information of codes about rows, nats",
 }
 
 
@@ -104,9 +104,7 @@ def draw(table: pd.DataFrame) -> Any:
                 band = {"color": color, "alpha": 0.2, "linewidth": 0}
                 axis.fill_between(mean.index, mean - spread, mean + spread, **band)
             if measure_ == "information":
-                axis.axhline(
-                    np.log(N_PAIRED), color="grey", linestyle=":", label="estimator's upper bound"
-                )
+                axis.axhline(np.log(N_PAIRED), color="grey", linestyle=":", label="its bound")
                 axis.legend(handles=axis.get_lines()[-1:])
             axis.set_xscale("log")
             if column == 0:
