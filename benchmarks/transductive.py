@@ -38,8 +38,8 @@ from skvim import VIMAETransformer
 from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d
 from skvim.model_selection import MaskedStratifiedKFold, mask_labels
 from skvim.semi_supervised import TransductiveSVC
-from skvim.semi_supervised._objective import Costs
-from skvim.semi_supervised._solver import Precision, _given, pose
+from skvim.semi_supervised._objective import LossWeights
+from skvim.semi_supervised._solver import StoppingCriteria, build_problem, minimize_supervised
 
 Runs = list[dict[str, Any]]
 Draw = tuple[np.ndarray, np.ndarray]
@@ -204,13 +204,13 @@ def least_objectives(X: np.ndarray, y: np.ndarray, C: float) -> dict[str, float]
     J is the least over the labellings of what a supervised machine has, and that is convex.
     """
     signs = np.where(y[:FEW_LABELS, None] > 0, 1.0, -1.0)
-    costs = Costs(C, C * WEIGHT)
-    problem = pose(X.copy(), signs, None, costs)
-    start, precision = np.zeros(problem.shape).ravel(), Precision(1000, 1e-6)
+    costs = LossWeights(C, C * WEIGHT)
+    problem = build_problem(X.copy(), signs, None, costs)
+    start, stopping = np.zeros(problem.shape).ravel(), StoppingCriteria(1000, 1e-6)
     least = {"free": np.inf, "given": np.inf}
     for labelling in itertools.product((1.0, -1.0), repeat=FEW_UNLABELED):
         every = np.vstack([signs, np.array(labelling)[:, None]])
-        value = _given(problem, every, costs.unlabeled, start, precision).fun
+        value = minimize_supervised(problem, every, costs.unlabeled, start, stopping).fun
         for prior in ("free", "given") if sum(labelling) == 0 else ("free",):
             least[prior] = min(least[prior], float(value))
     return least

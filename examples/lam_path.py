@@ -1,13 +1,13 @@
-"""What does λ do? Accuracy, reconstruction and information along λ and along β, on digits.
+"""Effect of λ and β: accuracy, reconstruction error and mutual information, on digits.
 
-VIMAE-n and VIMAE-l are fitted for every λ and every seed, the β-VAE for every β: each family as one
-batched network. A classifier on 100 labelled codes, the squared error of reconstructions and the
-information that codes hold of rows show what the weight buys. Run it with::
+VIMAE-n and VIMAE-l are fitted for every λ and seed, the β-VAE for every β and seed: each family as
+one batched network. Each model is evaluated by the accuracy of a classifier on 100 labelled codes,
+the squared error of reconstructions, and the mutual information of codes and rows. Run it with::
 
     python examples/lam_path.py --out demo
 
-It writes a table, OUT/lam_path.csv, and the picture OUT/lam_path.png; bands are one standard
-deviation over seeds to either side.
+It writes the table OUT/lam_path.csv and the figure OUT/lam_path.png; bands are ± one standard
+deviation over seeds.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from skvim.exceptions import SkvimWarning
 from skvim.model_selection import lam_path
 
 N_LABELED, N_TEST, N_COMPONENTS = 100, 360, 8
-# Rows whose information is measured: all pairs of them are compared.
+# Rows on which mutual information is estimated, at a cost quadratic in their number.
 N_PAIRED = 400
 MEASURES = {
     "accuracy": f"accuracy with {N_LABELED} labels, %",
@@ -44,9 +44,9 @@ MEASURES = {
 
 
 def families(epochs: int) -> dict[str, tuple[Any, str, np.ndarray]]:
-    """Return models by name, with the parameter that changes and its values."""
+    """Return for each family its model, the name of the varied parameter, and its values."""
     common: dict[str, Any] = {"hidden_layer_sizes": (64, 64), "max_epochs": epochs}
-    # Codes with a spread, so that what they hold of a row is bounded.
+    # Stochastic codes, so that their mutual information with the rows is finite.
     vim = VIMAETransformer(N_COMPONENTS, posterior="gaussian", **common)
     lams, betas = np.geomspace(1, 1000, 7), np.geomspace(0.01, 10, 7)
     return {
@@ -57,7 +57,7 @@ def families(epochs: int) -> dict[str, tuple[Any, str, np.ndarray]]:
 
 
 def measure(model: Any, parts: list[np.ndarray], seed: int) -> dict[str, float]:
-    """Say what a fitted model is good for on test rows."""
+    """Return accuracy, squared error and mutual information of a fitted model on test rows."""
     X, X_test, y, y_test = parts
     labeled, _ = train_test_split(
         np.arange(len(X)), train_size=N_LABELED, stratify=y, random_state=seed
@@ -72,10 +72,10 @@ def measure(model: Any, parts: list[np.ndarray], seed: int) -> dict[str, float]:
 
 
 def run(n_seeds: int, epochs: int) -> pd.DataFrame:
-    """Fit all families and return a row a model."""
+    """Fit all families and return a table with one row per fitted model."""
     images, digits = load_digits(return_X_y=True)
     parts = train_test_split(images / 16, digits, test_size=N_TEST, stratify=digits, random_state=0)
-    found = []
+    measured = []
     for name, (model, param, values) in families(epochs).items():
         start = time.perf_counter()
         path = lam_path(model, parts[0], values, param=param, random_states=range(n_seeds))
@@ -84,16 +84,16 @@ def run(n_seeds: int, epochs: int) -> pd.DataFrame:
         for value, models in zip(values, path, strict=True):
             for seed, fitted in enumerate(models):
                 row = {"family": name, "parameter": param, "value": value, "seed": seed}
-                found.append({**row, **measure(fitted, parts, seed)})
-    return pd.DataFrame(found)
+                measured.append({**row, **measure(fitted, parts, seed)})
+    return pd.DataFrame(measured)
 
 
 def draw(table: pd.DataFrame) -> Any:
-    """Draw every measure against λ on the left, against β on the right."""
+    """Plot every measure against λ on the left, against β on the right."""
     figure, axes = plt.subplots(3, 2, figsize=(8, 8), sharex="col", sharey="row")
     for column, (param, label) in enumerate((("lam", "λ"), ("beta", "β"))):
         families_of = table[table.parameter == param].groupby("family", sort=False)
-        # A family has one colour, whichever side it is on.
+        # The same colour for a family in all panels.
         colors = {name: f"C{i}" for i, name in enumerate(table.family.unique())}
         for axis, (measure_, title) in zip(axes[:, column], MEASURES.items(), strict=True):
             for name, rows in families_of:
@@ -118,10 +118,10 @@ def draw(table: pd.DataFrame) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
-    parser.add_argument("--seeds", type=int, default=3, help="fits of each value")
-    parser.add_argument("--epochs", type=int, default=50, help="passes over the rows")
+    parser.add_argument("--seeds", type=int, default=3, help="number of fits per value")
+    parser.add_argument("--epochs", type=int, default=50, help="number of training epochs")
     options = parser.parse_args()
-    warnings.simplefilter("ignore", SkvimWarning)  # collapse is part of the picture
+    warnings.simplefilter("ignore", SkvimWarning)  # collapse is an expected result
     table = run(options.seeds, options.epochs)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "lam_path.csv", index=False)

@@ -1,8 +1,8 @@
-"""How well do codes survive noise? The robustness table of the VIMAE paper, on digits.
+"""Robustness of codes to input noise: the robustness table of the VIMAE paper, on digits.
 
-Every autoencoder is trained on clean images and followed by a transductive SVM that sees 100
-labels; only the test images are corrupted. Raw pixels and PCA with as many components show what
-an autoencoder has to beat. Run it with ``make demo`` or::
+Every autoencoder is trained on clean images and followed by a transductive SVM with 100 labels;
+only the test images are corrupted. Baselines are raw pixels and PCA with the same number of
+components. Run it with ``make demo`` or::
 
     python examples/robustness_digits.py --out demo
 
@@ -66,7 +66,7 @@ class Task:
 
 
 def encoders(seed: int, beta_h: float) -> dict[str, BaseEstimator | None]:
-    """Return what turns pixels into features, by the name in the table."""
+    """Return the encoders by their name in the table; None for raw pixels."""
     common: dict[str, Any] = {"max_epochs": 50, "random_state": seed}
     return {
         "raw pixels": None,
@@ -91,7 +91,7 @@ def largest_active_beta(betas: tuple[float, ...] = (10.0, 4.0, 2.0)) -> float:
 
 
 def evaluate(name: str, encoder: BaseEstimator | None, seed: int) -> dict[str, Any]:
-    """Fit one pipeline on clean rows and score it on clean and on corrupted test rows."""
+    """Fit one pipeline to clean rows and score it on clean and on corrupted test rows."""
     task = Task(seed)
     classifier = TransductiveSVC(random_state=seed)
     steps = [("encoder", encoder), ("clf", classifier)] if encoder else [("clf", classifier)]
@@ -115,7 +115,7 @@ def evaluate_reference(seed: int) -> dict[str, Any]:
 
 
 def score(pipeline: Pipeline, task: Task, seed: int) -> pd.DataFrame:
-    """Return accuracies under the same noise for every pipeline of a seed."""
+    """Return accuracies on clean and corrupted test rows, with the same noise for all of a seed."""
     curve = robustness_curve(
         pipeline, task.X_test, task.y_test, CORRUPTIONS, n_repeats=3, random_state=seed
     )
@@ -143,12 +143,12 @@ def tabulate(results: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]
 
 
 def column(corruption: str, level: float) -> str:
-    """Name a column of the table."""
+    """Return the name of a table column."""
     return "clean" if corruption == "none" else f"{corruption} {level:g}"
 
 
 def print_table(mean: pd.DataFrame, std: pd.DataFrame, collapsed: set[str], n_seeds: int) -> None:
-    """Print accuracies as the paper does, with their spread."""
+    """Print the table of accuracies with standard deviations."""
     print(f"\nAccuracy (%) on {N_TEST} test digits, {N_LABELED} labels of 1437 training rows;")
     print(f"mean ± standard deviation over {n_seeds} seeds; * marks a collapsed model.\n")
     width = max(len(name) for name in mean.index) + 2
@@ -159,7 +159,7 @@ def print_table(mean: pd.DataFrame, std: pd.DataFrame, collapsed: set[str], n_se
 
 
 def conclude(mean: pd.DataFrame, collapsed: set[str]) -> str:
-    """Say in one line what the table shows."""
+    """Summarise the table in one line."""
     noisy = mean.drop(columns="clean").mean(axis=1)
     learned = [name for name in noisy.index if not name.startswith(("raw", "PCA"))]
     best, worst = noisy[learned].idxmax(), noisy[learned].idxmin()
@@ -179,7 +179,7 @@ def conclude(mean: pd.DataFrame, collapsed: set[str]) -> str:
 
 
 def draw(results: list[dict[str, Any]], out: Path) -> None:
-    """Write the four pictures."""
+    """Draw and save the four figures."""
     models = {
         result["name"]: result["model"]
         for result in results
@@ -222,7 +222,7 @@ def grid(
     title: str,
     path: Path,
 ) -> None:
-    """Draw one panel a model and write the figure."""
+    """Draw one panel per model and save the figure."""
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
     figure.suptitle(title)
     for ax in axes.flat[len(models) :]:
@@ -236,7 +236,7 @@ def grid(
 
 
 def share_legend(figure: Any, axes: Any) -> None:
-    """Put one legend beside the panels in place of one inside each."""
+    """Replace the legends of the panels by one beside them."""
     legends = [ax.get_legend() for ax in axes.flat if ax.get_legend()]
     if legends:
         handles = legends[0].legend_handles
@@ -249,8 +249,8 @@ def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
-    parser.add_argument("--seeds", type=int, default=5, help="repetitions with other splits")
-    parser.add_argument("--jobs", type=int, default=-1, help="processes side by side")
+    parser.add_argument("--seeds", type=int, default=5, help="number of train/test splits")
+    parser.add_argument("--jobs", type=int, default=-1, help="number of parallel processes")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = run(options.seeds, options.jobs)

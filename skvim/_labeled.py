@@ -1,4 +1,4 @@
-"""Labels of which some are missing: -1 marks a row without one."""
+"""Validation of partly labelled targets, in which -1 marks an unlabelled row."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -17,16 +17,16 @@ UNLABELED = -1
 @final
 @dataclass(frozen=True)
 class LabeledRows:
-    """The rows that have a label.
+    """Labelled rows of a partly labelled y.
 
     Attributes
     ----------
     y : ndarray of shape (n_samples,)
-        The labels as an array, -1 where there is none.
+        Labels as an array; -1 for unlabelled rows.
     rows : ndarray of int of shape (n_labeled,)
-        Sorted numbers of the labelled rows; at least one.
+        Sorted indices of the labelled rows; at least one.
     labels : ndarray of shape (n_labeled,)
-        Their labels: numbers, or strings.
+        Labels of these rows: numbers or strings.
     """
 
     y: NDArray[Any]
@@ -35,40 +35,40 @@ class LabeledRows:
 
     @property
     def unlabeled(self) -> NDArray[np.intp]:
-        """Sorted numbers of the rows without a label."""
+        """Sorted indices of the unlabelled rows."""
         return np.setdiff1d(np.arange(len(self.y)), self.rows, assume_unique=True)
 
     def codes(self) -> NDArray[np.intp]:
-        """Return the position of each label among the sorted classes.
+        """Return the class code of each label: its index among the sorted classes.
 
         Raises
         ------
         ValueError
-            If the labels are not classes but measurements.
+            If the labels are continuous values.
         """
         check_classification_targets(self.labels)
         return np.unique(self.labels, return_inverse=True)[1]
 
 
 def labeled_rows(y: Any, *, name: str) -> LabeledRows:
-    """Find the rows of ``y`` that have a label.
+    """Validate a partly labelled ``y`` and return its labelled rows.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels, -1 where there is none.
+        Labels; -1 for unlabelled rows.
     name : str
-        Who asks, for the messages.
+        Name of the estimator or function, for error messages.
 
     Returns
     -------
     LabeledRows
-        At least one.
+        At least one row.
 
     Raises
     ------
     ValueError
-        If y is missing, has another shape, holds missing values or the string "-1", mixes strings
+        If y is None, has another shape, contains missing values or the string "-1", mixes strings
         and numbers, or has no label at all.
     """
     if y is None:
@@ -76,8 +76,8 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
             f"{name} needs y: the label of each row, {UNLABELED} where there is none. Got None."
         )
     values = np.asarray(column_or_1d(y))
-    _reject(values, name)
-    # An array of strings compares to a number as unequal as a whole, not row by row.
+    _reject_ambiguous_markers(values, name)
+    # Comparing an array of strings with a number gives one bool, not one per row.
     is_text = values.dtype.kind in "UST"
     given = np.ones(len(values), dtype=bool) if is_text else np.asarray(values != UNLABELED)
     rows = np.flatnonzero(given)
@@ -86,11 +86,11 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
             f"{name} needs rows that have a label, but all {len(values)} entries of y are "
             f"{UNLABELED}, which marks a row without one. Give some rows their class."
         )
-    return LabeledRows(values, rows, _plain(values[rows]))
+    return LabeledRows(values, rows, _same_kind(values[rows]))
 
 
-def _reject(values: NDArray[Any], name: str) -> None:
-    """Refuse what may or may not mean that a label is missing."""
+def _reject_ambiguous_markers(values: NDArray[Any], name: str) -> None:
+    """Raise ValueError for values that might mark unlabelled rows: missing ones, and "-1"."""
     if any(_is_missing(value) for value in values.tolist()):
         raise ValueError(
             f"{name} takes {UNLABELED} for a row without a label, but y has missing values (NaN, "
@@ -104,12 +104,12 @@ def _reject(values: NDArray[Any], name: str) -> None:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a label is NaN, None, NaT or pandas' NA, which compares to nothing."""
+    """Whether a label is None, NaN, NaT or pandas' NA, whose comparisons are NA."""
     return value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value
 
 
-def _plain(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return labels of dtype object as numbers if all are, and refuse a mixture of kinds."""
+def _same_kind(labels: NDArray[Any]) -> NDArray[Any]:
+    """Convert numbers of dtype object to a numeric dtype; raise ValueError if kinds are mixed."""
     if labels.dtype.kind != "O" or all(isinstance(label, str) for label in labels):
         return labels
     if all(isinstance(label, Real) for label in labels):

@@ -1,6 +1,6 @@
 """Model selection: few labels, and searches whose fits train as one network."""
 
-from skvim.model_selection._labels import mask_labels
+from skvim.model_selection._mask_labels import mask_labels
 from skvim.model_selection._path import lam_path
 from skvim.model_selection._search import BatchedSearchCV
 from skvim.model_selection._splits import MaskedStratifiedKFold, MaskedStratifiedShuffleSplit

@@ -1,4 +1,4 @@
-"""Splitters that test on labelled rows and train on all others."""
+"""Stratified cross-validation splitters for partly labelled data (semi-supervised learning)."""
 
 import warnings
 from collections.abc import Iterator
@@ -23,39 +23,40 @@ Rows = NDArray[np.intp]
 
 @final
 class MaskedStratifiedKFold(BaseCrossValidator):
-    """Stratified folds of the labelled rows; every training set has all unlabelled rows.
+    """Stratified k-fold of the labelled rows; all unlabelled rows are in every training set.
 
     A row of ``y`` equal to -1 has no label. scikit-learn's
-    :class:`~sklearn.model_selection.StratifiedKFold` takes -1 for one more class: models are then
-    scored on rows whose label nobody knows. Here the folds are made of the labelled rows alone.
+    :class:`~sklearn.model_selection.StratifiedKFold` treats -1 as another class and puts unlabelled
+    rows into test sets. Here the test sets are folds of the labelled rows only.
 
     Parameters
     ----------
     n_splits : int in [2, inf), default=5
         Number of folds.
     shuffle : bool, default=False
-        Whether the labelled rows of each class are shuffled before they are dealt out.
+        Whether the labelled rows of each class are shuffled before they are split into folds.
     random_state : int, RandomState instance or None, default=None
-        Seeds the shuffling; to be given only with it. None takes fresh entropy from the operating
-        system at each call of ``split``.
+        Seeds the shuffling; must be None if ``shuffle`` is False. None takes fresh entropy from the
+        operating system at each call of ``split``.
 
     See Also
     --------
-    MaskedStratifiedShuffleSplit : Any number of random splits, with test sets of any size.
-    mask_labels : Takes labels away, to simulate few labels.
-    skvim.metrics.masked_scorer : For test sets in which some rows have no label.
+    MaskedStratifiedShuffleSplit : Random splits, any number of them, with test sets of any size.
+    mask_labels : Masks labels, to simulate few labels.
+    skvim.metrics.masked_scorer : Scorer for test sets with unlabelled rows.
 
     Notes
     -----
-    Training and test set of a split are the whole: the test sets of all splits are disjoint and
-    together hold every labelled row once. They do not hold the unlabelled rows, so they are no
-    partition of the rows, and ``cross_val_predict``, which needs one, refuses this splitter.
-    ``cross_val_score``, ``cross_validate`` and searches take it.
+    Training and test set of a split together are all rows. The test sets are disjoint and hold
+    every labelled row once, but no unlabelled row. They are therefore no partition of all rows,
+    which ``cross_val_predict`` requires: it refuses this splitter. ``cross_val_score``,
+    ``cross_validate`` and searches accept it.
 
     ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1"
     or missing values, if ``n_splits`` is out of range, or if every class has fewer labelled rows
-    than ``n_splits``. If only some have fewer, scikit-learn's StratifiedKFold warns: such a class
-    is then missing in some test sets, and one with a single labelled row in one training set.
+    than ``n_splits``. If only some classes have fewer, scikit-learn's StratifiedKFold warns: such
+    a class is missing from some test sets, and one with a single labelled row from one training
+    set.
 
     Examples
     --------
@@ -111,7 +112,7 @@ class MaskedStratifiedKFold(BaseCrossValidator):
 
 @final
 class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
-    """Random stratified splits of the labelled rows; every training set has all unlabelled rows.
+    """Stratified shuffle split of the labelled rows; all unlabelled rows are in training sets.
 
     A row of ``y`` equal to -1 has no label.
 
@@ -120,11 +121,11 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
     n_splits : int in [1, inf), default=10
         Number of splits.
     test_size : float in (0, 1), int or None, default=None
-        Share or number of the labelled rows that are tested on. None is what ``train_size``
-        leaves, or 0.1 if that is None too.
+        Share or number of the labelled rows in the test set. None is the complement of
+        ``train_size``, or 0.1 if that is None too.
     train_size : float in (0, 1), int or None, default=None
-        Share or number of the labelled rows in the training set. None is what ``test_size`` leaves.
-        Labelled rows in neither set are left out of the split.
+        Share or number of the labelled rows in the training set. None is the complement of
+        ``test_size``. Labelled rows in neither set are left out of the split.
     random_state : int, RandomState instance or None, default=None
         Seeds the splits. None takes fresh entropy from the operating system at each call of
         ``split``.
@@ -139,8 +140,8 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
     ``cross_val_predict`` refuses this splitter.
 
     ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1" or
-    missing values, if a class has a single labelled row, or if the labelled rows are too few for a
-    row of each class in both sets.
+    missing values, if a class has a single labelled row, or if there are too few labelled rows for
+    one of each class in both sets.
 
     Examples
     --------
@@ -185,7 +186,7 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
 
 
 def _seed(random_state: Any) -> Any:
-    """Return a seed for scikit-learn's splitters, which use the global generator for None."""
+    """Replace None by a fresh seed: scikit-learn would use NumPy's global generator."""
     return draw_seed(None) if random_state is None else random_state
 
 

@@ -1,4 +1,4 @@
-"""Classifiers that learn from labelled and unlabelled rows together."""
+"""Semi-supervised classifiers: they learn from labelled and unlabelled rows."""
 
 from skvim.semi_supervised._transductive import TransductiveSVC
 

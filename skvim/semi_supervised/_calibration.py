@@ -1,26 +1,26 @@
-"""Probabilities from scores, by one temperature."""
+"""Temperature scaling: class probabilities from decision scores."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-__all__ = ["find_sharpness", "probabilities"]
+__all__ = ["fit_inverse_temperature", "probabilities"]
 
 Matrix = NDArray[np.float64]
 
-_BOUNDS = (-7.0, 7.0)  # of the logarithm
+_LOG_BOUNDS = (-7.0, 7.0)
 
 
-def probabilities(scores: Matrix, sharpness: float) -> Matrix:
-    """Return softmax(sharpness · f) over the classes.
+def probabilities(scores: Matrix, inverse_temperature: float) -> Matrix:
+    """Return class probabilities softmax(f / T) for scores f and temperature T.
 
     Parameters
     ----------
     scores : ndarray of shape (n_samples, n_problems)
         f; a single column for two classes, whose scores are then -f and f.
-    sharpness : float
-        The inverse of the temperature, above 0.
+    inverse_temperature : float
+        1 / T, above 0.
 
     Returns
     -------
@@ -34,28 +34,28 @@ def probabilities(scores: Matrix, sharpness: float) -> Matrix:
     >>> probabilities(np.array([[0.0]]), 2.0)
     array([[0.5, 0.5]])
     """
-    found: Matrix = softmax(sharpness * _by_class(scores), axis=1)
-    return found
+    result: Matrix = softmax(inverse_temperature * _scores_per_class(scores), axis=1)
+    return result
 
 
-def find_sharpness(scores: Matrix, codes: NDArray[np.intp]) -> float:
-    """Return the sharpness with the greatest likelihood of held-out labels.
+def fit_inverse_temperature(scores: Matrix, codes: NDArray[np.intp]) -> float:
+    """Fit the inverse temperature 1 / T by maximum likelihood on held-out labels [1]_.
 
-    Labels are softened as by Platt: of n labelled rows of a class, (n + 1) / (n + 2) of the
+    Targets are smoothed as by Platt [2]_: of n labelled rows of a class, (n + 1) / (n + 2) of the
     target goes to the class and the rest to the others, so that a few rows that are all right do
     not make every probability 0 or 1.
 
     Parameters
     ----------
     scores : ndarray of shape (n_labeled, n_problems)
-        Of machines that did not see these labels.
+        Decision scores of models that were not fitted to these labels.
     codes : ndarray of int of shape (n_labeled,)
-        Their classes.
+        Class codes of the labels.
 
     Returns
     -------
     float
-        Between exp(-7) and exp(7).
+        1 / T, between exp(-7) and exp(7).
 
     References
     ----------
@@ -64,19 +64,19 @@ def find_sharpness(scores: Matrix, codes: NDArray[np.intp]) -> float:
     .. [2] Platt, J. (1999). "Probabilistic outputs for support vector machines". Advances in
            Large Margin Classifiers.
     """
-    values = _by_class(scores)
+    values = _scores_per_class(scores)
     n_classes = values.shape[1]
     counts = np.bincount(codes, minlength=n_classes)[codes]
     rest = 1.0 / ((counts + 2.0) * (n_classes - 1))
     targets = np.repeat(rest[:, None], n_classes, axis=1)
     targets[np.arange(len(codes)), codes] = (counts + 1.0) / (counts + 2.0)
 
-    def loss(log_sharpness: float) -> float:
-        return -float(np.sum(targets * log_softmax(np.exp(log_sharpness) * values, axis=1)))
+    def cross_entropy(log_inverse: float) -> float:
+        return -float(np.sum(targets * log_softmax(np.exp(log_inverse) * values, axis=1)))
 
-    return float(np.exp(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=_LOG_BOUNDS, method="bounded").x))
 
 
-def _by_class(scores: Matrix) -> Matrix:
+def _scores_per_class(scores: Matrix) -> Matrix:
     """Return one column of scores per class."""
     return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores

@@ -1,11 +1,11 @@
-"""The objectives of the transductive support vector machine, as functions of arrays.
+"""Objective of the transductive support vector machine (TSVM), and its smooth surrogate.
 
-With f = Zw + b for the rows Z, one column of w and b per one-vs-rest problem, labels s = ±1 and
-the share r of the column's class, the objective is, summed over the columns,
+With scores f = Zw + b of the features Z, one column of w and b per one-vs-rest problem, labels
+s = ±1 and the share r of the positive class, the objective is, summed over the problems,
 
     J = ½‖w‖² + C Σ_labelled max(0, 1 - s f)² + C* Σ_unlabelled max(0, 1 - abs(f))²
 
-Annealing minimises a smooth stand-in, which also holds the classes to their shares:
+Annealing minimises a smooth surrogate with a class balance constraint as a penalty:
 
     ½‖w‖² + C Σ_labelled max(0, 1 - s f)² + C* Σ_unlabelled exp(-3 f²)
     + ½ ρ (mean tanh(2 f) - (2 r - 1))²
@@ -20,58 +20,58 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim.semi_supervised._rows import Rows
+from skvim.semi_supervised._preconditioning import PreconditionedFeatures
 
 __all__ = [
-    "Costs",
     "Loss",
+    "LossWeights",
     "Problem",
-    "balance_loss",
-    "balance_weight",
-    "cluster_loss",
-    "evaluate",
-    "gap_loss",
-    "given_labels",
-    "margin_loss",
-    "shrunk_frequencies",
-    "smooth_loss",
-    "thinned",
+    "class_balance_loss",
+    "class_balance_weight",
+    "gaussian_loss",
+    "objective_and_gradient",
+    "shrink_frequencies",
+    "squared_hinge_loss",
+    "subsample_unlabeled",
+    "supervised_loss",
+    "surrogate_loss",
+    "symmetric_squared_hinge_loss",
     "transductive_objective",
 ]
 
 Matrix = NDArray[np.float64]
-#: From scores to a loss and its derivative by the scores.
+#: Function from scores to a loss and its gradient by the scores.
 Loss = Callable[[Matrix], tuple[float, Matrix]]
 
-SHARPNESS = 3.0  # of exp(-3 f²), the usual smooth stand-in for max(0, 1 - |f|)²
-STEEPNESS = 2.0  # of tanh(2 f), which counts a row fully from the margin on
-FIRMNESS = 40.0  # of the class balance, against the at most C* u that imbalance can save
+GAUSSIAN_RATE = 3.0  # of exp(-3 f²), the usual smooth surrogate of max(0, 1 - |f|)²
+TANH_SLOPE = 2.0  # of tanh(2 f), the soft sign of a score, about ±1 beyond the margin
+BALANCE_FACTOR = 40.0  # of the balance penalty, against the at most C* u that imbalance can save
 
 
-def margin_loss(scores: Matrix, signs: Matrix) -> tuple[float, Matrix]:
-    """Return Σ max(0, 1 - s f)² and its derivative by the scores f."""
+def squared_hinge_loss(scores: Matrix, signs: Matrix) -> tuple[float, Matrix]:
+    """Return the squared hinge loss Σ max(0, 1 - s f)² and its gradient by the scores f."""
     slack = np.maximum(0.0, 1.0 - signs * scores)
     return float(np.sum(slack * slack)), -2.0 * signs * slack
 
 
-def cluster_loss(scores: Matrix) -> tuple[float, Matrix]:
-    """Return Σ exp(-3 f²), large where the boundary f = 0 meets rows, and its derivative."""
-    loss = np.exp(-SHARPNESS * scores * scores)
-    return float(np.sum(loss)), -2.0 * SHARPNESS * scores * loss
+def gaussian_loss(scores: Matrix) -> tuple[float, Matrix]:
+    """Return the smooth loss of unlabelled rows, Σ exp(-3 f²), and its gradient by the scores."""
+    loss = np.exp(-GAUSSIAN_RATE * scores * scores)
+    return float(np.sum(loss)), -2.0 * GAUSSIAN_RATE * scores * loss
 
 
-def gap_loss(scores: Matrix) -> float:
-    """Return Σ max(0, 1 - abs(f))², what a row costs that either label may have."""
+def symmetric_squared_hinge_loss(scores: Matrix) -> float:
+    """Return Σ max(0, 1 - abs(f))²: the squared hinge loss with the better of both labels."""
     return float(np.sum(np.maximum(0.0, 1.0 - np.abs(scores)) ** 2))
 
 
-def balance_loss(
+def class_balance_loss(
     scores: Matrix, target: Matrix, n_labeled: int, multiplicity: float
 ) -> tuple[float, Matrix]:
-    """Return Σ_columns ½ (mean tanh(2 f) - target)² and its derivative by the scores f.
+    """Return the class balance penalty Σ_problems ½ (mean tanh(2 f) - target)² and its gradient.
 
-    tanh counts on which side a row lies. The mean of f itself, the usual choice, also asks that
-    rows far from the boundary come back to it.
+    tanh is a soft count of the rows on either side. The usual constraint on the mean of f itself
+    also pulls rows far from the boundary back to it.
 
     Parameters
     ----------
@@ -80,43 +80,43 @@ def balance_loss(
     target : ndarray of shape (n_problems,)
         2 r - 1.
     n_labeled : int
-        The first rows, which count once in the mean.
+        Number of labelled rows, which come first and have weight 1 in the mean.
     multiplicity : float
-        How often each of the others counts.
+        Weight of each of the other rows.
     """
-    sides = np.tanh(STEEPNESS * scores)
+    soft_signs = np.tanh(TANH_SLOPE * scores)
     n_rows = n_labeled + multiplicity * (len(scores) - n_labeled)
-    sums = sides[:n_labeled].sum(axis=0) + multiplicity * sides[n_labeled:].sum(axis=0)
+    sums = soft_signs[:n_labeled].sum(axis=0) + multiplicity * soft_signs[n_labeled:].sum(axis=0)
     imbalance = sums / n_rows - target
-    by_scores = imbalance * STEEPNESS * (1.0 - sides * sides) / n_rows
+    by_scores = imbalance * TANH_SLOPE * (1.0 - soft_signs * soft_signs) / n_rows
     if multiplicity != 1.0:
         by_scores[n_labeled:] *= multiplicity
     return float(0.5 * np.sum(imbalance**2)), by_scores
 
 
-def balance_weight(C_unlabeled: float, n_labeled: int, n_unlabeled: float) -> float:
-    """Return ρ = 40 C* u² / (l + u): firm for many unlabelled rows, nothing for few."""
-    return FIRMNESS * C_unlabeled * n_unlabeled**2 / (n_labeled + n_unlabeled)
+def class_balance_weight(C_unlabeled: float, n_labeled: int, n_unlabeled: float) -> float:
+    """Return ρ = 40 C* u² / (l + u): large for many unlabelled rows, negligible for few."""
+    return BALANCE_FACTOR * C_unlabeled * n_unlabeled**2 / (n_labeled + n_unlabeled)
 
 
-def shrunk_frequencies(frequencies: Matrix, n_labeled: int) -> Matrix:
-    """Return class frequencies drawn towards equal ones as far as chance explains the difference.
+def shrink_frequencies(frequencies: Matrix, n_labeled: int) -> Matrix:
+    """Return James-Stein shrinkage estimates of class frequencies, shrunk towards equal ones.
 
-    With q the observed frequencies of K classes among n labels, the result is
-    λ/K + (1 - λ) q with λ = (1 - Σ q²) / ((n - 1) Σ (1/K - q)²), at most 1, which estimates the
-    mixture of least squared error [1]_.
+    With q the observed frequencies of K classes among n labels, the estimate is
+    λ/K + (1 - λ) q with λ = (1 - Σ q²) / ((n - 1) Σ (1/K - q)²), at most 1, an estimate of the
+    λ of least squared error [1]_.
 
     Parameters
     ----------
     frequencies : ndarray of shape (n_classes,)
-        Observed shares, with sum 1.
+        Observed frequencies, with sum 1.
     n_labeled : int
-        Number of labels they were counted on.
+        Number of labels n.
 
     Returns
     -------
     ndarray of shape (n_classes,)
-        Shares with sum 1.
+        Estimates with sum 1.
 
     References
     ----------
@@ -126,15 +126,15 @@ def shrunk_frequencies(frequencies: Matrix, n_labeled: int) -> Matrix:
     """
     equal = 1.0 / len(frequencies)
     distance = (n_labeled - 1) * np.sum((frequencies - equal) ** 2)
-    chance = 1.0 - np.sum(frequencies**2)
-    shrinkage = 1.0 if chance >= distance else chance / distance
+    variance = 1.0 - np.sum(frequencies**2)
+    shrinkage = 1.0 if variance >= distance else variance / distance
     return shrinkage * equal + (1.0 - shrinkage) * frequencies
 
 
 @final
 @dataclass(frozen=True)
-class Costs:
-    """What a labelled and an unlabelled row weigh: C and C*."""
+class LossWeights:
+    """Weights of the losses of labelled and unlabelled rows: C and C*."""
 
     labeled: float
     unlabeled: float
@@ -143,91 +143,91 @@ class Costs:
 @final
 @dataclass(frozen=True)
 class Problem:
-    """The data of one fit.
+    """Optimisation problem of one fit: data and weights.
 
     Attributes
     ----------
-    rows : Rows
+    features : PreconditionedFeatures
         Labelled rows first.
     signs : ndarray of shape (n_labeled, n_problems)
         +1 or -1.
     shares : ndarray of shape (n_problems,) or None
-        Share r of the column's class among all rows; None leaves it free.
-    costs : Costs
+        Share r of each problem's positive class among all rows; None: no balance penalty.
+    loss_weights : LossWeights
         C and C*.
     intercept_scale : float
-        Length of a unit step of the intercept's coordinate.
+        Preconditioner of the intercepts: b is this times its variable.
     multiplicity : float
-        How many rows each unlabelled one stands for; C* is the weight of all of them.
+        Number of rows that each unlabelled one represents; C* is the weight of all of them.
     """
 
-    rows: Rows
+    features: PreconditionedFeatures
     signs: Matrix
     shares: Matrix | None
-    costs: Costs
+    loss_weights: LossWeights
     intercept_scale: float
     multiplicity: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Shape of the variables: the coordinates of w, then one row for the intercepts."""
-        return len(self.rows.penalty) + 1, self.signs.shape[1]
+        """Shape of the optimisation variables: coordinates of w, then one row of intercepts."""
+        return len(self.features.penalty) + 1, self.signs.shape[1]
 
     @property
     def n_unlabeled(self) -> int:
-        """Number of rows without a label."""
-        return int(self.rows.matrix.shape[0]) - len(self.signs)
+        """Number of unlabelled rows."""
+        return int(self.features.matrix.shape[0]) - len(self.signs)
 
-    def split(self, variables: Matrix) -> tuple[Matrix, Matrix]:
-        """Return the coordinates of w and the intercepts."""
+    def unpack(self, variables: Matrix) -> tuple[Matrix, Matrix]:
+        """Split variables into the coordinates of w and the intercepts."""
         matrix = variables.reshape(self.shape)
         return matrix[:-1], self.intercept_scale * matrix[-1]
 
-    def joined(self, weights: Matrix, intercepts: Matrix) -> Matrix:
-        """Return the variables of weights and intercepts for features as they came."""
-        coordinates = self.rows.coordinates(weights)
-        centred = intercepts + self.rows.centre @ weights
+    def pack(self, weights: Matrix, intercepts: Matrix) -> Matrix:
+        """Return the variables of a w and b for the original, uncentred features."""
+        coordinates = self.features.coordinates(weights)
+        centred = intercepts + self.features.centre @ weights
         return np.vstack([coordinates, centred / self.intercept_scale]).ravel()
 
     def scores(self, variables: Matrix) -> Matrix:
         """Return f, of shape (n_samples, n_problems)."""
-        coordinates, intercepts = self.split(variables)
-        found = self.rows.scores(coordinates)
-        found += intercepts
-        return found
+        coordinates, intercepts = self.unpack(variables)
+        scores = self.features.scores(coordinates)
+        scores += intercepts
+        return scores
 
 
-def thinned(problem: Problem, n_unlabeled: int) -> Problem:
-    """Return a problem with the first unlabelled rows alone, which stand for all of them.
+def subsample_unlabeled(problem: Problem, n_unlabeled: int) -> Problem:
+    """Return the problem with only the first unlabelled rows, reweighted to represent all.
 
     Parameters
     ----------
     problem : Problem
         With unlabelled rows in random order.
     n_unlabeled : int
-        How many to keep at most.
+        Number of unlabelled rows to keep at most.
 
     Returns
     -------
     Problem
-        Of the same variables, a view of the same rows where these are dense; together the kept
-        ones weigh what all do, also in the balance. The problem itself, where it has no more.
+        Same variables; features are a view if dense. The kept rows have the total weight of all,
+        also in the class balance. The problem itself if it has no more rows.
     """
     if problem.n_unlabeled <= n_unlabeled:
         return problem
-    matrix = problem.rows.matrix[: len(problem.signs) + n_unlabeled]
+    matrix = problem.features.matrix[: len(problem.signs) + n_unlabeled]
     multiplicity = problem.n_unlabeled / n_unlabeled
-    weight = problem.costs.unlabeled * multiplicity
+    weight = problem.loss_weights.unlabeled * multiplicity
     return replace(
         problem,
-        rows=replace(problem.rows, matrix=matrix),
-        costs=replace(problem.costs, unlabeled=weight),
+        features=replace(problem.features, matrix=matrix),
+        loss_weights=replace(problem.loss_weights, unlabeled=weight),
         multiplicity=multiplicity,
     )
 
 
-def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[float, Matrix]:
-    """Return what annealing adds to ½‖w‖², and its derivative by the scores.
+def surrogate_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[float, Matrix]:
+    """Return the surrogate objective without ½‖w‖², and its gradient by the scores.
 
     Parameters
     ----------
@@ -236,26 +236,26 @@ def smooth_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tuple[f
     problem : Problem
         The data.
     C_unlabeled : float
-        C* of the unlabelled rows for now; the class balance keeps its weight.
+        Current C* of the unlabelled rows; the balance penalty keeps its final weight.
     """
-    n_labeled, costs = len(problem.signs), problem.costs
-    margin, by_labeled = margin_loss(scores[:n_labeled], problem.signs)
-    cluster, by_unlabeled = cluster_loss(scores[n_labeled:])
-    value = costs.labeled * margin + C_unlabeled * cluster
-    by_scores = _joined(costs.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
+    n_labeled, weights = len(problem.signs), problem.loss_weights
+    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], problem.signs)
+    unlabeled, by_unlabeled = gaussian_loss(scores[n_labeled:])
+    value = weights.labeled * labeled + C_unlabeled * unlabeled
+    by_scores = _concatenate(weights.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
     if problem.shares is None:
         return value, by_scores
     times = problem.multiplicity
-    weight = balance_weight(costs.unlabeled / times, n_labeled, times * problem.n_unlabeled)
-    balance, by_sides = balance_loss(scores, 2.0 * problem.shares - 1.0, n_labeled, times)
-    by_scores += weight * by_sides
+    weight = class_balance_weight(weights.unlabeled / times, n_labeled, times * problem.n_unlabeled)
+    balance, gradient = class_balance_loss(scores, 2.0 * problem.shares - 1.0, n_labeled, times)
+    by_scores += weight * gradient
     return value + weight * balance, by_scores
 
 
-def given_labels(
+def supervised_loss(
     scores: Matrix, signs: Matrix, problem: Problem, C_unlabeled: float
 ) -> tuple[float, Matrix]:
-    """Return Σ c max(0, 1 - s f)² and its derivative, where every row has a sign.
+    """Return Σ c max(0, 1 - s f)² with a label for every row, and its gradient by the scores.
 
     Parameters
     ----------
@@ -264,26 +264,26 @@ def given_labels(
     problem : Problem
         The data.
     C_unlabeled : float
-        What the rows weigh whose signs are supposed.
+        Weight c of the unlabelled rows, whose signs are assigned ones; C for the others.
     """
     n_labeled = len(problem.signs)
-    margin, by_labeled = margin_loss(scores[:n_labeled], signs[:n_labeled])
-    supposed, by_unlabeled = margin_loss(scores[n_labeled:], signs[n_labeled:])
-    value = problem.costs.labeled * margin + C_unlabeled * supposed
-    costs = problem.costs.labeled
-    return value, _joined(costs * by_labeled, C_unlabeled * by_unlabeled, scores)
+    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], signs[:n_labeled])
+    unlabeled, by_unlabeled = squared_hinge_loss(scores[n_labeled:], signs[n_labeled:])
+    C = problem.loss_weights.labeled
+    value = C * labeled + C_unlabeled * unlabeled
+    return value, _concatenate(C * by_labeled, C_unlabeled * by_unlabeled, scores)
 
 
-def _joined(labeled: Matrix, unlabeled: Matrix, scores: Matrix) -> Matrix:
-    """Return both parts in the order in memory that the scores have."""
-    found = np.empty_like(scores)
-    found[: len(labeled)] = labeled
-    found[len(labeled) :] = unlabeled
-    return found
+def _concatenate(labeled: Matrix, unlabeled: Matrix, scores: Matrix) -> Matrix:
+    """Stack both parts in the memory layout of the scores."""
+    result = np.empty_like(scores)
+    result[: len(labeled)] = labeled
+    result[len(labeled) :] = unlabeled
+    return result
 
 
-def evaluate(variables: Matrix, problem: Problem, loss: Loss) -> tuple[float, Matrix]:
-    """Return ½‖w‖² plus a loss of the scores, and the gradient.
+def objective_and_gradient(variables: Matrix, problem: Problem, loss: Loss) -> tuple[float, Matrix]:
+    """Return ½‖w‖² plus a loss of the scores, and the gradient by the variables.
 
     Parameters
     ----------
@@ -292,28 +292,29 @@ def evaluate(variables: Matrix, problem: Problem, loss: Loss) -> tuple[float, Ma
     problem : Problem
         The data.
     loss : callable
-        From scores to loss and derivative.
+        Function from scores to loss and its gradient.
 
     Returns
     -------
     value : float
-        The sum.
+        Value of the objective.
     gradient : ndarray of shape (n_variables,)
-        By the variables.
+        Gradient by the variables.
     """
-    coordinates, _ = problem.split(variables)
+    coordinates, _ = problem.unpack(variables)
     value, by_scores = loss(problem.scores(variables))
-    penalized = problem.rows.penalty[:, None] * coordinates
+    penalized = problem.features.penalty[:, None] * coordinates
     by_intercepts = problem.intercept_scale * by_scores.sum(axis=0)
-    gradient = np.vstack([problem.rows.gradient(by_scores) + penalized, by_intercepts])
+    gradient = np.vstack([problem.features.gradient(by_scores) + penalized, by_intercepts])
     return value + float(0.5 * np.sum(penalized * coordinates)), gradient.ravel()
 
 
 def transductive_objective(variables: Matrix, problem: Problem) -> float:
-    """Return J at the problem's own C*."""
-    coordinates, _ = problem.split(variables)
+    """Return the objective J of the module docstring at the problem's C*."""
+    coordinates, _ = problem.unpack(variables)
     scores, n_labeled = problem.scores(variables), len(problem.signs)
-    norm = 0.5 * np.sum(problem.rows.penalty[:, None] * coordinates**2)
-    margin, _ = margin_loss(scores[:n_labeled], problem.signs)
-    gap = gap_loss(scores[n_labeled:])
-    return float(norm + problem.costs.labeled * margin + problem.costs.unlabeled * gap)
+    norm = 0.5 * np.sum(problem.features.penalty[:, None] * coordinates**2)
+    labeled, _ = squared_hinge_loss(scores[:n_labeled], problem.signs)
+    unlabeled = symmetric_squared_hinge_loss(scores[n_labeled:])
+    weights = problem.loss_weights
+    return float(norm + weights.labeled * labeled + weights.unlabeled * unlabeled)

@@ -1,4 +1,4 @@
-"""The parameters of the transductive machine."""
+"""Constructor parameters of TransductiveSVC."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ __all__ = ["TransductiveSettings"]
 
 @estimator
 class TransductiveSettings:
-    """A mixin: what the constructor takes."""
+    """Mixin that declares the constructor parameters of TransductiveSVC."""
 
     C: float = parameter(
         default=1.0,
         kind="float in (0, inf)",
         allowed=[real(0.0, closed="neither")],
-        doc="Weight of the squared slack of a labelled row; less is smoother.",
+        doc="Weight of the squared slack of a labelled row; smaller values regularise more.",
         kw_only=False,
     )
     C_unlabeled: float | str = parameter(
@@ -28,14 +28,14 @@ class TransductiveSettings:
         kind='float in [0, inf) or "auto"',
         allowed=[real(0.0), StrOptions({"auto"})],
         doc="""Weight of an unlabelled row. ``"auto"`` is C · min(1, √(n_labeled / n_unlabeled)):
-        the more rows there are without a label, the less each weighs. 0 ignores them.""",
+        the more unlabelled rows there are, the less each weighs. 0 ignores them.""",
     )
     kernel: str | Callable[[Any, Any], Any] = parameter(
         default="rbf",
         kind='{"rbf", "linear", "poly"} or callable',
         allowed=[StrOptions({"rbf", "linear", "poly"}), callable],
-        doc="""The kernel. ``"linear"`` works on the features as they are, without landmarks. A
-        callable receives two arrays of rows and returns the kernel matrix between them.""",
+        doc="""The kernel. ``"linear"`` uses the features directly, without landmarks. A
+        callable takes two arrays of rows and returns the kernel matrix between them.""",
     )
     gamma: float | str = parameter(
         default="scale",
@@ -60,61 +60,62 @@ class TransductiveSettings:
         default="auto",
         kind='int in [1, inf), "auto" or "all"',
         allowed=[integer(1), StrOptions({"auto", "all"})],
-        doc="""Number of landmarks of the kernel; more is more exact and slower. ``"auto"`` is a
-        tenth of the rows, but between 500 and 1,000. They are centres of clusters where there
-        are ten rows to each, else rows, and rows always where these are sparse or the kernel is
-        a function. ``"all"``, or a number not below n_samples, uses the exact kernel, with
-        memory for n_samples² numbers. The kernel "linear" needs none.""",
+        doc="""Number of Nyström landmarks; more are more exact and slower. ``"auto"`` is a tenth
+        of the rows, but between 500 and 1,000. Landmarks are k-means centres if there are at
+        least ten rows for each, else rows; they are always rows if X is sparse or the kernel a
+        callable. ``"all"``, or a number not below n_samples, uses the exact kernel, with memory
+        for n_samples² numbers. The kernel "linear" needs none.""",
     )
     class_prior: ArrayLike | str | None = parameter(
         default=None,
         kind='array-like of shape (n_classes,), "free" or None',
         allowed=["array-like", StrOptions({"free"}), None],
         doc="""Share of each class of ``classes_`` among all rows, with sum 1. None estimates it
-        from the labels: their frequencies, drawn towards equal shares as far as chance explains
-        the difference. Give it if the labelled rows were chosen by class. ``"free"`` does not
-        hold the classes to any share; every unlabelled row may then end in one class.""",
+        from the labels: their frequencies, with James-Stein shrinkage towards equal shares. Set
+        it if the labelled rows were chosen by class. ``"free"`` does not constrain the shares;
+        all unlabelled rows may then be assigned to one class.""",
     )
     solver: str = parameter(
         default="gradient",
         kind='{"gradient", "switching"}',
         allowed=[StrOptions(set(SOLVERS))],
-        doc="""How a small objective is looked for: by L-BFGS on a smooth stand-in whose weight
-        of the unlabelled rows rises in stages [2]_, or by switching supposed labels between
-        supervised fits [1]_, many pairs at once.""",
+        doc="""Algorithm: L-BFGS on a smooth surrogate in which the weight of the unlabelled rows
+        rises in stages [2]_, or supervised fits with assigned labels that are switched between
+        fits [1]_, many pairs at once.""",
     )
     max_iter: int = parameter(
         default=1000,
         kind="int in [1, inf)",
         allowed=[integer(1)],
-        doc="Steps of L-BFGS allowed in each stage.",
+        doc="Maximum number of L-BFGS iterations in each stage.",
     )
     tol: float = parameter(
         default=1e-4,
         kind="float in (0, inf)",
         allowed=[real(0.0, closed="neither")],
-        doc="Size of the gradient, relative to the square root of all weights, that ends a stage.",
+        doc="""Largest entry of the preconditioned gradient, relative to the square root of the sum
+        of all row weights, at which a stage stops.""",
     )
     probability: bool = parameter(
         default=False,
         kind="bool",
         allowed=["boolean"],
-        doc="""Whether ``predict_proba`` is there: up to five further fits leave a part of the
-        labels out, and the scores there calibrate one temperature.""",
+        doc="""Whether to enable ``predict_proba`` by temperature scaling on cross-validated scores:
+        up to five further fits, each without a part of the labels.""",
     )
     warm_start: bool = parameter(
         default=False,
         kind="bool",
         allowed=["boolean"],
-        doc="""Whether ``fit`` starts from the solution of the fit before and solves the last
-        stage only, for a path of values of C. It does where kernel, landmarks and classes are
-        the same, for which ``random_state`` has to be an int, and else starts anew.""",
+        doc="""Whether ``fit`` starts from the solution of the previous fit and solves only the
+        last stage, for a path of values of C. This requires the same kernel, landmarks (hence an
+        int as ``random_state``) and classes; otherwise the fit starts from scratch.""",
     )
     random_state: Any = parameter(
         default=None,
         kind="int, RandomState instance or None",
         allowed=["random_state"],
-        doc="""Seeds the choice of landmarks, of the 10,000 unlabelled rows that annealing looks
-        at where there are more, and of the labels that ``probability`` leaves out. Without
-        effect where all rows are used.""",
+        doc="""Seeds the choice of landmarks, of the 10,000 unlabelled rows that annealing uses if
+        there are more, and of the cross-validation folds of ``probability``. Without effect
+        if all rows are landmarks and used in annealing.""",
     )

@@ -1,4 +1,4 @@
-"""Two ways to a small objective: annealing a smooth stand-in, and switching supposed labels."""
+"""Solvers of the TSVM objective: annealing of a smooth surrogate, and label switching."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,47 +9,55 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from skvim.semi_supervised._label_switching import initial_labels, switch_labels
 from skvim.semi_supervised._objective import (
-    Costs,
     Loss,
+    LossWeights,
     Problem,
-    evaluate,
-    given_labels,
-    smooth_loss,
-    thinned,
+    objective_and_gradient,
+    subsample_unlabeled,
+    supervised_loss,
+    surrogate_loss,
     transductive_objective,
 )
-from skvim.semi_supervised._rows import whitened
-from skvim.semi_supervised._switching import first_signs, switched
+from skvim.semi_supervised._preconditioning import precondition
 
-__all__ = ["SAMPLE", "SOLVERS", "Precision", "Solution", "pose", "solve"]
+__all__ = [
+    "MAX_SAMPLE",
+    "SOLVERS",
+    "Solution",
+    "StoppingCriteria",
+    "build_problem",
+    "minimize_supervised",
+    "solve",
+]
 
 Matrix = NDArray[np.float64]
 
-# From the supervised machine on, each stage starts at the solution of the one before, so that
-# the labels decide which of the many local minima is reached.
-STAGES = (0.0, 0.01, 0.1, 0.3, 1.0)
-# Where the next stage starts need not be known as well as where the last one ends.
-COARSENESS = 10.0
-# Nor does it take all rows to find the way there, and the minimum of a sample is the whole's up
-# to chance only: to follow it closely was measured to lead astray. The supervised start has to be
-# closer: so large a gradient hides the few labels of a rare class.
-SAMPLE, SAMPLE_COARSENESS = 10_000, 100.0
-# Joachims doubles the weight from a value where unlabelled rows hardly count.
-DOUBLINGS = tuple(2.0**-k for k in range(10, -1, -1))
+# Factors of C*. Each stage starts at the solution of the one before, the first being the
+# supervised SVM, so that the labels decide which of the many local minima is reached.
+ANNEALING_STAGES = (0.0, 0.01, 0.1, 0.3, 1.0)
+# The start of the next stage need not be as accurate as the final solution.
+STAGE_TOL_FACTOR = 10.0
+# Annealing uses a sample of at most 10,000 unlabelled rows, whose minimum differs from that of all
+# rows by sampling error: minimising it accurately was measured to give worse results. The
+# supervised stage needs the smaller tolerance, or the few labels of a rare class would not count.
+MAX_SAMPLE, SAMPLE_TOL_FACTOR = 10_000, 100.0
+# Factors of C*: Joachims doubles the weight from a value at which unlabelled rows hardly count.
+SWITCHING_STAGES = tuple(2.0**-k for k in range(10, -1, -1))
 
 
 @final
 @dataclass(frozen=True)
-class Precision:
-    """When a stage ends: after so many steps, or with a gradient so small.
+class StoppingCriteria:
+    """Stopping criteria of L-BFGS in each stage.
 
     Attributes
     ----------
     max_iter : int
-        Steps of a stage.
+        Maximum number of iterations.
     tol : float
-        No coordinate of the whitened gradient exceeds tol √(C l + C* u).
+        Maximum entry of the preconditioned gradient, relative to √(C l + C* u).
     """
 
     max_iter: int
@@ -59,18 +67,18 @@ class Precision:
 @final
 @dataclass(frozen=True)
 class Solution:
-    """A minimum of the objective.
+    """Result of a solver.
 
     Attributes
     ----------
     weights : ndarray of shape (n_features, n_problems)
         w.
     intercepts : ndarray of shape (n_problems,)
-        b, for features that are not centred.
+        b, for the original, uncentred features.
     history : ndarray of shape (n_stages,)
-        J after every stage; the last is the solution's.
+        J after every stage; the last is that of the solution.
     n_iter : int
-        Steps of all stages.
+        L-BFGS iterations of all stages.
     converged : bool
         Whether every stage met its tolerance.
     """
@@ -85,159 +93,192 @@ class Solution:
 def solve(
     problem: Problem,
     solver: str,
-    precision: Precision,
+    stopping: StoppingCriteria,
     start: tuple[Matrix, Matrix] | None = None,
 ) -> Solution:
-    """Find a small J, from the supervised solution or a given one on.
+    """Minimise J locally, starting from the supervised solution or a given one.
 
     Parameters
     ----------
     problem : Problem
-        The data.
+        Data and weights.
     solver : {"gradient", "switching"}
         Annealing, or Joachims' label switching.
-    precision : Precision
-        Of every stage.
+    stopping : StoppingCriteria
+        Stopping criteria of every stage.
     start : (weights, intercepts) or None
-        Of a similar problem: its last stage alone is solved, from there.
+        Warm start, from which only the last stage is solved.
 
     Returns
     -------
     Solution
-        In the coordinates of the features.
+        For the original features.
     """
     variables = np.zeros(problem.shape).ravel()
     if start is not None:
-        variables = problem.joined(*start)
+        variables = problem.pack(*start)
     history, n_iter, converged = [], 0, True
-    for found in SOLVERS[solver](problem, variables, precision, start is not None):
-        variables = found.x
-        n_iter += int(found.nit)
-        converged = converged and bool(found.success)
+    for stage in SOLVERS[solver](problem, variables, stopping, start is not None):
+        variables = stage.x
+        n_iter += int(stage.nit)
+        converged = converged and bool(stage.success)
         history.append(transductive_objective(variables, problem))
-    coordinates, intercepts = problem.split(variables)
-    weights = problem.rows.weights(coordinates)
-    offset = intercepts - problem.rows.centre @ weights
+    coordinates, intercepts = problem.unpack(variables)
+    weights = problem.features.weights(coordinates)
+    offset = intercepts - problem.features.centre @ weights
     return Solution(weights, offset, np.array(history), n_iter, converged)
 
 
-def pose(
+def build_problem(
     features: Any,
     signs: Matrix,
     shares: Matrix | None,
-    costs: Costs,
+    loss_weights: LossWeights,
     projection: Matrix | None = None,
 ) -> Problem:
-    """Put features into the form that a problem has.
+    """Build the optimisation problem: precondition features and intercepts.
 
     Parameters
     ----------
     features : ndarray or csr_array of shape (n_samples, n_columns)
-        Labelled rows first, the others in random order; overwritten where dense.
+        Labelled rows first, the others in random order; overwritten if dense.
     signs : ndarray of shape (n_labeled, n_problems)
         +1 or -1.
     shares : ndarray of shape (n_problems,) or None
-        Share of the column's class.
-    costs : Costs
+        Share of each problem's positive class among all rows; None: no balance penalty.
+    loss_weights : LossWeights
         C and C*.
     projection : ndarray of shape (n_columns, n_features) or None
-        What makes the machine's features of these; None where they are.
+        The model's features are ``features @ projection``; None is the identity.
     """
     n_labeled, n_unlabeled = len(signs), features.shape[0] - len(signs)
-    row_weights = np.repeat([2.0 * costs.labeled, costs.unlabeled], [n_labeled, n_unlabeled])
-    rows = whitened(features, row_weights, projection)
-    return Problem(rows, signs, shares, costs, float(1.0 / np.sqrt(row_weights.sum())))
+    C, C_unlabeled = loss_weights.labeled, loss_weights.unlabeled
+    row_weights = np.repeat([2.0 * C, C_unlabeled], [n_labeled, n_unlabeled])
+    preconditioned = precondition(features, row_weights, projection)
+    intercept_scale = float(1.0 / np.sqrt(row_weights.sum()))
+    return Problem(preconditioned, signs, shares, loss_weights, intercept_scale)
 
 
-def _minimum(problem: Problem, loss: Loss, start: Matrix, precision: Precision) -> Any:
-    """Return scipy's result for ½‖w‖² plus a loss."""
-    costs = problem.costs
-    total = costs.labeled * len(problem.signs) + costs.unlabeled * problem.n_unlabeled
-    # L-BFGS cannot go on once a step changes the objective by rounding only; its own value of
-    # ftol would stop far earlier.
+def _minimize(problem: Problem, loss: Loss, start: Matrix, stopping: StoppingCriteria) -> Any:
+    """Minimise ½‖w‖² plus a loss by L-BFGS; return SciPy's OptimizeResult."""
+    weights = problem.loss_weights
+    total = weights.labeled * len(problem.signs) + weights.unlabeled * problem.n_unlabeled
+    # SciPy's default ftol would stop long before gtol is reached; this one stops only when a step
+    # changes the objective by rounding errors.
     options = {
-        "maxiter": precision.max_iter,
-        "gtol": precision.tol * np.sqrt(total),
+        "maxiter": stopping.max_iter,
+        "gtol": stopping.tol * np.sqrt(total),
         "ftol": 10 * np.finfo(float).eps,
     }
     return minimize(
-        evaluate, start, args=(problem, loss), jac=True, method="L-BFGS-B", options=options
+        objective_and_gradient,
+        start,
+        args=(problem, loss),
+        jac=True,
+        method="L-BFGS-B",
+        options=options,
     )
 
 
-def _anneal(problem: Problem, variables: Matrix, precision: Precision, warm: bool) -> Iterator[Any]:
-    """Minimise the smooth stand-in while C* rises from nothing to its value."""
-    both = problem.costs.unlabeled > 0 and problem.n_unlabeled > 0
-    stages: tuple[float, ...] = STAGES[-1:] if both else STAGES[:1]
-    if both and not warm:
-        stages = STAGES
-    coarse = replace(precision, tol=precision.tol * COARSENESS)
-    sample, ahead, goal = thinned(problem, SAMPLE), stages[:-1], coarse
-    if sample is not problem and both and not warm:
-        ahead, goal = stages, replace(precision, tol=precision.tol * SAMPLE_COARSENESS)
-    # What settles the labels need not be exact where J itself is minimised after it.
-    last = (problem, stages[-1], coarse if both else precision)
-    way = ((sample, stage, goal if stage else coarse) for stage in ahead)
-    for part, stage, limits in (*way, last):
-        loss = partial(smooth_loss, problem=part, C_unlabeled=stage * part.costs.unlabeled)
-        found = _minimum(part, loss, variables, limits)
-        variables = found.x
-        yield found
-    if both:
-        yield from _settle(problem, variables, precision)
+def _anneal(
+    problem: Problem, variables: Matrix, stopping: StoppingCriteria, warm: bool
+) -> Iterator[Any]:
+    """Minimise the smooth surrogate while C* rises from 0 to its value, then J itself."""
+    uses_unlabeled = problem.loss_weights.unlabeled > 0 and problem.n_unlabeled > 0
+    stages: tuple[float, ...] = ANNEALING_STAGES if uses_unlabeled else ANNEALING_STAGES[:1]
+    if uses_unlabeled and warm:
+        stages = ANNEALING_STAGES[-1:]
+    coarse = replace(stopping, tol=stopping.tol * STAGE_TOL_FACTOR)
+    sample = subsample_unlabeled(problem, MAX_SAMPLE)
+    on_sample, sample_stopping = stages[:-1], coarse
+    if sample is not problem and len(stages) > 1:
+        on_sample = stages
+        sample_stopping = replace(stopping, tol=stopping.tol * SAMPLE_TOL_FACTOR)
+    schedule = [(sample, stage, sample_stopping if stage else coarse) for stage in on_sample]
+    # With unlabelled rows, the last stage only determines the labels; J is minimised after it.
+    schedule.append((problem, stages[-1], coarse if uses_unlabeled else stopping))
+    for part, stage, limits in schedule:
+        C_unlabeled = stage * part.loss_weights.unlabeled
+        loss = partial(surrogate_loss, problem=part, C_unlabeled=C_unlabeled)
+        result = _minimize(part, loss, variables, limits)
+        variables = result.x
+        yield result
+    if uses_unlabeled:
+        yield from _refine(problem, variables, stopping)
 
 
-def _settle(problem: Problem, variables: Matrix, precision: Precision) -> Iterator[Any]:
-    """Minimise J itself from the minimum of the stand-in, with the labels that it supposes.
+def _refine(problem: Problem, variables: Matrix, stopping: StoppingCriteria) -> Iterator[Any]:
+    """Minimise J itself, starting at the minimum of the surrogate, with labels fixed to its signs.
 
-    Where shares are free, labels follow the scores until none changes; else they are kept, and
-    with them the balance that the stand-in has.
+    With class shares this is done once, which keeps the class balance of the surrogate; without,
+    it is repeated with the new signs until no label changes.
     """
-    n_labeled = len(problem.signs)
+    n_labeled, C_unlabeled = len(problem.signs), problem.loss_weights.unlabeled
     signs = np.zeros((0,))
     while True:
         scores = problem.scores(variables)[n_labeled:]
-        supposed = np.vstack([problem.signs, np.where(scores > 0, 1.0, -1.0)])
-        if np.array_equal(signs, supposed) or (len(signs) and problem.shares is not None):
+        assigned = np.vstack([problem.signs, np.where(scores > 0, 1.0, -1.0)])
+        if np.array_equal(signs, assigned) or (len(signs) and problem.shares is not None):
             return
-        signs = supposed
-        found = _given(problem, signs, problem.costs.unlabeled, variables, precision)
-        variables = found.x
-        yield found
+        signs = assigned
+        result = minimize_supervised(problem, signs, C_unlabeled, variables, stopping)
+        variables = result.x
+        yield result
 
 
-def _given(
-    problem: Problem, signs: Matrix, C_unlabeled: float, start: Matrix, precision: Precision
+def minimize_supervised(
+    problem: Problem, signs: Matrix, C_unlabeled: float, start: Matrix, stopping: StoppingCriteria
 ) -> Any:
-    """Return scipy's result of the supervised problem with supposed labels."""
-    loss = partial(given_labels, signs=signs, problem=problem, C_unlabeled=C_unlabeled)
-    return _minimum(problem, loss, start, precision)
+    """Solve the supervised SVM with a label for every row; return SciPy's OptimizeResult.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data and weights.
+    signs : ndarray of shape (n_samples, n_problems)
+        Labels ±1 of all rows, given or assigned.
+    C_unlabeled : float
+        Weight of the rows whose labels are assigned.
+    start : ndarray of shape (n_variables,)
+        Initial variables.
+    stopping : StoppingCriteria
+        Stopping criteria.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        ``fun`` is the minimum, ``x`` the variables.
+    """
+    loss = partial(supervised_loss, signs=signs, problem=problem, C_unlabeled=C_unlabeled)
+    return _minimize(problem, loss, start, stopping)
 
 
-def _switch(problem: Problem, variables: Matrix, precision: Precision, warm: bool) -> Iterator[Any]:
-    """Suppose labels, solve the supervised problem, and switch labels while that lowers J."""
-    n_labeled, C_unlabeled = len(problem.signs), problem.costs.unlabeled
-    both = C_unlabeled > 0 and problem.n_unlabeled > 0
+def _switch(
+    problem: Problem, variables: Matrix, stopping: StoppingCriteria, warm: bool
+) -> Iterator[Any]:
+    """Joachims' algorithm: alternate supervised fits and label switches while J decreases."""
+    n_labeled, C_unlabeled = len(problem.signs), problem.loss_weights.unlabeled
+    uses_unlabeled = C_unlabeled > 0 and problem.n_unlabeled > 0
     signs = np.vstack([problem.signs, np.ones((problem.n_unlabeled, problem.shape[1]))])
-    if not warm or not both:
-        found = _given(problem, signs, 0.0, variables, precision)
-        variables = found.x
-        yield found
-    if not both:
+    if not warm or not uses_unlabeled:
+        result = minimize_supervised(problem, signs, 0.0, variables, stopping)
+        variables = result.x
+        yield result
+    if not uses_unlabeled:
         return
-    signs[n_labeled:] = first_signs(problem.scores(variables)[n_labeled:], problem)
-    for stage in DOUBLINGS[-1:] if warm else DOUBLINGS:
+    signs[n_labeled:] = initial_labels(problem.scores(variables)[n_labeled:], problem)
+    for stage in SWITCHING_STAGES[-1:] if warm else SWITCHING_STAGES:
         n_switched = 1
         while n_switched:
-            found = _given(problem, signs, stage * C_unlabeled, variables, precision)
-            variables = found.x
-            yield found
+            result = minimize_supervised(problem, signs, stage * C_unlabeled, variables, stopping)
+            variables = result.x
+            yield result
             scores = problem.scores(variables)[n_labeled:]
-            signs[n_labeled:], n_switched = switched(scores, signs[n_labeled:], problem)
+            signs[n_labeled:], n_switched = switch_labels(scores, signs[n_labeled:], problem)
 
 
-#: Ways to solve a problem, by name.
-SOLVERS: dict[str, Callable[[Problem, Matrix, Precision, bool], Iterator[Any]]] = {
+#: Solvers by name.
+SOLVERS: dict[str, Callable[[Problem, Matrix, StoppingCriteria, bool], Iterator[Any]]] = {
     "gradient": _anneal,
     "switching": _switch,
 }

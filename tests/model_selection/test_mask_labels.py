@@ -1,4 +1,4 @@
-"""What taking labels away promises."""
+"""Documented behaviour of mask_labels."""
 
 import copy
 
@@ -40,7 +40,7 @@ def test_a_class_of_a_thousandth_keeps_one_label():
     np.testing.assert_array_equal(kept_counts(y, 2000, random_state=0), [1998, 2])
 
 
-def test_frequent_classes_share_out_what_rare_ones_leave():
+def test_rare_classes_keep_one_label_and_frequent_ones_share_the_rest():
     # Exact shares of 20 labels: 13.6, 6.1 and 0.034 ten times; ten go to the rare classes.
     y = np.repeat(np.arange(12), [4000, 1800, *[10] * 10])
     np.testing.assert_array_equal(kept_counts(y, 20, random_state=0), [7, 3, *[1] * 10])
@@ -78,14 +78,14 @@ def test_equal_remainders_are_decided_by_chance():
 
 def test_without_stratification_counts_are_those_of_a_draw_without_replacement():
     y = np.repeat([0, 1], [30, 10])
-    found = [kept_counts(y, 8, stratify=False, random_state=seed)[1] for seed in range(800)]
+    kept = [kept_counts(y, 8, stratify=False, random_state=seed)[1] for seed in range(800)]
     # Hypergeometric: mean 8/4, variance 8 · 1/4 · 3/4 · 32/39.
     variance = 8 * 3 / 16 * 32 / 39
-    assert abs(np.mean(found) - 2) < 4 * np.sqrt(variance / 800)
-    assert abs(np.var(found) / variance - 1) < 0.2
+    assert abs(np.mean(kept) - 2) < 4 * np.sqrt(variance / 800)
+    assert abs(np.var(kept) / variance - 1) < 0.2
 
 
-def test_rows_without_a_label_stay_so():
+def test_unlabelled_rows_stay_unlabelled():
     y = np.tile([0, 1, -1], 40)
     masked = mask_labels(y, 0.25, random_state=0)
     np.testing.assert_array_equal(masked[y == -1], -1)
@@ -107,7 +107,7 @@ def test_rows_without_a_label_stay_so():
         (np.tile(np.array([0, 1], dtype=object), 5), object),
     ],
 )
-def test_the_marker_fits_into_the_result(y, dtype):
+def test_the_dtype_of_the_result_can_hold_the_marker(y, dtype):
     before = copy.deepcopy(y)
     masked = mask_labels(y, 4, random_state=0)
     assert masked.dtype == dtype

@@ -1,4 +1,4 @@
-"""The maths beneath TransductiveSVC."""
+"""Objective, preconditioner, landmarks and label switching of TransductiveSVC."""
 
 from functools import partial
 
@@ -7,20 +7,20 @@ import pytest
 from scipy.optimize import check_grad
 from scipy.sparse import csr_array
 
-from skvim.semi_supervised import _rows
-from skvim.semi_supervised._features import choose_landmarks
+from skvim.semi_supervised import _preconditioning
+from skvim.semi_supervised._feature_maps import choose_landmarks
+from skvim.semi_supervised._label_switching import initial_labels, switch_labels
 from skvim.semi_supervised._objective import (
-    Costs,
-    evaluate,
-    given_labels,
-    shrunk_frequencies,
-    smooth_loss,
-    thinned,
+    LossWeights,
+    objective_and_gradient,
+    shrink_frequencies,
+    subsample_unlabeled,
+    supervised_loss,
+    surrogate_loss,
     transductive_objective,
 )
-from skvim.semi_supervised._rows import whiten, whitened
-from skvim.semi_supervised._solver import pose
-from skvim.semi_supervised._switching import first_signs, switched
+from skvim.semi_supervised._preconditioning import fit_preconditioner, precondition
+from skvim.semi_supervised._solver import build_problem
 
 
 def signs_of(generator, shape):
@@ -28,19 +28,19 @@ def signs_of(generator, shape):
 
 
 def small_problem(kind, n_features=4, shares=(0.3, 0.55, 0.5), costs=(0.7, 0.3)):
-    """8 labelled and 12 unlabelled rows, three columns; and the rows."""
+    """Return a problem of 8 labelled and 12 unlabelled rows and 3 columns, and its features."""
     generator = np.random.default_rng(0)
     signs = signs_of(generator, (8, 3))
     X = generator.standard_normal((20, n_features)) * (generator.random((20, n_features)) < 0.6)
     shares = None if shares is None else np.array(shares)
     features = csr_array(X) if kind == "sparse" else X.copy()
-    return pose(features, signs, shares, Costs(*costs)), X
+    return build_problem(features, signs, shares, LossWeights(*costs)), X
 
 
 LOSSES = {
-    "smooth": lambda problem: partial(smooth_loss, problem=problem, C_unlabeled=0.2),
-    "given": lambda problem: partial(
-        given_labels,
+    "surrogate": lambda problem: partial(surrogate_loss, problem=problem, C_unlabeled=0.2),
+    "supervised": lambda problem: partial(
+        supervised_loss,
         signs=signs_of(np.random.default_rng(1), (20, 3)),
         problem=problem,
         C_unlabeled=0.2,
@@ -48,56 +48,62 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("shares", [(0.3, 0.55, 0.5), None])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [("surrogate", (0.3, 0.55, 0.5)), ("surrogate", None), ("supervised", None)],
+)
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("n_features", [4, 30])
 def test_the_gradient_is_the_derivative_of_the_objective(n_features, kind, name, shares):
     problem, _ = small_problem(kind, n_features, shares)
     loss = LOSSES[name](problem)
     variables = np.random.default_rng(2).standard_normal(np.prod(problem.shape))
-    error = check_grad(
-        lambda v: evaluate(v, problem, loss)[0], lambda v: evaluate(v, problem, loss)[1], variables
-    )
-    assert error < 1e-5 * np.linalg.norm(evaluate(variables, problem, loss)[1])
+
+    def value(variables):
+        return objective_and_gradient(variables, problem, loss)[0]
+
+    def gradient(variables):
+        return objective_and_gradient(variables, problem, loss)[1]
+
+    assert check_grad(value, gradient, variables) < 1e-5 * np.linalg.norm(gradient(variables))
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
-def test_values_are_those_of_the_rows_as_they_came(kind):
+def test_objective_and_surrogate_are_the_documented_functions_of_the_original_features(kind):
     problem, X = small_problem(kind)
     generator = np.random.default_rng(3)
     weights, intercepts = generator.standard_normal((4, 3)), generator.standard_normal(3)
-    variables = problem.joined(weights, intercepts)
+    variables = problem.pack(weights, intercepts)
     scores = X @ weights + intercepts
     np.testing.assert_allclose(problem.scores(variables), scores, atol=1e-12)
     slack = np.maximum(0, 1 - problem.signs * scores[:8])
     gap = np.maximum(0, 1 - np.abs(scores[8:]))
     expected = 0.5 * np.sum(weights**2) + 0.7 * np.sum(slack**2) + 0.3 * np.sum(gap**2)
     assert transductive_objective(variables, problem) == pytest.approx(expected, rel=1e-12)
-    loss, imbalance = LOSSES["smooth"](problem), np.tanh(2 * scores).mean(axis=0)
+    loss, soft_signs = LOSSES["surrogate"](problem), np.tanh(2 * scores).mean(axis=0)
     smooth = (
         0.5 * np.sum(weights**2)
         + 0.7 * np.sum(slack**2)
         + 0.2 * np.sum(np.exp(-3 * scores[8:] ** 2))
-        + 20 * 0.3 * 12**2 / 20 * np.sum((imbalance - (2 * problem.shares - 1)) ** 2)
+        + 20 * 0.3 * 12**2 / 20 * np.sum((soft_signs - (2 * problem.shares - 1)) ** 2)
     )
-    assert evaluate(variables, problem, loss)[0] == pytest.approx(smooth, rel=1e-12)
+    assert objective_and_gradient(variables, problem, loss)[0] == pytest.approx(smooth, rel=1e-12)
 
 
-def test_sparse_rows_are_scaled_by_the_curvature_of_each_feature():
+def test_sparse_features_are_scaled_by_the_diagonal_of_the_hessian():
     generator = np.random.default_rng(4)
     X = generator.standard_normal((30, 6)) * (generator.random((30, 6)) < 0.5)
     row_weights = np.repeat([2.0, 0.3], [10, 20])
-    rows = whitened(csr_array(X), row_weights)
+    rows = precondition(csr_array(X), row_weights)
     centred = X - X.mean(axis=0)
     curvature = 1 + (row_weights[:, None] * centred**2).sum(axis=0)
     np.testing.assert_allclose(rows.basis**2 * curvature, 1, rtol=1e-12)
 
 
-def test_first_labels_have_the_counts_of_their_classes():
+def test_initial_labels_have_the_class_shares_and_rank_by_score():
     problem, _ = small_problem("dense")
     scores = np.random.default_rng(5).standard_normal((12, 3))
-    signs = first_signs(scores, problem)
+    signs = initial_labels(scores, problem)
     positive = (np.vstack([problem.signs, signs]) > 0).sum(axis=0)
     possible = np.clip(np.rint(problem.shares * 20), (problem.signs > 0).sum(axis=0), None)
     np.testing.assert_array_equal(positive, possible)
@@ -107,12 +113,12 @@ def test_first_labels_have_the_counts_of_their_classes():
 
 
 @pytest.mark.parametrize("shares", [(0.3, 0.55, 0.5), None])
-def test_switches_lower_the_loss_and_keep_given_counts(shares):
+def test_label_switches_lower_the_loss_and_keep_class_counts(shares):
     problem, _ = small_problem("dense", shares=shares)
     generator = np.random.default_rng(6)
     for _ in range(20):
         scores, signs = 2 * generator.standard_normal((12, 3)), signs_of(generator, (12, 3))
-        after, n_switched = switched(scores, signs, problem)
+        after, n_switched = switch_labels(scores, signs, problem)
         costs = [np.sum(np.maximum(0, 1 - s * scores) ** 2, axis=0) for s in (signs, after)]
         changed = (signs != after).any(axis=0)
         assert (costs[1][changed] < costs[0][changed]).all()
@@ -122,30 +128,30 @@ def test_switches_lower_the_loss_and_keep_given_counts(shares):
             np.testing.assert_allclose(costs[1], best, atol=1e-9)
         else:
             np.testing.assert_array_equal(signs.sum(axis=0), after.sum(axis=0))
-            assert not switched(scores, after, problem)[1]
+            assert not switch_labels(scores, after, problem)[1]
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (6, 15)])
-def test_whitening_gives_the_hessian_unit_curvature(shape):
+def test_preconditioned_hessian_is_the_identity(shape):
     generator = np.random.default_rng(1)
     features = generator.standard_normal(shape)
     row_weights = generator.random(shape[0])
-    whitening = whiten(features, row_weights)
+    preconditioner = fit_preconditioner(features, row_weights)
     hessian = np.eye(shape[1]) + features.T @ (features * row_weights[:, None])
-    curvature = whitening.basis.T @ hessian @ whitening.basis
+    curvature = preconditioner.basis.T @ hessian @ preconditioner.basis
     np.testing.assert_allclose(curvature, np.eye(min(shape)), atol=1e-10)
-    lengths = whitening.basis.T @ whitening.basis
-    np.testing.assert_allclose(lengths, np.diag(whitening.penalty), atol=1e-10)
+    lengths = preconditioner.basis.T @ preconditioner.basis
+    np.testing.assert_allclose(lengths, np.diag(preconditioner.penalty), atol=1e-10)
 
 
-def test_frequencies_shrink_only_as_far_as_chance_explains():
+def test_frequencies_shrink_towards_equal_ones_the_fewer_labels_there_are():
     observed = np.array([0.9, 0.1])
-    few, many = (shrunk_frequencies(observed, n) for n in (4, 10_000))
+    few, many = (shrink_frequencies(observed, n) for n in (4, 10_000))
     np.testing.assert_allclose([few.sum(), many.sum()], 1)
     np.testing.assert_allclose(many, observed, atol=1e-4)
     assert 0.5 < few[0] < 0.9
-    np.testing.assert_allclose(shrunk_frequencies(np.full(3, 1 / 3), 3), 1 / 3)
-    np.testing.assert_allclose(shrunk_frequencies(np.array([0.53, 0.47]), 30), 0.5)
+    np.testing.assert_allclose(shrink_frequencies(np.full(3, 1 / 3), 3), 1 / 3)
+    np.testing.assert_allclose(shrink_frequencies(np.array([0.53, 0.47]), 30), 0.5)
 
 
 @pytest.mark.parametrize(("sparse", "centres"), [(False, True), (True, True), (False, False)])
@@ -165,14 +171,14 @@ def test_landmarks_are_labelled_rows_first(sparse, centres):
     assert (every != X).sum() == 0
 
 
-def test_landmarks_of_many_rows_lie_in_every_cluster():
+def test_landmarks_of_many_rows_are_closer_to_them_than_random_rows():
     generator = np.random.default_rng(0)
     centres = 10 * generator.standard_normal((20, 3))
     X = np.repeat(centres, 500, axis=0) + 0.1 * generator.standard_normal((10_000, 3))
-    found = choose_landmarks(X, np.zeros(len(X), dtype=bool), 100, np.random.default_rng(1))
+    landmarks = choose_landmarks(X, np.zeros(len(X), dtype=bool), 100, np.random.default_rng(1))
     again = choose_landmarks(X, np.zeros(len(X), dtype=bool), 100, np.random.default_rng(1))
-    np.testing.assert_array_equal(found, again)
-    distances = np.linalg.norm(X[:, None] - found, axis=2).min(axis=1)
+    np.testing.assert_array_equal(landmarks, again)
+    distances = np.linalg.norm(X[:, None] - landmarks, axis=2).min(axis=1)
     drawn = X[generator.choice(len(X), 100, replace=False)]
     assert np.mean(distances) < np.linalg.norm(X[:, None] - drawn, axis=2).min(axis=1).mean()
 
@@ -189,46 +195,48 @@ def test_landmarks_far_from_the_origin_are_as_good():
 
 
 @pytest.mark.parametrize("n_columns", [4, 6])
-def test_a_projection_gives_the_rows_of_projected_features(n_columns):
+def test_preconditioning_with_a_projection_is_that_of_projected_features(n_columns):
     generator = np.random.default_rng(7)
     features, projection = generator.standard_normal((30, 6)), np.eye(6)[:, :n_columns] * 1.5
     weights = np.repeat([2.0, 0.3], [10, 20])
-    one = whitened(features.copy(), weights, projection)
-    other = whitened(features @ projection, weights)
+    one = precondition(features.copy(), weights, projection)
+    other = precondition(features @ projection, weights)
     np.testing.assert_allclose(one.penalty, other.penalty)
     np.testing.assert_allclose(one.centre, other.centre)
     np.testing.assert_allclose(one.matrix @ one.matrix.T, other.matrix @ other.matrix.T)
 
 
-def test_a_sample_weighs_what_all_rows_weigh():
+def test_a_subsample_has_the_weight_of_all_rows():
     problem, _ = small_problem("dense")
-    few = thinned(problem, 5)
+    few = subsample_unlabeled(problem, 5)
     assert few.n_unlabeled == 5
-    assert few.costs.unlabeled * 5 == pytest.approx(problem.costs.unlabeled * problem.n_unlabeled)
-    assert np.shares_memory(few.rows.matrix, problem.rows.matrix)
-    assert thinned(problem, problem.n_unlabeled) is problem
+    assert few.loss_weights.unlabeled * 5 == pytest.approx(
+        problem.loss_weights.unlabeled * problem.n_unlabeled
+    )
+    assert np.shares_memory(few.features.matrix, problem.features.matrix)
+    assert subsample_unlabeled(problem, problem.n_unlabeled) is problem
 
 
-def test_a_sample_of_repeated_rows_has_the_smooth_loss_of_all():
+def test_a_subsample_of_repeated_rows_has_the_surrogate_loss_of_all():
     """Also where labelled rows are many and of other shares than the rest."""
     generator = np.random.default_rng(3)
     labeled, hidden = generator.standard_normal((8, 4)), generator.standard_normal((5, 4))
     signs = np.ones((8, 1))
-    shares, costs = np.array([0.2]), Costs(0.7, 0.3)
-    complete = pose(np.vstack([labeled, *[hidden] * 6]), signs, shares, costs)
+    shares, costs = np.array([0.2]), LossWeights(0.7, 0.3)
+    complete = build_problem(np.vstack([labeled, *[hidden] * 6]), signs, shares, costs)
     variables = generator.standard_normal(complete.shape).ravel()
-    found = []
-    for problem in (complete, thinned(complete, 5)):
-        loss = partial(smooth_loss, problem=problem, C_unlabeled=problem.costs.unlabeled)
-        found.append(evaluate(variables, problem, loss))
-    np.testing.assert_allclose(found[1][0], found[0][0])
-    np.testing.assert_allclose(found[1][1], found[0][1])
+    values = []
+    for problem in (complete, subsample_unlabeled(complete, 5)):
+        loss = partial(surrogate_loss, problem=problem, C_unlabeled=problem.loss_weights.unlabeled)
+        values.append(objective_and_gradient(variables, problem, loss))
+    np.testing.assert_allclose(values[1][0], values[0][0])
+    np.testing.assert_allclose(values[1][1], values[0][1])
 
 
-def test_the_first_rows_give_about_the_basis_of_all(monkeypatch):
+def test_a_preconditioner_of_the_first_rows_is_about_that_of_all(monkeypatch):
     generator = np.random.default_rng(8)
     features = generator.standard_normal((3000, 5)) * [3.0, 1.0, 0.3, 2.0, 1.0]
     weights = np.repeat([2.0, 0.3], [100, 2900])
-    complete = whitened(features.copy(), weights)
-    monkeypatch.setattr(_rows, "_HEAD", 1000)
-    np.testing.assert_allclose(whitened(features, weights).penalty, complete.penalty, rtol=0.2)
+    complete = precondition(features.copy(), weights)
+    monkeypatch.setattr(_preconditioning, "_BASIS_ROWS", 1000)
+    np.testing.assert_allclose(precondition(features, weights).penalty, complete.penalty, rtol=0.2)

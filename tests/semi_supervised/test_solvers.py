@@ -1,4 +1,4 @@
-"""Both solvers, warm starts, sparse rows and probabilities of TransductiveSVC."""
+"""Solvers, warm starts, sparse features and probabilities of TransductiveSVC."""
 
 import itertools
 import threading
@@ -13,29 +13,33 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import brier_score_loss
-from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
 import skvim
 from skvim.datasets import make_g50c
-from skvim.model_selection import MaskedStratifiedKFold, mask_labels
-from skvim.semi_supervised import TransductiveSVC, _pools, _rows, _solver
-from skvim.semi_supervised._calibration import find_sharpness, probabilities
-from skvim.semi_supervised._objective import Costs
-from skvim.semi_supervised._solver import Precision, _given, pose, solve
+from skvim.model_selection import mask_labels
+from skvim.semi_supervised import TransductiveSVC, _blas_threads, _preconditioning, _solver
+from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
+from skvim.semi_supervised._objective import LossWeights
+from skvim.semi_supervised._solver import (
+    StoppingCriteria,
+    build_problem,
+    minimize_supervised,
+    solve,
+)
 
 SOLVERS = ["gradient", "switching"]
-SHARP = Precision(max_iter=1000, tol=1e-7)
+SHARP = StoppingCriteria(max_iter=1000, tol=1e-7)
 
 
 def overlapping(seed, n=300, n_labeled=40):
-    """Three classes that overlap, labels, and the truth."""
+    """Return rows of three overlapping classes, partly masked labels and all labels."""
     X, y = make_blobs(n, 5, centers=3, cluster_std=4.0, random_state=seed)
     return X, mask_labels(y, n_labeled, random_state=seed), y
 
 
-def few(seed, n_labeled=6, n_unlabeled=6):
-    """A problem so small that all its labelings can be tried."""
+def tiny_problem(seed, n_labeled=6, n_unlabeled=6):
+    """Return rows and labelled signs, few enough to try all labelings."""
     generator = np.random.default_rng(seed)
     y = np.arange(n_labeled + n_unlabeled) % 2
     X = generator.standard_normal((len(y), 4))
@@ -43,18 +47,18 @@ def few(seed, n_labeled=6, n_unlabeled=6):
     return X, np.where(y[:n_labeled, None] > 0, 1.0, -1.0)
 
 
-def best_of_all(X, signs, shares):
-    """The lowest cost of any labeling, or of those with the class's count."""
-    problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
+def global_optimum(X, signs, shares):
+    """Return the lowest objective of all labelings, or of those with the class counts."""
+    problem = build_problem(X.copy(), signs, shares, LossWeights(1.0, 0.5))
     n_unlabeled = len(X) - len(signs)
     wanted = None if shares is None else np.rint(shares[0] * len(X)) - (signs > 0).sum()
-    costs = []
-    for supposed in itertools.product((1.0, -1.0), repeat=n_unlabeled):
-        if wanted is None or supposed.count(1.0) == wanted:
-            every = np.vstack([signs, np.array(supposed)[:, None]])
+    objectives = []
+    for assigned in itertools.product((1.0, -1.0), repeat=n_unlabeled):
+        if wanted is None or assigned.count(1.0) == wanted:
+            every = np.vstack([signs, np.array(assigned)[:, None]])
             start = np.zeros(problem.shape).ravel()
-            costs.append(_given(problem, every, 0.5, start, SHARP).fun)
-    return min(costs)
+            objectives.append(minimize_supervised(problem, every, 0.5, start, SHARP).fun)
+    return min(objectives)
 
 
 @pytest.mark.parametrize(
@@ -64,28 +68,28 @@ def test_most_small_problems_are_solved_to_the_global_optimum(solver, shares):
     shares = None if shares is None else np.array(shares)
     gaps = []
     for seed in range(12):
-        X, signs = few(seed)
-        problem = pose(X.copy(), signs, shares, Costs(1.0, 0.5))
-        found = solve(problem, solver, SHARP).history[-1]
-        gaps.append(found / best_of_all(X, signs, shares) - 1)
-    if shares is None:  # else rows may be nearer to the other class than their label says
+        X, signs = tiny_problem(seed)
+        problem = build_problem(X.copy(), signs, shares, LossWeights(1.0, 0.5))
+        objective = solve(problem, solver, SHARP).history[-1]
+        gaps.append(objective / global_optimum(X, signs, shares) - 1)
+    if shares is None:  # else rows may be on the other side of the boundary than their label
         assert min(gaps) > -1e-6
     assert np.mean(np.array(gaps) < 0.01) >= 0.75
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_free_classes_end_in_a_minimum_of_the_objective(solver):
+def test_without_class_shares_the_solution_is_a_minimum_of_the_objective(solver):
     X, partial_y, _ = overlapping(0)
     model = TransductiveSVC(solver=solver, class_prior="free", random_state=0, tol=1e-7)
     scores = model.fit(X, partial_y).decision_function(X)
     given = partial_y != -1
-    # The machine of the labels that it ends with, given outright, is the same machine.
+    # The supervised SVM of the final labels is the same SVM.
     features = model._map.values(np.vstack([X[given], X[~given]])) @ model._map.projection
     signs = np.where(partial_y[given][:, None] == model.classes_, 1.0, -1.0)
     cost = np.sqrt(given.sum() / (~given).sum())
-    problem = pose(features, signs, None, Costs(1.0, cost))
+    problem = build_problem(features, signs, None, LossWeights(1.0, cost))
     every = np.vstack([signs, np.where(scores[~given] > 0, 1.0, -1.0)])
-    best = _given(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
+    best = minimize_supervised(problem, every, cost, np.zeros(problem.shape).ravel(), SHARP)
     assert model.objective_ == pytest.approx(best.fun, rel=1e-5)
 
 
@@ -104,10 +108,10 @@ def test_switching_uses_unlabelled_rows():
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_sparse_rows_give_the_machine_of_dense_ones(kernel, solver):
+def test_sparse_and_dense_features_give_the_same_svm(kernel, solver):
     X, y, _ = overlapping(1)
     X = np.where(np.abs(X) < 4, 0.0, X) / 10
-    # Without the many minima, there is one machine to find.
+    # Without unlabelled rows, the objective has one minimum.
     model = TransductiveSVC(kernel=kernel, solver=solver, C_unlabeled=0, tol=1e-8, random_state=0)
     dense, sparse = clone(model).fit(X, y), clone(model).fit(csr_array(X), y)
     np.testing.assert_allclose(
@@ -119,7 +123,7 @@ def test_sparse_rows_give_the_machine_of_dense_ones(kernel, solver):
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_machines_of_sparse_rows_come_back_from_files(kernel, tmp_path):
+def test_svms_of_sparse_features_are_saved_and_loaded(kernel, tmp_path):
     X, y, _ = overlapping(1)
     model = TransductiveSVC(kernel=kernel, n_components=50, random_state=0).fit(csr_array(X), y)
     model.save(tmp_path / "model.skvim")
@@ -127,7 +131,7 @@ def test_machines_of_sparse_rows_come_back_from_files(kernel, tmp_path):
     np.testing.assert_array_equal(loaded.decision_function(X), model.decision_function(X))
 
 
-def test_texts_in_many_dimensions_are_learned_from_sparse_rows():
+def test_text_is_classified_from_sparse_features_of_many_dimensions():
     generator = np.random.default_rng(0)
     n, n_words = 1200, 20_000
     y = np.arange(n) % 2
@@ -148,14 +152,14 @@ def test_texts_in_many_dimensions_are_learned_from_sparse_rows():
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_a_warm_start_goes_on_from_the_solution_before(solver):
+def test_a_warm_start_takes_fewer_iterations(solver):
     X, y, _ = overlapping(2)
     model = TransductiveSVC(solver=solver, warm_start=True, random_state=0)
     cold = model.fit(X, y).n_iter_
     before = model.objective_
     assert model.fit(X, y).n_iter_ < cold / 2
     assert model.objective_ <= before * (1 + 1e-3)
-    # A path of C: from one to the next.
+    # Also along a path of C.
     warm = model.set_params(C=1.5).fit(X, y)
     assert warm.n_iter_ < TransductiveSVC(1.5, solver=solver, random_state=0).fit(X, y).n_iter_
 
@@ -191,43 +195,43 @@ def test_probabilities_are_calibrated_and_agree_with_predictions(classes, noise)
     X += generator.normal(scale=noise, size=X.shape)
     labels = mask_labels(y, 20 * classes, random_state=0)
     hidden = labels == -1
-    model = TransductiveSVC(1.0, probability=True, random_state=0).fit(X, labels)
-    found = model.predict_proba(X[hidden])
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    np.testing.assert_array_equal(model.classes_[found.argmax(axis=1)], model.predict(X[hidden]))
-    confidence, right = found.max(axis=1), model.predict(X[hidden]) == y[hidden]
+    model = TransductiveSVC(1.0, n_components=100, probability=True, random_state=0)
+    chances = model.fit(X, labels).predict_proba(X[hidden])
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classes_[chances.argmax(axis=1)], model.predict(X[hidden]))
+    confidence, right = chances.max(axis=1), model.predict(X[hidden]) == y[hidden]
     assert confidence.mean() == pytest.approx(right.mean(), abs=0.08)
-    # Better than saying how often it is right on the whole.
+    # Better than predicting the mean accuracy for every row.
     assert brier_score_loss(right, confidence) < right.mean() * (1 - right.mean())
 
 
-def test_sharpness_is_found_again_from_labels_drawn_by_it():
+def test_inverse_temperature_is_recovered_from_labels_drawn_with_it():
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(20_000, 3))
     chances = probabilities(scores, 1.7)
     codes = (generator.random(len(scores))[:, None] > chances.cumsum(axis=1)).sum(axis=1)
-    assert find_sharpness(scores, codes) == pytest.approx(1.7, rel=0.03)
+    assert fit_inverse_temperature(scores, codes) == pytest.approx(1.7, rel=0.03)
     halves = probabilities(scores[:, :1], 0.8)
     np.testing.assert_allclose(halves[:, 1], 1 / (1 + np.exp(-1.6 * scores[:, 0])))
 
 
-def test_few_labels_that_are_all_right_leave_some_doubt():
+def test_targets_are_smoothed_for_few_labels():
     scores = np.array([[-3.0], [-2.0], [2.0], [4.0]])
-    sharpness = find_sharpness(scores, np.array([0, 0, 1, 1]))
+    inverse_temperature = fit_inverse_temperature(scores, np.array([0, 0, 1, 1]))
     # Platt's target of a class with two labels is 3/4.
-    assert 0.6 < probabilities(scores, sharpness)[-1, 1] < 0.9
+    assert 0.6 < probabilities(scores, inverse_temperature)[-1, 1] < 0.9
 
 
 def test_probabilities_are_there_only_if_asked_for():
     X, y, _ = overlapping(4)
-    model = TransductiveSVC(random_state=0).fit(X, y)
+    model = TransductiveSVC(n_components=50, random_state=0).fit(X, y)
     assert not hasattr(model, "predict_proba")
     with pytest.raises(NotFittedError, match="fitted with probability=False"):
         model.set_params(probability=True).predict_proba(X)
     strings = np.array(["a", "b", "c"], dtype=object)[y.clip(0)]
     strings[y == -1] = -1
     assert model.fit(X, strings).predict_proba(X).shape == (len(X), 3)
-    complete = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]  # no room for the mark
+    complete = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]  # its dtype cannot hold -1
     assert model.fit(X, complete).predict_proba(X).shape == (len(X), 3)
     lonely = np.where(y == 2, -1, y)
     lonely[np.flatnonzero(y == 2)[0]] = 2
@@ -236,22 +240,13 @@ def test_probabilities_are_there_only_if_asked_for():
     assert model.predict_proba(X).shape == (len(X), 3)
 
 
-def test_a_search_over_solvers_and_classes_shares_works():
-    X, y, _ = overlapping(5)
-    grid = {"solver": SOLVERS, "class_prior": [None, "free"], "C": [0.1, 1.0]}
-    search = GridSearchCV(
-        TransductiveSVC(random_state=0), grid, cv=MaskedStratifiedKFold(3), error_score="raise"
-    ).fit(X, y)
-    assert search.best_score_ > 0.5
-
-
 def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
     X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
     labels = mask_labels(y, 100, random_state=0)
     model = TransductiveSVC(n_components=100, random_state=0)
     sampled = clone(model).fit(X, labels)
-    monkeypatch.setattr(_solver, "SAMPLE", len(X))
-    monkeypatch.setattr(_rows, "_HEAD", len(X))
+    monkeypatch.setattr(_solver, "MAX_SAMPLE", len(X))
+    monkeypatch.setattr(_preconditioning, "_BASIS_ROWS", len(X))
     complete = clone(model).fit(X, labels)
     assert (sampled.transduction_ == complete.transduction_).mean() > 0.99
     assert sampled.objective_ == pytest.approx(complete.objective_, rel=0.02)
@@ -269,18 +264,18 @@ def test_a_class_of_two_labels_is_found_among_many_rows():
     assert (model.transduction_[y == 1] == 1).mean() > 0.9
 
 
-def test_sorted_labels_of_many_rows_take_no_more_steps():
-    """The first rows, of a few classes alone, would make a poor basis."""
+def test_sorted_labels_of_many_rows_take_no_more_iterations():
+    """A preconditioner of the first rows, of a few classes only, would be a poor one."""
     X, y = make_blobs(30_000, n_features=20, centers=10, cluster_std=5.0, random_state=0)
     X *= np.logspace(-2, 2, 20)
     model, order = TransductiveSVC(kernel="linear", random_state=0), np.argsort(y)
-    steps = [clone(model).fit(X[rows], y[rows]).n_iter_ for rows in (slice(None), order)]
-    assert steps[1] < 1.3 * steps[0]
+    n_iter = [clone(model).fit(X[rows], y[rows]).n_iter_ for rows in (slice(None), order)]
+    assert n_iter[1] < 1.3 * n_iter[0]
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_the_order_of_many_rows_does_not_matter(kernel):
-    """A sample of the first rows would be of one class alone."""
+    """A sample of the first rows would hold one class only."""
     X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
     labels = mask_labels(y, 100, random_state=0)
     model = TransductiveSVC(kernel=kernel, n_components=100, random_state=0)
@@ -289,8 +284,8 @@ def test_the_order_of_many_rows_does_not_matter(kernel):
     assert (mixed.transduction_[order] == sorted_.transduction_).mean() > 0.98
 
 
-def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
-    """Pools stand in for SciPy's, which a machine may not have."""
+def test_concurrent_fits_restore_the_number_of_threads(monkeypatch):
+    """A fake pool replaces SciPy's, which may not exist."""
 
     class Pool:
         number = 3
@@ -302,10 +297,10 @@ def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
             self.number = number
 
     pool, inside = Pool(), threading.Barrier(2)
-    monkeypatch.setattr(_pools, "_scipys", lambda: (pool,))
+    monkeypatch.setattr(_blas_threads, "_scipy_blas_pools", lambda: (pool,))
 
     def fit(wait):
-        with _pools.one_thread_for_scipy():
+        with _blas_threads.limit_scipy_to_one_thread():
             inside.wait(10)
             assert pool.number == 1
             time.sleep(wait)
@@ -314,6 +309,6 @@ def test_numbers_of_threads_are_as_before_after_fits_side_by_side(monkeypatch):
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(fit, [0.0, 0.2]))
     assert pool.number == 3
-    with pytest.raises(ValueError, match="fails"), _pools.one_thread_for_scipy():
+    with pytest.raises(ValueError, match="fails"), _blas_threads.limit_scipy_to_one_thread():
         raise ValueError("fails")
     assert pool.number == 3

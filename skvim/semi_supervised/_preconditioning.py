@@ -1,4 +1,4 @@
-"""Rows in coordinates in which the objective curves about equally in all directions."""
+"""Preconditioning: features in a basis in which the Hessian is close to the identity."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -9,55 +9,55 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import gen_batches
 
-__all__ = ["Rows", "Whitening", "whiten", "whitened"]
+__all__ = ["PreconditionedFeatures", "Preconditioner", "fit_preconditioner", "precondition"]
 
 Matrix = NDArray[np.float64]
 
-_CHUNK = 2**20  # entries of the rows that are worked on at once
-_HEAD = 10_000  # rows of the last kind that the basis is computed from, or ten per feature
+_MAX_ENTRIES = 2**20  # entries of the features that are processed at once
+_BASIS_ROWS = 10_000  # unlabelled rows that determine the basis, unless ten per feature are more
 
 
 @final
 @dataclass(frozen=True)
-class Whitening:
-    """A basis w = basis · v in which the objective curves about equally in all directions.
+class Preconditioner:
+    """A change of variables w = basis · v after which the Hessian is close to the identity.
 
     Attributes
     ----------
     basis : ndarray of shape (n_features, n_directions)
         Orthogonal columns.
     penalty : ndarray of shape (n_directions,)
-        Their squared lengths: ‖w‖² = Σ penalty · v².
+        Squared lengths of the columns: ‖w‖² = Σ penalty · v².
     """
 
     basis: Matrix
     penalty: Matrix
 
 
-def whiten(features: Matrix, row_weights: Matrix) -> Whitening:
-    """Return the eigenvectors of H = I + Zᵀ diag(row_weights) Z as a basis with vᵀHv = 1.
+def fit_preconditioner(features: Matrix, row_weights: Matrix) -> Preconditioner:
+    """Return the eigenvectors of H = I + Zᵀ diag(row_weights) Z, scaled so that vᵀHv = 1.
 
-    H stands for the Hessian of the objective; in this basis L-BFGS needs several times fewer
-    steps. With more features than rows, only the directions in which rows vary are kept: the
-    best w has no part in the others.
+    H approximates the Hessian of the objective; in this basis L-BFGS needs several times fewer
+    iterations. With more features than rows, only the span of the rows is kept: the optimal w
+    lies in it.
 
     Parameters
     ----------
     features : ndarray of shape (n_samples, n_features)
         Centred rows Z.
     row_weights : ndarray of shape (n_samples,)
-        Curvature of each row's loss, not negative.
+        Second derivative of each row's loss, not negative.
 
     Returns
     -------
-    Whitening
+    Preconditioner
         With at most min(n_samples, n_features) directions.
     """
     n_samples, n_features = features.shape
     if n_features <= n_samples:
         gram = np.zeros((n_features, n_features))
-        for part in gen_batches(n_samples, _CHUNK // max(1, n_features) + 1):
-            rows = features[part] * np.sqrt(row_weights[part])[:, None]
+        for batch in gen_batches(n_samples, _MAX_ENTRIES // max(1, n_features) + 1):
+            rows = features[batch] * np.sqrt(row_weights[batch])[:, None]
             gram += rows.T @ rows
         curvature, directions = eigh(gram)
     else:
@@ -67,22 +67,22 @@ def whiten(features: Matrix, row_weights: Matrix) -> Whitening:
         curvature = curvature[kept]
         directions = rows.T @ (combinations[:, kept] / np.sqrt(curvature))
     penalty = 1.0 / (1.0 + np.maximum(curvature, 0.0))
-    return Whitening(directions * np.sqrt(penalty), penalty)
+    return Preconditioner(directions * np.sqrt(penalty), penalty)
 
 
 @final
 @dataclass(frozen=True)
-class Rows:
-    """Centred features in the coordinates v of w = basis · v.
+class PreconditionedFeatures:
+    """Centred features in the preconditioned coordinates v, where w = basis · v.
 
     Attributes
     ----------
     matrix : ndarray or csr_array of shape (n_samples, n_directions)
-        Features times basis. Sparse ones are not centred, which would fill them.
+        Features times basis. A sparse matrix is not centred, which would fill it.
     shift : ndarray of shape (n_directions,) or None
-        What the matrix lacks of being centred: its mean; None where it is.
+        Column means of a matrix that is not centred; None if it is.
     basis : ndarray of shape (n_features, n_directions) or (n_features,)
-        A matrix, or the diagonal of one.
+        A matrix, or the diagonal of a diagonal one.
     penalty : ndarray of shape (n_directions,)
         ‖w‖² = Σ penalty · v².
     centre : ndarray of shape (n_features,)
@@ -96,15 +96,15 @@ class Rows:
     centre: Matrix
 
     def scores(self, coordinates: Matrix) -> Matrix:
-        """Return the product of centred rows and w, of shape (n_samples, n_problems)."""
-        # A few columns as rows of the product: BLAS then takes half the time.
+        """Return the centred features times w, of shape (n_samples, n_problems)."""
+        # Transposed, the product of a tall matrix and few columns takes half the time in BLAS.
         product: Matrix = (coordinates.T @ self.matrix.T).T
         if self.shift is not None:
             product -= self.shift @ coordinates
         return product
 
     def gradient(self, by_scores: Matrix) -> Matrix:
-        """Return the derivative by the coordinates from the one by the scores."""
+        """Return the gradient by the coordinates, given the gradient by the scores."""
         product: Matrix = (by_scores.T @ self.matrix).T
         if self.shift is not None:
             product -= np.outer(self.shift, by_scores.sum(axis=0))
@@ -117,63 +117,65 @@ class Rows:
         return self.basis @ coordinates
 
     def coordinates(self, weights: Matrix) -> Matrix:
-        """Return the coordinates of w, as far as the basis reaches it."""
+        """Return the coordinates of w, projected onto the span of the basis."""
         if self.basis.ndim == 1:
             return weights / self.basis[:, None]
         return (self.basis.T @ weights) / self.penalty[:, None]
 
 
-def whitened(features: Any, row_weights: Matrix, projection: Matrix | None = None) -> Rows:
-    """Return rows in the basis that :func:`whiten` finds, or in a diagonal one where sparse.
+def precondition(
+    features: Any, row_weights: Matrix, projection: Matrix | None = None
+) -> PreconditionedFeatures:
+    """Precondition features: by the basis of :func:`fit_preconditioner`, diagonally if sparse.
 
     Parameters
     ----------
     features : ndarray or csr_array of shape (n_samples, n_columns)
-        Overwritten where dense.
+        Overwritten if dense.
     row_weights : ndarray of shape (n_samples,)
-        Curvature of each row's loss, not negative. Rows of the last one's kind follow all
-        others, in random order.
+        Second derivative of each row's loss, not negative. Rows with the weight of the last one
+        follow all others, in random order.
     projection : ndarray of shape (n_columns, n_features) or None
-        The rows are ``features @ projection``; None takes them as they are. Dense rows only.
+        The model's features are ``features @ projection``; None is the identity. Dense only.
 
     Returns
     -------
-    Rows
-        Dense ones may use the memory of ``features``.
+    PreconditionedFeatures
+        If dense, it may share the memory of ``features``.
     """
     if issparse(features):
-        return _scaled(features, row_weights)
+        return _precondition_sparse(features, row_weights)
     centre = features.mean(axis=0)
     features -= centre
-    head = _head(row_weights, 10 * features.shape[1])
-    rows = features[: len(head)]
-    found = whiten(rows if projection is None else rows @ projection, head)
-    basis = found.basis
+    weights = _basis_row_weights(row_weights, 10 * features.shape[1])
+    rows = features[: len(weights)]
+    fitted = fit_preconditioner(rows if projection is None else rows @ projection, weights)
+    basis = fitted.basis
     if projection is not None:
         centre, basis = centre @ projection, projection @ basis
     if basis.shape[0] != basis.shape[1]:
-        return Rows(features @ basis, None, found.basis, found.penalty, centre)
-    for part in gen_batches(len(features), _CHUNK // max(1, features.shape[1]) + 1):
-        features[part] = features[part] @ basis
-    return Rows(features, None, found.basis, found.penalty, centre)
+        return PreconditionedFeatures(features @ basis, None, fitted.basis, fitted.penalty, centre)
+    for batch in gen_batches(len(features), _MAX_ENTRIES // max(1, features.shape[1]) + 1):
+        features[batch] = features[batch] @ basis
+    return PreconditionedFeatures(features, None, fitted.basis, fitted.penalty, centre)
 
 
-def _head(row_weights: Matrix, n_rows: int) -> Matrix:
-    """Return weights of the first rows that curve the objective about as all rows do.
+def _basis_row_weights(row_weights: Matrix, n_rows: int) -> Matrix:
+    """Return row weights for a sample, the first rows, whose Hessian is about that of all rows.
 
-    Enough of them tell the directions apart; the rows left out lend them their weight.
+    The weight of the rows left out is shared among those of the same kind in the sample.
     """
     last = row_weights == row_weights[-1]
-    n_kept = int((~last).sum()) + max(n_rows, _HEAD)
+    n_kept = int((~last).sum()) + max(n_rows, _BASIS_ROWS)
     if n_kept >= len(row_weights):
         return row_weights
-    head = row_weights[:n_kept].copy()
-    head[last[:n_kept]] *= last.sum() / last[:n_kept].sum()
-    return head
+    weights = row_weights[:n_kept].copy()
+    weights[last[:n_kept]] *= last.sum() / last[:n_kept].sum()
+    return weights
 
 
-def _scaled(features: Any, row_weights: Matrix) -> Rows:
-    """Return sparse rows, each feature divided by the root of its own curvature."""
+def _precondition_sparse(features: Any, row_weights: Matrix) -> PreconditionedFeatures:
+    """Jacobi preconditioning: divide each feature by the root of its diagonal Hessian entry."""
     centre = np.asarray(features.mean(axis=0)).ravel()
     squares = np.asarray(features.multiply(features).T @ row_weights)
     # Σ w (x - c)² for the mean c of all rows: row weights take two values only.
@@ -182,4 +184,4 @@ def _scaled(features: Any, row_weights: Matrix) -> Rows:
     penalty = 1.0 / (1.0 + np.maximum(spread, 0.0))
     basis = np.sqrt(penalty)
     matrix = csr_array(features.multiply(basis[None, :]))
-    return Rows(matrix, centre * basis, basis, penalty, centre)
+    return PreconditionedFeatures(matrix, centre * basis, basis, penalty, centre)

@@ -1,4 +1,4 @@
-"""Feature maps whose inner products are, or approximate, a kernel."""
+"""Kernel feature maps: the identity for the linear kernel, Nyström for all others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from sklearn.utils import gen_batches
 __all__ = [
     "FeatureMap",
     "Kernel",
-    "KernelMap",
     "LinearMap",
+    "NystroemMap",
     "choose_landmarks",
     "make_kernel",
+    "map_from_state",
     "map_state",
-    "restored_map",
-    "same_map",
+    "maps_equal",
 ]
 
 Matrix = NDArray[np.float64]
 Kernel = Callable[[Matrix, Matrix], Matrix]
 
-_BATCH = 2**24  # entries of a kernel matrix held at once: 128 MiB
-_ROWS_PER_CENTRE = 10  # fewer make poor centres, in many dimensions above all
-_CLUSTERED = 20_000  # rows of which centres are sought
-_NEGLIGIBLE = 1e-10  # relative size under which an eigenvalue of a kernel matrix is rounding
+_MAX_ENTRIES = 2**24  # entries of a kernel matrix held at once: 128 MiB
+_ROWS_PER_CENTRE = 10  # fewer make poor cluster centres, above all in many dimensions
+_MAX_CLUSTERED = 20_000  # rows that k-means sees, unless ten per centre are more
+_EIGENVALUE_TOL = 1e-10  # relative to the largest; smaller eigenvalues are rounding errors
 
 
 def make_kernel(
@@ -43,34 +43,34 @@ def make_kernel(
     kernel : {"rbf", "poly"} or callable
         exp(-gamma ‖x - z‖²), (gamma ⟨x, z⟩ + coef0)^degree, or a function of two sets of rows.
     gamma, degree, coef0 : float
-        Settings of the kernels that have them.
+        Parameters of the named kernels.
 
     Returns
     -------
     callable
-        It can be pickled if ``kernel`` can.
+        Can be pickled if ``kernel`` can.
     """
     if not isinstance(kernel, str):
-        return partial(_checked, kernel)
+        return partial(_checked_kernel, kernel)
     if kernel == "poly":
         return partial(polynomial_kernel, gamma=gamma, degree=degree, coef0=coef0)
     return partial(_rbf, gamma=gamma)
 
 
 def _rbf(X: Matrix, Z: Matrix, *, gamma: float) -> Matrix:
-    """Return the RBF kernel, accurate wherever the data lie.
+    """Return the RBF kernel of centred rows, to avoid cancellation far from the origin.
 
-    Squared distances are computed as differences of squared norms, which cancel to nothing far
-    from the origin; the kernel itself does not depend on where the origin is.
+    Squared distances are computed as differences of squared norms, which cancel far from the
+    origin; the kernel itself is translation invariant.
     """
-    if issparse(Z):  # its origin is where most values are
+    if issparse(Z):  # centring would fill it
         return np.asarray(rbf_kernel(X, Z, gamma=gamma))
     origin = Z.mean(axis=0)
     return np.asarray(rbf_kernel(X - origin, Z - origin, gamma=gamma))
 
 
-def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) -> Matrix:
-    """Return what the user's kernel gives, if it is a finite matrix of the right shape."""
+def _checked_kernel(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) -> Matrix:
+    """Call the user's kernel; raise ValueError unless it returns a finite (n, m) matrix."""
     values = np.asarray(function(X, Z), dtype=np.float64)
     expected = X.shape[0], Z.shape[0]
     if values.shape != expected or not np.isfinite(values).all():
@@ -84,87 +84,91 @@ def _checked(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) ->
 
 @final
 class LinearMap:
-    """φ(x) = x."""
+    """Feature map φ(x) = x of the linear kernel."""
 
     projection = None
 
     def values(self, X: Any) -> Any:
-        """Return X."""
+        """Return X itself."""
         return X
 
     def fold(self, weights: Matrix) -> Matrix:
-        """Return the matrix with which :meth:`apply` gives φ(X) · weights."""
+        """Return the weights, which :meth:`apply` multiplies X by."""
         return weights
 
     def apply(self, X: Any, folded: Matrix) -> Matrix:
-        """Return φ(X) · weights from the folded weights."""
+        """Return φ(X) · weights."""
         return np.asarray(X @ folded)
 
 
 @final
 @dataclass(frozen=True)
-class KernelMap:
-    """φ(x) = k(x, landmarks) · projection."""
+class NystroemMap:
+    """Nyström feature map φ(x) = k(x, landmarks) · projection."""
 
     kernel: Kernel
     landmarks: Matrix
     projection: Matrix
 
     @classmethod
-    def fit(cls, kernel: Kernel, landmarks: Matrix) -> "KernelMap":
-        """Return the Nyström map: exact on the span of the landmarks, its projection elsewhere.
+    def fit(cls, kernel: Kernel, landmarks: Matrix) -> "NystroemMap":
+        """Fit the Nyström map: exact on the span of the landmarks, a projection elsewhere.
 
-        The projection is the inverse square root of the landmarks' own kernel matrix, without
-        the directions in which that matrix is zero up to rounding.
+        The projection is the inverse square root of the kernel matrix of the landmarks, without
+        the eigenvectors whose eigenvalues are zero up to rounding.
         """
-        sizes, directions = eigh(kernel(landmarks, landmarks))
-        kept = sizes > max(sizes[-1], 0.0) * _NEGLIGIBLE
-        return cls(kernel, landmarks, directions[:, kept] / np.sqrt(sizes[kept]))
+        eigenvalues, eigenvectors = eigh(kernel(landmarks, landmarks))
+        kept = eigenvalues > max(eigenvalues[-1], 0.0) * _EIGENVALUE_TOL
+        return cls(kernel, landmarks, eigenvectors[:, kept] / np.sqrt(eigenvalues[kept]))
 
     def values(self, X: Matrix) -> Matrix:
-        """Return k(X, landmarks), which times the projection is φ(X)."""
-        found = np.empty((X.shape[0], self.landmarks.shape[0]))
-        for rows in gen_batches(X.shape[0], _batch(self.landmarks)):
-            found[rows] = self.kernel(X[rows], self.landmarks)
-        return found
+        """Return the kernel values k(X, landmarks); times the projection they are φ(X)."""
+        values = np.empty((X.shape[0], self.landmarks.shape[0]))
+        for rows in gen_batches(X.shape[0], _batch_size(self.landmarks)):
+            values[rows] = self.kernel(X[rows], self.landmarks)
+        return values
 
     def fold(self, weights: Matrix) -> Matrix:
-        """Return the matrix with which :meth:`apply` gives φ(X) · weights, without forming φ."""
+        """Return the coefficients of the kernel expansion over the landmarks, for :meth:`apply`."""
         return self.projection @ weights
 
     def apply(self, X: Matrix, folded: Matrix) -> Matrix:
-        """Return k(X, landmarks) · folded, holding the kernel values of few rows at a time."""
-        found = np.empty((X.shape[0], folded.shape[1]))
-        for rows in gen_batches(X.shape[0], _batch(self.landmarks)):
-            found[rows] = self.kernel(X[rows], self.landmarks) @ folded
-        return found
+        """Return φ(X) · weights = k(X, landmarks) · folded, in batches of rows."""
+        scores = np.empty((X.shape[0], folded.shape[1]))
+        for rows in gen_batches(X.shape[0], _batch_size(self.landmarks)):
+            scores[rows] = self.kernel(X[rows], self.landmarks) @ folded
+        return scores
 
 
-def _batch(landmarks: Matrix) -> int:
-    """Return the number of rows whose kernel values are held at once."""
-    return max(1, _BATCH // int(landmarks.shape[0]))
+def _batch_size(landmarks: Matrix) -> int:
+    """Return the number of rows whose kernel values fit in the memory limit."""
+    return max(1, _MAX_ENTRIES // int(landmarks.shape[0]))
 
 
-FeatureMap = LinearMap | KernelMap
+FeatureMap = LinearMap | NystroemMap
 
 
-def map_state(found: FeatureMap) -> dict[str, Any]:
-    """Return what a map is made of, for a file; a kernel of the user's as it is."""
-    if isinstance(found, LinearMap):
+def map_state(feature_map: FeatureMap) -> dict[str, Any]:
+    """Return the state of a feature map for serialisation; a callable kernel as it is."""
+    if isinstance(feature_map, LinearMap):
         return {"kernel": "linear"}
-    kernel = cast("partial[Matrix]", found.kernel)
+    kernel = cast("partial[Matrix]", feature_map.kernel)
     names: dict[Any, str] = {_rbf: "rbf", polynomial_kernel: "poly"}
-    state = {"landmarks": _packed(found.landmarks), "projection": found.projection}
-    return {"kernel": names.get(kernel.func) or kernel.args[0], **kernel.keywords, **state}
+    return {
+        "kernel": names.get(kernel.func) or kernel.args[0],
+        **kernel.keywords,
+        "landmarks": _rows_to_state(feature_map.landmarks),
+        "projection": feature_map.projection,
+    }
 
 
-def restored_map(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, int]:
-    """Return the map of such a state, and how many rows its folded weights have.
+def map_from_state(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, int]:
+    """Restore a feature map, and return the number of rows of its folded weights.
 
     Raises
     ------
     ValueError
-        When sizes do not fit together, or the kernel is unknown.
+        If shapes do not match, or the kernel is unknown.
     """
     name = state["kernel"]
     if name == "linear":
@@ -172,14 +176,14 @@ def restored_map(state: dict[str, Any], n_features: int) -> tuple[FeatureMap, in
     if name not in ("rbf", "poly"):
         raise ValueError(f"the kernel {name!r} is unknown")
     settings = {key: state.get(key, 0.0) for key in ("gamma", "degree", "coef0")}
-    landmarks, projection = _unpacked(state["landmarks"]), state["projection"]
+    landmarks, projection = _rows_from_state(state["landmarks"]), state["projection"]
     if landmarks.shape[1] != n_features or projection.shape[0] != landmarks.shape[0]:
         raise ValueError(f"landmarks have the shapes {landmarks.shape} and {projection.shape}")
-    return KernelMap(make_kernel(name, **settings), landmarks, projection), landmarks.shape[0]
+    return NystroemMap(make_kernel(name, **settings), landmarks, projection), landmarks.shape[0]
 
 
-def same_map(one: FeatureMap, other: FeatureMap) -> bool:
-    """Whether two maps are of one kernel and the same landmarks."""
+def maps_equal(one: FeatureMap, other: FeatureMap) -> bool:
+    """Whether two maps have the same kernel and the same landmarks."""
     states = map_state(one), map_state(other)
     if states[0].keys() != states[1].keys():
         return False
@@ -187,22 +191,22 @@ def same_map(one: FeatureMap, other: FeatureMap) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether settings, arrays or the parts of sparse arrays are equal."""
+    """Whether two entries of a state are equal: parameters, arrays or sparse arrays."""
     if isinstance(one, dict) and isinstance(other, dict):
         return all(np.array_equal(part, other[name]) for name, part in one.items())
     return one is other or (type(one) is type(other) and np.array_equal(one, other))
 
 
-def _packed(rows: Any) -> Any:
-    """Return the parts of a sparse array, and a dense one as it is."""
+def _rows_to_state(rows: Any) -> Any:
+    """Return the components of a CSR array as a dict; a dense array as it is."""
     if not issparse(rows):
         return rows
     parts = {name: getattr(rows, name) for name in ("data", "indices", "indptr")}
     return {**parts, "n_features": rows.shape[1]}
 
 
-def _unpacked(state: Any) -> Any:
-    """Return the array of such parts; ``ValueError`` where they do not fit together."""
+def _rows_from_state(state: Any) -> Any:
+    """Restore rows from their state; ValueError if the components do not match."""
     if not isinstance(state, dict):
         return state
     parts = tuple(state[name] for name in ("data", "indices", "indptr"))
@@ -219,23 +223,23 @@ def choose_landmarks(
     *,
     centres: bool = True,
 ) -> Any:
-    """Return the landmarks: centres of clusters of the rows, or some of the rows.
+    """Choose Nyström landmarks: k-means centres, or rows drawn at random, labelled ones first.
 
-    Centres stand for more rows each and were measured to give smaller errors, if there are many
-    rows to each; else they are labelled rows first, since those steer the fit most.
+    With at least ten rows per landmark, centres were measured to give smaller errors than rows.
+    Labelled rows come first because they influence the fit most.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         All rows.
     labeled : ndarray of bool of shape (n_samples,)
-        Which rows have a label.
+        True where the row has a label.
     n_landmarks : int
-        How many to take; all rows if there are no more.
+        Number of landmarks; all rows if there are no more.
     generator : numpy.random.Generator
-        Source of the choice.
+        Random numbers for the choice.
     centres : bool, default=True
-        Whether they may be other points than rows. Those of sparse rows never are.
+        Whether landmarks may be k-means centres; landmarks of sparse X are always rows.
 
     Returns
     -------
@@ -244,23 +248,23 @@ def choose_landmarks(
     """
     n_rows = X.shape[0]
     if n_landmarks >= n_rows:
-        return X.copy()  # X may be the caller's own, who may change it after the fit
+        return X.copy()  # X may be the caller's array, which may change after the fit
     if centres and not issparse(X) and n_rows >= _ROWS_PER_CENTRE * n_landmarks:
-        return _centres(X, n_landmarks, generator)
+        return _cluster_centres(X, n_landmarks, generator)
     shuffled = generator.permutation(n_rows)
     labeled_first = shuffled[np.argsort(~labeled[shuffled], kind="stable")]
     return X[np.sort(labeled_first[:n_landmarks])]
 
 
-def _centres(X: Matrix, n_centres: int, generator: np.random.Generator) -> Matrix:
-    """Return the centres of k-means on some of the rows, roughly."""
+def _cluster_centres(X: Matrix, n_centres: int, generator: np.random.Generator) -> Matrix:
+    """Return centres of mini-batch k-means, fitted to a random subset of the rows."""
     from sklearn.cluster import MiniBatchKMeans
 
-    n_rows = min(len(X), max(_CLUSTERED, _ROWS_PER_CENTRE * n_centres))
+    n_rows = min(len(X), max(_MAX_CLUSTERED, _ROWS_PER_CENTRE * n_centres))
     rows = X[generator.choice(len(X), n_rows, replace=False)]
-    origin = rows.mean(axis=0)  # far from it, squared distances cancel to nothing
+    origin = rows.mean(axis=0)  # without centring, squared distances may cancel
     rows -= origin
-    # A set number of passes: to stop by sums of distances depends on the number of threads.
+    # A fixed number of passes: stopping by inertia would depend on the number of threads.
     means = MiniBatchKMeans(
         n_centres,
         init="random",

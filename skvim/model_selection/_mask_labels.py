@@ -1,4 +1,4 @@
-"""Taking labels away, to see how a method fares with few."""
+"""Mask labels at random, to evaluate semi-supervised methods with few labels."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -18,38 +18,39 @@ Counts = NDArray[np.int64]
 def mask_labels(
     y: ArrayLike, n_labeled: float, *, stratify: bool = True, random_state: Any = None
 ) -> NDArray[Any]:
-    """Return a copy of ``y`` with -1 for all but some rows.
+    """Return a copy of ``y`` in which all but ``n_labeled`` labels are replaced by -1.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels, numbers or strings. Rows that are -1 already stay so.
+        Labels, numbers or strings. Rows that are -1 already stay unlabelled.
     n_labeled : int in [1, inf) or float in (0, 1)
-        Number of rows that keep their label, or their share of the rows that have one, rounded to
-        the nearest number of rows.
+        Number of rows that keep their label, or their share of the labelled rows, rounded to the
+        nearest number of rows.
     stratify : bool, default=True
-        Whether the labels that are kept have the class shares of y. Each class keeps the exact
-        share of ``n_labeled`` rounded down or up, and at least one row. Only where rare classes
-        need more rows than that leaves do the frequent ones share out the rest. False draws rows
-        regardless of their class: a class may vanish.
+        Whether the kept labels have the class proportions of y. Each class keeps its exact share
+        of ``n_labeled``, rounded down or up, and at least one row. If that is more than
+        ``n_labeled`` rows in total, each rare class keeps one row and the remaining rows are
+        allocated among the frequent classes. False draws rows regardless of their class, so a
+        class may lose all labels.
     random_state : int, RandomState instance or None, default=None
         Seeds the choice of rows. None takes fresh entropy from the operating system.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Signed integers, floats, or dtype object for strings and where y has it. Unsigned
-        integers and booleans, which cannot hold -1, become int64.
+        The dtype of y, but int64 for unsigned integers and booleans, and object for strings, which
+        cannot hold -1.
 
     Raises
     ------
     ValueError
         If ``n_labeled`` is out of range or below the number of classes (when stratified), or y has
-        no label, the string "-1", missing values or labels that are not classes.
+        no label, the string "-1", missing values or continuous values.
 
     See Also
     --------
-    MaskedStratifiedKFold : Cross-validation with such labels.
+    MaskedStratifiedKFold : Cross-validation with partly labelled y.
 
     Examples
     --------
@@ -60,22 +61,23 @@ def mask_labels(
     ['-1', '-1', '-1', 'cat', 'dog', 'dog']
     """
     labeled = labeled_rows(y, name="mask_labels")
-    n_kept = _number(n_labeled, len(labeled.rows))
+    n_kept = _number_to_keep(n_labeled, len(labeled.rows))
     generator = np.random.default_rng(draw_seed(random_state))
     codes = labeled.codes()
     order = generator.permutation(len(codes))
     if stratify:
-        kept = order[_leading(codes[order], _allocate(np.bincount(codes), n_kept, generator))]
+        counts = _allocate(np.bincount(codes), n_kept, generator)
+        kept = order[_first_of_each_class(codes[order], counts)]
     else:
         kept = order[:n_kept]
-    masked = np.full(len(labeled.y), UNLABELED, dtype=_with_marker(labeled.y.dtype))
+    masked = np.full(len(labeled.y), UNLABELED, dtype=_dtype_with_marker(labeled.y.dtype))
     rows = labeled.rows[kept]
     masked[rows] = labeled.y[rows]
     return masked
 
 
-def _number(n_labeled: Any, n_given: int) -> int:
-    """Return how many of ``n_given`` labels to keep."""
+def _number_to_keep(n_labeled: Any, n_given: int) -> int:
+    """Return the number of labels to keep, of ``n_given``."""
     if isinstance(n_labeled, Integral) and not isinstance(n_labeled, bool):
         number = int(n_labeled)
     elif isinstance(n_labeled, Real) and 0 < float(n_labeled) < 1:
@@ -85,47 +87,47 @@ def _number(n_labeled: Any, n_given: int) -> int:
     if not 1 <= number <= n_given:
         raise ValueError(
             "n_labeled must be an int in [1, n] or a float in (0, 1) that is at least half a row "
-            f"of n, where n={n_given} is the number of rows of y that have a label. "
+            f"of n, where n={n_given} is the number of labelled rows of y. "
             f"Got {n_labeled!r} instead."
         )
     return number
 
 
 def _allocate(counts: Counts, n_kept: int, generator: np.random.Generator) -> Counts:
-    """Share out ``n_kept`` rows among classes in proportion to ``counts``, at least one each.
+    """Allocate ``n_kept`` rows to classes in proportion to ``counts``, at least one each.
 
-    Every class gets its exact share rounded down or up, the largest remainders first, ties at
-    random. If the least ones alone are too many for that, classes whose share is below one row get
-    one row, and the others share out what is left.
+    Largest remainder method: every class gets its exact share rounded down or up, the largest
+    remainders first, ties at random. If the rounded-down shares and the minimum of one row exceed
+    ``n_kept``, classes whose share is below one row get one, and the others the remaining rows.
     """
     if n_kept < len(counts):
         raise ValueError(
             f"n_labeled must leave each of the {len(counts)} classes a label, but it comes to "
-            f"{n_kept} rows. Keep at least {len(counts)}, or take stratify=False."
+            f"{n_kept} rows. Keep at least {len(counts)}, or set stratify=False."
         )
     shares, remainders = np.divmod(n_kept * counts, counts.sum())
-    least = np.maximum(shares, 1)
-    n_more = n_kept - int(least.sum())
+    allocated = np.maximum(shares, 1)
+    n_more = n_kept - int(allocated.sum())
     if n_more < 0:
         rare = shares == 0
-        least[~rare] = _allocate(counts[~rare], n_kept - int(rare.sum()), generator)
-        return least
+        allocated[~rare] = _allocate(counts[~rare], n_kept - int(rare.sum()), generator)
+        return allocated
     remainders[shares == 0] = 0  # rounded up already
-    least[np.lexsort((generator.random(len(counts)), -remainders))[:n_more]] += 1
-    return least
+    allocated[np.lexsort((generator.random(len(counts)), -remainders))[:n_more]] += 1
+    return allocated
 
 
-def _leading(codes: NDArray[np.intp], allowed: Counts) -> NDArray[np.bool_]:
-    """Tell of each entry whether it is among the first ``allowed`` ones of its class."""
+def _first_of_each_class(codes: NDArray[np.intp], n_first: Counts) -> NDArray[np.bool_]:
+    """Return a mask of the first ``n_first[code]`` entries of each class."""
     by_class = np.argsort(codes, kind="stable")
     counts = np.bincount(codes)
     rank = np.empty(len(codes), dtype=np.int64)
     rank[by_class] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rank < allowed[codes]
+    return rank < n_first[codes]
 
 
-def _with_marker(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype, or one that can hold -1 too."""
+def _dtype_with_marker(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype if it can hold -1, else one that can."""
     if dtype.kind in "UST":
         return np.dtype(object)
     return np.dtype(np.int64) if dtype.kind in "ub" else dtype
