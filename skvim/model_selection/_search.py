@@ -199,6 +199,7 @@ class BatchedSearchCV(GridSearchCV):
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
         """Share the times of batches among their fits, then make the table (scikit-learn's hook)."""
+        self._plan.is_complete = True  # what follows is the fit to all rows
         for chunk in (chunk for chunk in self._plan.chunks if chunk.takers):
             _result_of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
             for tag in chunk.takers:

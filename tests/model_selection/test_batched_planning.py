@@ -150,7 +150,10 @@ def test_a_network_that_trains_alone_is_not_called_one_of_many():
     assert "4 of the fits were made one by one: no other fit like it has room" in said[0]
 
 
-@pytest.mark.parametrize(("error", "said"), [(NotTraceableError("it is odd."), "it is odd"), (MemoryError(), "MemoryError")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(NotTraceableError("it is odd."), "it is odd"), (MemoryError(), "MemoryError")],
+)
 def test_whatever_keeps_fits_from_training_together_they_are_made(error, said, monkeypatch):
     def broken(sets):
         raise error
@@ -223,7 +226,9 @@ def test_fits_that_are_long_for_one_fold_alone_are_counted_for_that_one():
 
 def test_networks_are_not_built_to_learn_that_nothing_is_like_them(monkeypatch):
     built = []
-    monkeypatch.setattr("skvim.engine.batched._plan.build_autoencoder", lambda *args: built.append(args))
+    monkeypatch.setattr(
+        "skvim.engine.batched._plan.build_autoencoder", lambda *args: built.append(args)
+    )
     with pytest.warns(BatchingWarning, match="3 of the fits .*: no other fit is like it"):
         lam_path(VIM, WINE, [(8,), (9,), (10,)], param="hidden_layer_sizes")
     assert built == []

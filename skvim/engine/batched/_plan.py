@@ -164,6 +164,8 @@ class Plan:
         The batches.
     is_active : bool
         Whether fits may take results; clones of estimators keep an active plan only.
+    is_complete : bool
+        Whether all planned fits were made, so that later ones are known to be others.
     """
 
     def __init__(self) -> None:
@@ -171,6 +173,7 @@ class Plan:
         self.n_batched = 0
         self.chunks: list[Chunk] = []
         self.is_active = True
+        self.is_complete = False
         self._groups: dict[Hashable, list[_Job]] = defaultdict(list)
         self._rows: list[NDArray[Any]] = []
         self._waiting: dict[Hashable, list[tuple[_Job, Chunk]]] = defaultdict(list)
@@ -236,7 +239,7 @@ class Plan:
             return None
         match = next((pair for pair in waiting if _same(pair[0].request.rows, request.rows)), None)
         if match is None:
-            self._n_other_rows += 1
+            self._n_other_rows += not self.is_complete
             return None
         trained = self._taken(*match)
         if match[0].n_left == 0:

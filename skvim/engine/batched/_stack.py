@@ -94,9 +94,7 @@ class Stack:
         made: optim.Optimizer = type(own)(list(self.parameters.values()), **options)
         return made
 
-    def release(
-        self, place: Place, tensors: dict[str, Tensor], optimizer: optim.Optimizer
-    ) -> None:
+    def release(self, place: Place, tensors: dict[str, Tensor], optimizer: optim.Optimizer) -> None:
         """Copy one model's part of tensors and of the optimizer's state to its net.
 
         ``tensors`` are those of the stack, now or at an earlier time; the progress is that of now.

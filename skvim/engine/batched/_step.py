@@ -180,7 +180,9 @@ def batched_losses(stack: Stack, start: int, stop: int, batches: Sequence[Tensor
     return losses
 
 
-def _losses(axes: _Axes, function: Callable[..., Any], drawn: Sequence[Tensor], x: Tensor) -> Tensor:
+def _losses(
+    axes: _Axes, function: Callable[..., Any], drawn: Sequence[Tensor], x: Tensor
+) -> Tensor:
     """Return losses and terms for a batch of every set."""
     (terms,) = axes.outputs(function(x[0] if axes.one_set else x, *drawn))
     return terms

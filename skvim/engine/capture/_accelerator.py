@@ -57,7 +57,9 @@ class Accelerator:
         self.optimizer = optimizer
         self.verbose = verbose
         self.reason = reason or ("" if mode else "acceleration is None")
-        if mode == "auto" and not (reason or (step.is_library_code() and is_library_code(optimizer))):
+        if mode == "auto" and not (
+            reason or (step.is_library_code() and is_library_code(optimizer))
+        ):
             self.reason = "parts of the model are neither skvim's nor torch's"
         self._steps: dict[tuple[int, ...], CapturedStep | GraphedStep] = {}
         self._chosen: set[int] = set()

@@ -1,6 +1,5 @@
 """Captured training step: a traced and optimised graph in the place of autograd's work."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import Parameter, signature
