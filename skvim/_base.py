@@ -153,7 +153,7 @@ class BaseAutoencoder(
         TrainingDivergedError
             When the loss becomes infinite or not a number; likewise.
         """
-        plan: Plan | None = vars(self).pop("_plan", None)
+        plan: Plan | None = self.__dict__.pop("_plan", None)
         with atomic(self):
             request = self._make_request(X)
             with own_modes(request.training.device):
@@ -413,7 +413,7 @@ class BaseAutoencoder(
 
     def _follow_plan(self, plan: Plan) -> None:
         """Let the next fit of this estimator, and of its clones, take its result from a plan."""
-        vars(self)["_plan"] = plan
+        self.__dict__["_plan"] = plan
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle parameters of torch's by value, so that equal estimators hash alike."""

@@ -131,7 +131,7 @@ class BatchedSearchCV(GridSearchCV):
         finally:
             plan.finish()
         _delete_fitted(self)
-        vars(self).update({k: v for k, v in vars(search).items() if k.endswith("_")})
+        self.__dict__.update({k: v for k, v in vars(search).items() if k.endswith("_")})
         self.n_batched_fits_ = plan.n_batched
         return self
 
@@ -198,7 +198,7 @@ class BatchedSearchCV(GridSearchCV):
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
-        """Share the times of batches among their fits, then make the table (scikit-learn's hook)."""
+        """Share a batch's time among its fits, then make the table (scikit-learn's hook)."""
         self._plan.is_complete = True  # what follows is the fit to all rows
         for chunk in (chunk for chunk in self._plan.chunks if chunk.takers):
             _result_of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds

@@ -222,13 +222,3 @@ def test_fits_that_are_long_for_one_fold_alone_are_counted_for_that_one():
     assert [message.split(":")[0][:1] for message in sorted(said)] == ["2", "4"]
     assert "other rows" in sorted(said)[0]
     assert "take long" in sorted(said)[1]
-
-
-def test_networks_are_not_built_to_learn_that_nothing_is_like_them(monkeypatch):
-    built = []
-    monkeypatch.setattr(
-        "skvim.engine.batched._plan.build_autoencoder", lambda *args: built.append(args)
-    )
-    with pytest.warns(BatchingWarning, match="3 of the fits .*: no other fit is like it"):
-        lam_path(VIM, WINE, [(8,), (9,), (10,)], param="hidden_layer_sizes")
-    assert built == []

@@ -229,21 +229,7 @@ class Plan:
         SkvimWarning
             Of what training warns of.
         """
-        if not self.chunks:
-            return None
-        try:
-            waiting = self._waiting.get(request.key)
-        except NotComparableError:
-            return None
-        if not waiting:
-            return None
-        match = next((pair for pair in waiting if _same(pair[0].request.rows, request.rows)), None)
-        if match is None:
-            self._n_other_rows += not self.is_complete
-            return None
-        trained = self._taken(*match)
-        if match[0].n_left == 0:
-            waiting.remove(match)
+        trained = self._find(request)
         if trained is None:
             return None
         if trained.error is not None:
@@ -303,6 +289,25 @@ class Plan:
         for job in jobs:
             job.n_left = len(job.tags)
             self._waiting[job.request.key].append((job, chunk))
+
+    def _find(self, request: FitRequest) -> TrainedNet | None:
+        """Return the result of the planned fit that equals a request, if there is one."""
+        if not self.chunks:
+            return None
+        try:
+            waiting = self._waiting.get(request.key)
+        except NotComparableError:
+            return None
+        if not waiting:
+            return None
+        match = next((pair for pair in waiting if _same(pair[0].request.rows, request.rows)), None)
+        if match is None:
+            self._n_other_rows += not self.is_complete
+            return None
+        trained = self._taken(*match)
+        if match[0].n_left == 0:
+            waiting.remove(match)
+        return trained
 
     def _taken(self, job: _Job, chunk: Chunk) -> TrainedNet | None:
         """Return the result of a job for one of its fits; None where its chunk did not train."""

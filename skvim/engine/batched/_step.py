@@ -124,7 +124,8 @@ def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
     steps = stack.steps[start * axes.lead[1] : stop * axes.lead[1]]
     results = [run_step(step, x[i // axes.lead[1]]) for i, step in enumerate(steps)]
     values = _values_of_sets(results, axes)
-    draws = [list(of_sets) for of_sets in zip(*(r.draws for r in results[:: axes.lead[1]]))]
+    leaders = results[:: axes.lead[1]]
+    draws = [list(of) for of in zip(*(leader.draws for leader in leaders), strict=True)]
     state, function, trained = _batched_function(stack, start, axes, x, values)
     step = BatchedStep(function, draws, axes, trained)
     with torch.no_grad(), _restored(state):
@@ -212,7 +213,8 @@ def _values_of_sets(results: Sequence[StepResult], axes: _Axes) -> list[list[Ten
         same = alike and all(map(torch.equal, one.values, leader.values))
         if not same or [v.shape for v in one.values] != [v.shape for v in first.values]:
             raise NotTraceableError("the models do not draw the same random numbers.")
-    return [list(of_sets) for of_sets in zip(*(r.values for r in results[::n_models]))]
+    leaders = results[::n_models]
+    return [list(of) for of in zip(*(leader.values for leader in leaders), strict=True)]
 
 
 def _batched_function(
