@@ -13,7 +13,8 @@ from skvim.engine._schedules import begin_step
 from skvim.engine.batched._rows import PooledRows, SameSizeSets, TrainingSet, group_by_bounds
 from skvim.engine.batched._stack import Place, Stack, as_index
 from skvim.engine.batched._step import BatchedStep, Losses, batched_losses, batched_step
-from skvim.engine.capture import Graphed, Update, make_update, warn_of_no_graph
+from skvim.engine.capture._graphs import Graphed, warn_of_no_graph
+from skvim.engine.capture._update import Update
 from skvim.networks import Dropout
 
 __all__ = ["Group", "generator_states", "set_generator_states"]
@@ -213,7 +214,7 @@ class Group:
         self._n_moves += 1
         if self._n_moves <= 2:  # the optimizer makes its state in its first step
             parameters = [self.stack.parameters[name] for name in self._trained]
-            self._update: Update = make_update(self.optimizer, parameters)
+            self._update: Update = Update(self.optimizer, parameters)
         one = len(gradients) == 1
         whole = gradients[0] if one else list(map(torch.cat, zip(*gradients, strict=True)))
         self._update.sync_settings()

@@ -11,18 +11,10 @@ from torch.func import vmap
 
 from skvim.engine._net import AutoencoderNet, final_weights
 from skvim.engine.batched._stack import SHARED, Stack
-from skvim.engine.capture import (
-    Draw,
-    NotTraceableError,
-    StepResult,
-    TrainingStep,
-    optimise,
-    record,
-    require_close,
-    require_close_terms,
-    run_step,
-    trace_step,
-)
+from skvim.engine.capture._captured import require_close, require_close_terms
+from skvim.engine.capture._optimiser import optimise
+from skvim.engine.capture._recorder import Draw, NotTraceableError, record
+from skvim.engine.capture._step import StepResult, TrainingStep, run_step, trace_step
 
 __all__ = ["BatchedStep", "Losses", "batched_losses", "batched_step"]
 

@@ -10,7 +10,7 @@ from skvim.engine._batches import Rows
 from skvim.engine._net import AutoencoderNet, StopRequestedError
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
-from skvim.engine.capture import NotTraceableError
+from skvim.engine.capture._recorder import NotTraceableError
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 
 __all__ = ["TrainedNet", "stack_bytes", "train_batched"]
