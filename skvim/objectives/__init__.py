@@ -13,11 +13,11 @@ from skvim.objectives._aggregated import (
     SlicedWasserstein,
     make_divergence,
 )
-from skvim.objectives._agreement import InfoNCE, contrastive_loss
 from skvim.objectives._annealed import Annealing, annealed_log_weights
 from skvim.objectives._autoencoder import Autoencoder, Outputs
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
+from skvim.objectives._contrastive import InfoNCE, contrastive_loss
 from skvim.objectives._distributions import Factorised, make_prior
 from skvim.objectives._divergences import KL, MMD, Capacity
 from skvim.objectives._importance import LogMean, importance_log_weights, log_mean

@@ -96,8 +96,8 @@ def test_kl_is_right_to_a_millionth(posterior, prior, reference, ratio):
     for shift in (0.0, -0.4, 1.5, 7.0):
         loc = reference.median() + shift * max(scale, reference.std())
         moments = (torch.full((1, 1), value, dtype=torch.float64) for value in (loc, scale))
-        found = KL()(Moments(*moments, posterior.base), torch.zeros(1, 1), prior, generator())
-        assert float(found) == pytest.approx(exact_kl(q, reference, loc, scale), abs=1e-6, rel=1e-9)
+        value = KL()(Moments(*moments, posterior.base), torch.zeros(1, 1), prior, generator())
+        assert float(value) == pytest.approx(exact_kl(q, reference, loc, scale), abs=1e-6, rel=1e-9)
 
 
 @pytest.mark.parametrize("base", [Normal(), Logistic.unit_variance()], ids=repr)
@@ -180,16 +180,16 @@ def test_slopes_and_gradients_of_kernels_are_derivatives(kernel):
 
 
 @pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
-def test_many_rows_are_compared_by_parts_to_the_same_end(kernel, monkeypatch):
+def test_mmd_does_not_depend_on_the_block_size(kernel, monkeypatch):
     a, b = torch.randn(2, 40, 3, generator=generator(), dtype=torch.float64)
     kernel = partial(kernel, widths=[0.3, 2.0])
-    found = []
+    results = []
     for cached in (10_000, 700):
         monkeypatch.setattr("skvim.objectives._mmd._CACHED", cached)
         z = a.clone().requires_grad_()
         unbiased_mmd(z, b, kernel).backward()
-        found.append((unbiased_mmd(z, b, kernel).detach(), z.grad))
-    for whole, parts in zip(*found, strict=True):
+        results.append((unbiased_mmd(z, b, kernel).detach(), z.grad))
+    for whole, parts in zip(*results, strict=True):
         torch.testing.assert_close(whole, parts, rtol=1e-13, atol=0)
 
 
@@ -309,11 +309,11 @@ def test_mmd_sees_a_dimension_of_small_variance_beside_a_large_one():
 
     def estimates(stretch):
         unit = scales * torch.tensor([stretch, 1.0], dtype=torch.float64)
-        found = []
+        values = []
         for _ in range(30):
             z = unit * torch.randn(200, 2, generator=source, dtype=torch.float64)
-            found.append(MMD()(Moments(z, None), z, prior, source))
-        return torch.stack(found)
+            values.append(MMD()(Moments(z, None), z, prior, source))
+        return torch.stack(values)
 
     same, wide = estimates(1.0), estimates(2.0)
     assert same.mean().abs() < 3 * same.std() / math.sqrt(30)
