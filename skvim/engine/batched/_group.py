@@ -39,24 +39,8 @@ class _Validation(NamedTuple):
 class Group:
     """Nets in one stack, with their rows and one optimizer.
 
-    Parameters
-    ----------
-    sets : sequence of TrainingSet
-        Sets of one size, in the order of their numbers of rows. A net may occur twice in one, to
-        fill it up.
-    device : torch.device
-        Where they train.
-
-    Attributes
-    ----------
-    places : dict of AutoencoderNet to tuple (i_set, i_model)
-        Position of each net.
-    n_steps : int
-        Steps of an epoch.
-    n_validations : list of int
-        Validation batches of each set.
-    n_taken : int
-        Steps taken, those of earlier groups included.
+    Sets have one size and come in the order of their numbers of rows. A net may occur twice in one,
+    to fill it up; ``places`` has the position (i_set, i_model) of each.
     """
 
     def __init__(self, sets: Sequence[TrainingSet], device: torch.device) -> None:

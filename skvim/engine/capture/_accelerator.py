@@ -77,14 +77,15 @@ class Accelerator:
     def _capture(self, x: Tensor) -> FastStep | None:
         """Capture a step in the fastest form there is, or keep the reason why none is."""
         try:
-            step: FastStep = self._compiled(x) or capture(self.step, x, self.optimizer)
+            captured = self._compiled(x) or capture(self.step, x, self.optimizer)
         except Exception as error:  # torch's internals raise errors of any type
             self.reason = f"{type(error).__name__}: {error}"
             self._report(f"Training runs without acceleration: {error}")
             return None
+        step: FastStep = captured
         if x.device.type == "cuda":
             try:
-                step = GraphedStep(step, x)  # type: ignore[arg-type]
+                step = GraphedStep(captured, x)
             except RuntimeError as error:
                 warn_of_no_graph(self.mode, error)
         self._steps[tuple(x.shape)] = step

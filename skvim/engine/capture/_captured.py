@@ -55,9 +55,9 @@ def capture(
 ) -> CapturedStep:
     """Return a step that does what the eager one does, for batches of the shape of ``x``.
 
-    Nothing is trained on ``x``; the optimizer must have taken a step before. NotTraceableError when
-    the step is no fixed sequence of operations, ``torch.compile`` fails (``compiled``), or the graph
-    does not give the eager step's losses, gradients and buffers.
+    Nothing is trained on ``x``; the optimizer must have taken a step before. NotTraceableError if
+    the step is no fixed sequence of operations, ``torch.compile`` fails, or the graph does not give
+    the eager step's losses, gradients and buffers.
     """
     _check_supported(step, optimizer)
     trace = trace_step(step, x)

@@ -51,9 +51,9 @@ def optimise(
     """Return a graph that computes the same with fewer operations.
 
     The first inputs are ``persistent`` tensors, whose memory stays where it is from run to run;
-    ``examples`` are values for all inputs, which may be written to. ``layouts`` has for every output
-    a tensor whose memory layout it takes, or None. Memory that an operation in place writes to, and
-    all that reads it, is left as it is, in the order of the graph.
+    ``examples`` are values for all inputs, which may be written to. An output takes the memory
+    layout of its tensor in ``layouts``, if it has one. Memory that an operation in place writes to,
+    and all that reads it, is left as it is, in the order of the graph.
     """
     builder = _Builder(traced, persistent)
     with torch.no_grad():
