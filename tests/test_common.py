@@ -81,8 +81,8 @@ NAMED = pd.DataFrame(X, columns=["a", "b", "c", "d"])
 
 
 def few_epochs(cls: type):
-    """Return an instance with its defaults but for the length of training."""
-    return cls(max_epochs=2) if cls in AUTOENCODERS else cls()
+    """Return an instance with its defaults but for a small network and a short training."""
+    return cls(hidden_layer_sizes=(16,), max_epochs=2) if cls in AUTOENCODERS else cls()
 
 
 def small(cls: type, **parameters):
