@@ -300,6 +300,7 @@ def test_defaults_leave_active_units_and_information(cls, rows, n_components):
     assert rate > 0.5
 
 
+@pytest.mark.slow
 def test_grid_search_over_the_weight_in_processes_gives_the_same():
     data, target = load_digits(return_X_y=True)
     encoder = VIMAETransformer(8, prior="logistic", max_epochs=5, random_state=0)

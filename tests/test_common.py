@@ -175,6 +175,7 @@ def test_scikit_learn_checks_pass_and_are_those_of_its_own_estimators(cls):
     assert {name for name in expected - passed if "array_api" not in name} == set()
 
 
+@pytest.mark.slow
 def test_the_check_of_other_array_libraries_passes_too():
     """scikit-learn runs it only where SciPy was imported with SCIPY_ARRAY_API."""
     script = """
