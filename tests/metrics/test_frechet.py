@@ -197,25 +197,57 @@ def test_partitions_follow_from_random_state_and_leave_global_generators_alone()
 
 
 @pytest.mark.parametrize(
-    ("n_x", "n_y", "copied", "message"),
+    ("n_x", "n_y", "message"),
     [
-        (ENOUGH, ENOUGH, False, None),
-        (ENOUGH - 1, ENOUGH, False, "2047 and 2048 rows, and 2048 of each"),
-        (ENOUGH, ENOUGH - 1, False, "2048 and 2047 rows"),
-        (ENOUGH, ENOUGH, True, "of 3 features have ranks 3 and 2"),
+        (ENOUGH, ENOUGH, None),
+        (ENOUGH - 1, ENOUGH, "2047 and 2048 rows, and 2048 of each"),
+        (ENOUGH, ENOUGH - 1, "2048 and 2047 rows"),
     ],
 )
-def test_warns_of_few_rows_and_of_dependent_features(n_x, n_y, copied, message):
+def test_warns_of_few_rows(n_x, n_y, message):
     source = np.random.default_rng(0)
     x, y = source.normal(size=(n_x, 3)), source.normal(size=(n_y, 3))
-    if copied:
-        y[:, 2] = y[:, 1]
     if message is None:
         frechet_distance(x, y, n_partitions=0)
         return
     with pytest.warns(UnreliableMeasureWarning, match=message) as caught:
         frechet_distance(x, y, n_partitions=0)
     assert caught[0].filename == __file__
+
+
+# The last feature as a function of the others; a rank is lost even where rounding hides it.
+DEPENDENT = {
+    "copied": lambda x: x[:, 0],
+    "copied in another unit": lambda x: x[:, 0] * 1e6 * np.pi,
+    "copied up to rounding": lambda x: x[:, 0] * 0.1 * 3,
+    "a sum": lambda x: x[:, :-1].sum(1),
+    "constant": lambda x: np.full(len(x), x[0, 0]),
+    "zero": lambda x: np.zeros(len(x)),
+}
+
+
+@pytest.mark.numerics
+@pytest.mark.parametrize("offset", [0, 1e4])
+@pytest.mark.parametrize("scale", [1e-100, 1e-3, 1e8])
+@pytest.mark.parametrize(("n", "d"), [(40, 3), (ENOUGH, 3), (ENOUGH, 40), (20_000, 7)])
+def test_rank_counts_independent_features_at_every_scale(n, d, scale, offset):
+    source = np.random.default_rng(0)
+    x = scale * (source.normal(size=(n, d)) + offset)
+    for dependent in DEPENDENT.values():
+        y = x.copy()
+        y[:, -1] = dependent(x)
+        assert between(x, y).ranks == (d, d - 1)
+    close = x.copy()
+    close[:, -1] = x[:, 0] + 1e-6 * scale * source.normal(size=n)
+    units = x * np.geomspace(1e-30, 1e30, d)
+    assert between(close, units).ranks == (d, d)
+
+
+def test_warns_of_dependent_features():
+    x, y = np.random.default_rng(0).normal(size=(2, ENOUGH, 3))
+    y[:, 2] = y[:, 1]
+    with pytest.warns(UnreliableMeasureWarning, match="of 3 features have ranks 3 and 2"):
+        frechet_distance(x, y, n_partitions=0)
 
 
 @pytest.mark.parametrize(
