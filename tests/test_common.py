@@ -255,6 +255,7 @@ def test_global_seeds_change_nothing(cls):
 
 
 @by_estimator
+@pytest.mark.numerics
 def test_fits_in_threads_repeat(cls):
     expected = results(fit(small(cls)))
     with ThreadPoolExecutor(4) as pool:
@@ -284,6 +285,7 @@ LAYOUTS = {
 
 @by_estimator
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.numerics
 def test_layout_in_memory_does_not_matter(cls, layout):
     data = LAYOUTS[layout](X)
     assert_same(results(fit(small(cls), data), data), results(fit(small(cls))))
