@@ -157,6 +157,7 @@ def test_draws_of_a_torch_distribution_follow_scipy(distribution, references, dt
     assert abs(np.corrcoef(draws.T)[0, 1]) < 4 / math.sqrt(5000)
 
 
+@pytest.mark.numerics
 def test_figures_that_torch_lacks_are_integrals():
     weights, means = np.array([0.25, 0.75]), np.array([-2.0, 1.5])
     mixture = D.MixtureSameFamily(
@@ -382,11 +383,13 @@ def test_scores_under_a_distribution_agree_with_quadrature(prior, reference):
     np.testing.assert_allclose(model.score_samples(rows, n_draws=10_000), exact, atol=0.06)
 
 
+@pytest.mark.numerics
 def test_rows_far_outside_have_a_finite_score_in_many_bounded_dimensions():
     model = VIMAETransformer(12, prior=D.Uniform(0.0, 1.0), **SETTINGS).fit(ROWS)
     assert np.isfinite(model.score_samples(ROWS + 1000, n_draws=10)).all()
 
 
+@pytest.mark.numerics
 def test_dimensions_of_unlike_scale_are_scored_exactly_for_a_linear_decoder():
     scale = torch.tensor([0.01, 50.0])
     settings = SETTINGS | {"hidden_layer_sizes": ()}

@@ -87,6 +87,7 @@ def test_a_code_outside_the_support_starts_inside(outside):
 
 
 @pytest.mark.parametrize("code", [-300.0, -50.0, 0.0, 20.0, 300.0])
+@pytest.mark.numerics
 def test_a_uniform_prior_is_scored_exactly_from_any_start(code):
     # Rows inside, at the bound and up to thirty standard deviations beyond it.
     x = torch.tensor([[-49.0, 0.0], [30.0, 49.9], [0.0, 53.0], [0.0, 80.0]], dtype=torch.float64)
@@ -99,6 +100,7 @@ def test_a_uniform_prior_is_scored_exactly_from_any_start(code):
 
 @pytest.mark.parametrize("code", [-5.0, 0.0, 1.0, 20.0])
 @pytest.mark.parametrize("x", [-2.0, 0.5, 8.0, 20.0])
+@pytest.mark.numerics
 def test_an_exponential_prior_is_scored_exactly_from_any_start(code, x):
     exact = stats.exponnorm(2.0, scale=1.0).logpdf(x)  # rate ½
     row = torch.tensor([[x]], dtype=torch.float64)
