@@ -21,7 +21,7 @@ from skvim.objectives._contrastive import InfoNCE, contrastive_loss
 from skvim.objectives._distributions import Factorised, make_prior
 from skvim.objectives._divergences import KL, MMD, Capacity
 from skvim.objectives._importance import LogMean, importance_log_weights, log_mean
-from skvim.objectives._information import (
+from skvim.objectives._estimates import (
     Estimate,
     InformationEstimates,
     effective_rank,

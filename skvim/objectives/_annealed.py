@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._priors import Prior
-from skvim.objectives._support import Chart
+from skvim.objectives._support import SupportTransform
 
 __all__ = ["Annealing", "annealed_log_weights"]
 
@@ -118,10 +118,10 @@ def annealed_log_weights(
     """
     shape = (settings.n_chains + 1, model.encode(x).loc.shape[-1])
     start = torch.stack([prior.draw(shape, source, x.dtype) for source in generators]).to(x.device)
-    chart = Chart(prior, start)
-    evaluate = _evaluator(model, prior, chart, x.unsqueeze(1))
-    point = evaluate(chart.inverse(start))
-    step = _FIRST_STEP * chart.variances.sqrt().expand(len(x), 1, -1)
+    transform = SupportTransform(prior, start)
+    evaluate = _evaluator(model, prior, transform, x.unsqueeze(1))
+    point = evaluate(transform.inverse(start))
+    step = _FIRST_STEP * transform.variances.sqrt().expand(len(x), 1, -1)
     betas = _schedule(settings.n_temperatures).to(x)
     log_weights, acceptance = torch.zeros_like(point.log_prior), torch.zeros_like(point.log_prior)
     for t in range(settings.n_temperatures):
@@ -145,14 +145,14 @@ def _schedule(n_temperatures: int) -> Tensor:
     return (sigmoid - sigmoid[0]) / (sigmoid[-1] - sigmoid[0])
 
 
-def _evaluator(model: Autoencoder, prior: Prior, chart: Chart, x: Tensor) -> _Evaluate:
+def _evaluator(model: Autoencoder, prior: Prior, transform: SupportTransform, x: Tensor) -> _Evaluate:
     """Return what computes the densities and slopes of codes for rows (n, 1, n_features)."""
 
     def evaluate(y: Tensor) -> _Point:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            log_prior = chart.log_density(prior, y)
-            log_likelihood = model.likelihood(x, model.decode(chart(y)))
+            log_prior = transform.log_density(prior, y)
+            log_likelihood = model.likelihood(x, model.decode(transform(y)))
             slopes = [
                 torch.autograd.grad(density.sum(), y)[0] for density in (log_prior, log_likelihood)
             ]

@@ -8,13 +8,14 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim._values import ByValue
 from skvim.objectives._kl import log_logistic
 from skvim.objectives._numbers import is_real
 
 __all__ = ["Logistic", "Normal", "Prior"]
 
 
-class Prior(ABC):
+class Prior(ByValue, ABC):
     """A prior whose latent dimensions are independent.
 
     Subclass it to bring your own: the five abstract members are enough where all dimensions are
