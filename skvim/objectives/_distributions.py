@@ -22,15 +22,13 @@ __all__ = ["Factorised", "make_prior"]
 _FLOAT64: dict[str, Any] = {"dtype": torch.float64, "device": torch.device("cpu")}
 # Quantiles are asked from here to as far below 1: the last number there in float64.
 _LEAST = 2.0**-53
-# Mass at quantiles of no finite density that integrals leave out.
-_TOLERANCE = 1e-6
 
 
 @contextmanager
 def _ordinary_tensors() -> Iterator[None]:
     """Create ordinary tensors even inside ``torch.inference_mode`` and ``torch.func.grad``.
 
-    What is created there serves there alone, but what is kept has to serve anywhere.
+    Tensors that are created there can be used there alone; those that are kept serve anywhere.
     """
     with torch.inference_mode(False), torch._C._DisableFuncTorch():
         yield
@@ -47,14 +45,13 @@ class Factorised(Prior):
     distribution : torch.distributions.Distribution
         Of batch shape () for all latent dimensions alike or (n_components,) for one each, and of
         event shape (); or ``Independent(base, 1)`` of the latter. It needs a finite variance and,
-        unless it is ``StudentT``, a method ``icdf`` to draw from. It is not changed.
+        unless it is ``StudentT``, a method ``icdf`` (the quantile function). It is not changed.
 
     Notes
     -----
     Draws are quantiles of uniform numbers in float64; those of Student's t are ε/√(χ²/ν).
     ``variance`` and ``entropy`` are torch's where it has them, otherwise integrals, right to about
-    1e-6 unless the tails are power laws or the density jumps within its support. The mean need not
-    be zero.
+    1e-6 unless the tails are power laws or the density has jumps. The mean need not be zero.
 
     Examples
     --------
@@ -114,15 +111,13 @@ class Factorised(Prior):
     @property
     def n_components(self) -> int | None:
         """The number of dimensions if it has one distribution each, else None."""
-        shape = self._working.batch_shape
-        return shape[0] if shape else None
+        return next(iter(self._working.batch_shape), None)
 
     def check(self) -> None:
         """Raise ``TypeError`` or ``ValueError`` for a distribution that cannot be a prior."""
         if not isinstance(self.distribution, Distribution):
             raise TypeError(
-                "Factorised takes a torch.distributions.Distribution. "
-                f"Got {self.distribution!r} instead."
+                f"Factorised takes a torch.distributions.Distribution. Got {self.distribution!r}."
             )
         distribution = self._working
         if distribution.event_shape or len(distribution.batch_shape) > 1:
@@ -140,10 +135,8 @@ class Factorised(Prior):
                 "must have the methods log_prob and icdf, whose quantiles are the draws. "
                 "Subclass skvim.objectives.Prior for one that lacks them"
             ) from error
-        if not (self.variances > 0).all() or not self.variances.isfinite().all():
-            raise self._error(
-                f"must have a finite variance, which sets the scale of codes. It is {self.variances}"
-            )
+        if not 0 < self.variances.min() <= self.variances.max() < math.inf:
+            raise self._error(f"must have a finite variance above 0. It is {self.variances}")
         if not math.isfinite(self.entropy):
             raise self._error(f"must have a finite entropy. It is {self.entropy}")
 
@@ -193,9 +186,10 @@ class Factorised(Prior):
     def _on(self, dtype: torch.dtype, device: torch.device) -> Distribution:
         """Return a copy with parameters of that dtype and device, which checks no arguments."""
         if (dtype, device) not in self._copies:
-            is_working = (dtype, device) == tuple(_FLOAT64.values())
+            is_working = {"dtype": dtype, "device": device} == _FLOAT64
+            source = self.distribution if is_working else self._working
             with _ordinary_tensors():
-                made = copy.deepcopy(by_bytes(self.distribution if is_working else self._working))
+                made = copy.deepcopy(by_bytes(source))
                 while isinstance(made, Independent):
                     made = made.base_dist
                 self._copies[dtype, device] = _convert(made, dtype, device)
@@ -219,8 +213,7 @@ def make_prior(prior: "str | Prior | Distribution", n_components: int | None = N
     Raises
     ------
     ValueError
-        When a setting is out of range, or a distribution is not a prior of that many independent
-        dimensions.
+        When a setting is out of range, or a distribution has not so many independent dimensions.
     """
     if isinstance(prior, str):
         return {"normal": Normal, "logistic": Logistic}[prior]()
@@ -257,7 +250,7 @@ def _expected_value(distribution: Distribution, function: Callable[[Tensor], Ten
     """Return E f(z) = ∫ f(Q(u)) du for every dimension, or ∞ where the variance is infinite.
 
     f acts entry by entry and grows at most quadratically. The integral over t = log u/(1 − u) has
-    512 pieces with a Gauss–Legendre rule of 16 nodes each.
+    512 pieces with a Gauss–Legendre rule of 16 nodes each; Q is the quantile function.
     """
     nodes, weights = gauss_legendre(16)
     edges = torch.linspace(math.log(_LEAST), -math.log(_LEAST), 513, **_FLOAT64)
@@ -267,12 +260,11 @@ def _expected_value(distribution: Distribution, function: Callable[[Tensor], Ten
     slope = (t.sigmoid() * (-t).sigmoid()).view(column)  # du/dt
     z = distribution.icdf(t.sigmoid().view(column).expand(-1, *distribution.batch_shape))
     values = function(z)
-    # Quantiles that are rounded to a bound may have a log-density of ±∞ there.
+    # At quantiles that are rounded to a bound, where log-densities may be infinite, f is left out.
     masses = torch.where(values.isfinite(), (weights * width).view(column) * slope, 0)
     mean = (masses * values.nan_to_num(0, 0, 0)).sum(0)
-    mean = mean.masked_fill(masses.sum(0) < 1 - _TOLERANCE, math.nan)
+    mean = mean.masked_fill(masses.sum(0) < 1 - 1e-6, math.nan)
     # z² du/dt falls in both tails if and only if the variance is finite.
     squares = (z - z[len(z) // 2]).square() * slope
-    near, far = len(z) // 4, len(z) // 20
-    heavy = (squares[far] >= squares[near]) | (squares[-far] >= squares[-near])
+    heavy = (squares[400] >= squares[2000]) | (squares[-400] >= squares[-2000])
     return torch.where(heavy, math.inf, mean)

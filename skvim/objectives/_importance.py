@@ -1,4 +1,4 @@
-"""Importance weights of draws from a proposal fitted to each row, and means of weights."""
+"""Importance sampling with a Laplace proposal for each row, and log-means of weights."""
 
 import math
 from typing import NamedTuple
@@ -64,8 +64,8 @@ def log_mean(log_weights: Tensor) -> LogMean:
     --------
     >>> import torch
     >>> from skvim.objectives import log_mean
-    >>> found = log_mean(torch.tensor([[1.0, 3.0]]).log())
-    >>> found.value.exp(), found.error, found.effective
+    >>> mean = log_mean(torch.tensor([[1.0, 3.0]]).log())
+    >>> mean.value.exp(), mean.error, mean.effective
     (tensor([2.]), tensor([0.5000]), tensor([1.6000]))
     """
     n_weights = log_weights.shape[-1]
@@ -80,7 +80,7 @@ def log_mean(log_weights: Tensor) -> LogMean:
 def laplace_proposal(
     model: Autoencoder, prior: Prior, x: Tensor, transform: SupportTransform
 ) -> tuple[Tensor, Tensor]:
-    """Return the gaussian approximation of p(y|x) at the mode near the encoder's posterior mean.
+    """Return the Laplace approximation of p(y|x) at the mode near the encoder's posterior mean.
 
     y are the codes in coordinates without bounds, y = z where the prior has none. Damped
     Gauss–Newton steps from e(x) give the centre, the curvature there the spread. In a linear
@@ -132,7 +132,7 @@ def laplace_proposal(
 
 
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
-    """Return the logarithms of weights with mean p(x), in nats.
+    """Return the log-weights of importance sampling, in nats; weights have mean p(x).
 
     Parameters
     ----------

@@ -284,7 +284,7 @@ PARETO = D.TransformedDistribution(D.Pareto(1.0, 1.9), D.AffineTransform(0.0, 1.
 SQUASHED = D.TransformedDistribution(D.Normal(0.0, 30.0), TANH)
 MIXTURE = D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.Normal(torch.zeros(2), 1.0))
 REFUSED = [
-    (D.Cauchy(0.0, 1.0), "must have a finite variance, .* It is inf"),
+    (D.Cauchy(0.0, 1.0), "must have a finite variance above 0. It is inf"),
     (D.StudentT(2.0), "must have a finite variance"),
     (D.StudentT(torch.tensor([5.0, 0.5])), "must have a finite variance"),
     (PARETO, "must have a finite variance"),

@@ -71,7 +71,9 @@ def test_transformed_density_integrates_to_one_and_has_the_variance_it_names(dis
     for i in range(2):
         column = transform.inverse(prior.centre.expand(2)).expand(len(y), 2).clone()
         column[:, i] = y
-        log_density = prior.log_density(transform(column))[:, i] + transform.log_derivative(column)[:, i]
+        log_density = (
+            prior.log_density(transform(column))[:, i] + transform.log_derivative(column)[:, i]
+        )
         masses = log_density.exp() * (y[1] - y[0])
         assert float(masses.sum()) == pytest.approx(1, abs=1e-6)
         mean = (masses * y).sum()
