@@ -98,9 +98,8 @@ class Factorised(Prior):
     def centre(self) -> Tensor:
         """Median of every dimension: shape () or (n_components,)."""
         distribution = self._working
-        if isinstance(distribution, StudentT):
-            return distribution.loc
-        return distribution.icdf(torch.full(distribution.batch_shape, 0.5, **_FLOAT64))
+        half = torch.full(distribution.batch_shape, 0.5, **_FLOAT64)
+        return distribution.loc if isinstance(distribution, StudentT) else distribution.icdf(half)
 
     @cached_property
     @_ordinary_tensors()
@@ -158,10 +157,11 @@ class Factorised(Prior):
         distribution = self._on(torch.float64, generator.device)
         options: Any = {"generator": generator, **_FLOAT64, "device": generator.device}
         if isinstance(distribution, StudentT):
-            noise, df = torch.randn(shape, **options), distribution.df.expand(shape)
-            squares = 2 * torch._standard_gamma((0.5 * df).contiguous(), generator=generator)
-            noise = distribution.scale * noise * (df / squares).sqrt()
-            return (distribution.loc + noise).to(dtype)
+            noise, df = torch.randn(shape, **options), distribution.df
+            half = (0.5 * df).expand(shape).contiguous()
+            squares = 2 * torch._standard_gamma(half, generator=generator)
+            draws = distribution.loc + distribution.scale * noise * (df / squares).sqrt()
+            return draws.to(dtype)
         return distribution.icdf(torch.rand(shape, **options).clamp(min=_LEAST)).to(dtype)
 
     def __repr__(self) -> str:
