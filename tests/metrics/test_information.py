@@ -22,7 +22,7 @@ from skvim.objectives import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._information import mixture_log_density
+from skvim.objectives._estimates import mixture_log_density
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 SIGMA = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
@@ -195,7 +195,7 @@ def test_divergence_of_codes_that_follow_the_prior_is_known_better_than_the_info
 @pytest.mark.parametrize("base", [Normal(), Logistic.unit_variance()])
 @pytest.mark.parametrize("values", [1, 7, 100, 2**17])
 def test_mixture_in_blocks_is_the_mixture_of_all_pairs(monkeypatch, values, base):
-    monkeypatch.setattr("skvim.objectives._information._BLOCK_VALUES", values)
+    monkeypatch.setattr("skvim.objectives._estimates._BLOCK_VALUES", values)
     generator = torch.Generator().manual_seed(0)
     loc, z = 3 * torch.randn(2, 11, 2, dtype=torch.float64, generator=generator)
     scale = torch.rand(11, 2, dtype=torch.float64, generator=generator) + 0.5

@@ -138,7 +138,7 @@ def test_annealed_weights_are_unbiased_whatever_their_temperatures(plane, n_temp
 PRIORS = {
     "logistic": ("logistic", stats.logistic()),
     "uniform": (distributions.Uniform(-1.0, 2.0), stats.uniform(-1, 3)),
-    "gamma": (distributions.Gamma(2.0, 1.0), stats.gamma(2)),
+    "weibull": (distributions.Weibull(2.0, 1.5), stats.weibull_min(1.5, scale=2)),
     "laplace": (distributions.Laplace(1.0, 0.5), stats.laplace(1, 0.5)),
 }
 

@@ -36,12 +36,9 @@ from skvim.objectives._mmd import (
 PRIORS = [Normal(), Normal(0.5), Logistic(), Logistic.unit_variance()]
 POSTERIORS = [GaussianPosterior(), LogisticPosterior()]
 EACH = D.Laplace(torch.tensor([0.0, 1.0, -1.0, 0.5]), torch.tensor([1.0, 0.25, 4.0, 0.5]))
-MIXTURE = D.MixtureSameFamily(
-    D.Categorical(torch.ones(2)), D.Normal(torch.tensor([-2.0, 2.0]), torch.ones(2))
-)
 UNBOUNDED = [
     *PRIORS,
-    *map(make_prior, (D.Laplace(0.0, 1.0), D.StudentT(3.0), D.Gumbel(0.0, 4.0), EACH, MIXTURE)),
+    *map(make_prior, (D.Laplace(0.0, 1.0), D.StudentT(3.0), D.Gumbel(0.0, 4.0), EACH)),
 ]
 # Priors beside SciPy's.
 REFERENCES = [
