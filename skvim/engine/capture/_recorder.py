@@ -49,6 +49,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes: dict[int, fx.Node] = {}
         self._kept: list[Tensor] = []  # no tensor may receive the id of an earlier one
         self._last_input: fx.Node | None = None
+        self._variable: set[fx.Node | None] = set()  # what depends on inputs
 
     def add_input(self, tensor: Tensor) -> None:
         """Make a tensor the next input of the graph."""
@@ -56,6 +57,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Draws come in the middle of a graph, whose inputs have to be its first nodes.
         with graph.inserting_after(last) if last is not None else graph.inserting_before():
             self._last_input = graph.placeholder(f"input_{len(self._kept)}")
+        self._variable.add(self._last_input)
         self._set_node(tensor, self._last_input)
 
     def finish(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
@@ -75,9 +77,13 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.is_paused:
             return func(*args, **options)
         if func is _aten._local_scalar_dense.default:
-            raise NotTraceableError("it reads the value of a tensor.")
+            if self._nodes.get(id(args[0])) in self._variable:
+                raise NotTraceableError("it reads the value of a tensor.")
+            return func(*args, **options)  # of a constant
         inputs = (tree_map_only(Tensor, self._node, part) for part in (args, options))
         node = self.graph.call_function(func, *inputs)
+        if not self._variable.isdisjoint(node.all_input_nodes):
+            self._variable.add(node)
         result = func(*args, **options)
         if isinstance(result, Tensor):
             self._set_node(result, node)
@@ -85,6 +91,8 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for i, part in enumerate(result):
                 if isinstance(part, Tensor):
                     item = self.graph.call_function(operator.getitem, (node, i))
+                    if node in self._variable:
+                        self._variable.add(item)
                     self._set_node(part, item)
         return result
 
