@@ -74,27 +74,32 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation and record it (torch's hook)."""
         options = kwargs or {}
-        if self.is_paused:
+        is_read = func is _aten._local_scalar_dense.default
+        if is_read and not self.is_paused and self.is_variable(args[0]):
+            raise NotTraceableError("it reads the value of a tensor.")
+        if is_read or self.is_paused:
             return func(*args, **options)
-        if func is _aten._local_scalar_dense.default:
-            if self._nodes.get(id(args[0])) in self._variable:
-                raise NotTraceableError("it reads the value of a tensor.")
-            return func(*args, **options)  # of a constant
-        inputs = (tree_map_only(Tensor, self._node, part) for part in (args, options))
-        node = self.graph.call_function(func, *inputs)
-        if not self._variable.isdisjoint(node.all_input_nodes):
-            self._variable.add(node)
+        inputs = [tree_map_only(Tensor, self._node, part) for part in (args, options)]
+        node = self._add_node(func, *inputs)
         result = func(*args, **options)
         if isinstance(result, Tensor):
             self._set_node(result, node)
         elif isinstance(result, tuple | list):
             for i, part in enumerate(result):
                 if isinstance(part, Tensor):
-                    item = self.graph.call_function(operator.getitem, (node, i))
-                    if node in self._variable:
-                        self._variable.add(item)
-                    self._set_node(part, item)
+                    self._set_node(part, self._add_node(operator.getitem, (node, i), {}))
         return result
+
+    def is_variable(self, tensor: Any) -> bool:
+        """Tell whether a tensor depends on the inputs."""
+        return self._nodes.get(id(tensor)) in self._variable
+
+    def _add_node(self, func: Any, args: Any, kwargs: Any) -> fx.Node:
+        """Add a call to the graph."""
+        node = self.graph.call_function(func, args, kwargs)
+        if not self._variable.isdisjoint(node.all_input_nodes):
+            self._variable.add(node)
+        return node
 
     def _set_node(self, tensor: Tensor, node: fx.Node) -> None:
         """Remember which node a tensor is the result of."""
@@ -113,7 +118,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @final
 @dataclass(frozen=True)
 class Draw:
-    """A call that draws random numbers from a generator, to be repeated for every batch.
+    """A call that draws random numbers from a generator, with arguments that stay the same.
 
     A method that fills a tensor has a ``template`` of the tensor's shape, dtype and layout.
     """
@@ -165,7 +170,7 @@ class DrawRecorder(TorchFunctionMode):
         if generator not in self._states:
             self._states[generator] = generator.get_state()
         with torch.no_grad(), self._paused():
-            draw = _make_draw(func, args, options)
+            draw = self._make_draw(func, args, options)
             values = draw()
             self.values.append(values.clone())
         self.draws.append(draw)
@@ -189,15 +194,14 @@ class DrawRecorder(TorchFunctionMode):
             if self.recorder is not None:
                 self.recorder.is_paused = False
 
-
-def _make_draw(
-    function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-) -> Draw:
-    """Return a call that draws as an object that can repeat it."""
-    template = None
-    in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
-    if in_place and args and isinstance(args[0], Tensor):
-        template, args = torch.empty_like(args[0]), args[1:]
-    if any(isinstance(value, Tensor) for value in (*args, *options.values())):
-        raise NotTraceableError(f"{function.__name__} draws with tensors for parameters.")
-    return Draw(function, args, options, template)
+    def _make_draw(
+        self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Draw:
+        """Return a call that draws as an object that can repeat it."""
+        template = None
+        in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
+        if in_place and args and isinstance(args[0], Tensor):
+            template, args = torch.empty_like(args[0]), args[1:]
+        if self.recorder is not None and any(map(self.recorder.is_variable, args)):
+            raise NotTraceableError(f"{function.__name__} draws with parameters that change.")
+        return Draw(function, args, options, template)
