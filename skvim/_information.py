@@ -17,11 +17,12 @@ from skvim.objectives import (
     InformationEstimates,
     Moments,
     Prior,
+    count_active_units,
     effective_rank,
     estimate_information,
 )
 
-__all__ = ["Information", "count_active", "measure_information"]
+__all__ = ["Information", "measure_information"]
 
 # Share of the prior's variance above which the variance of posterior means counts as active.
 _ACTIVE_SHARE = 0.01
@@ -212,22 +213,13 @@ def measure_information(
         distortion=distortion,
         **_as_fields(estimates),
         mutual_information_bound=math.log(len(rows)),
-        active_units=None if prior is None else _active_units(_array(q.loc), prior),
+        active_units=None if prior is None else _active_units(q.loc, prior),
         effective_rank=effective_rank(q.loc),
         latent_mean=_array(q.loc.mean(0)),
         latent_std=_array(variance.sqrt()),
         prior_variance=None if prior is None else _variances(prior, z.shape[1]),
         prior_entropy=None if prior is None else float(prior.entropy),
     )
-
-
-def count_active(codes: NDArray[np.float64], threshold: float | NDArray[np.float64]) -> int:
-    """Count the latent dimensions of codes (n, n_components) whose variance is above a threshold.
-
-    The variance is that of the given rows, divided by n; the threshold one for all dimensions or
-    one for each.
-    """
-    return int(np.count_nonzero(codes.var(axis=0) > threshold))
 
 
 def _draw(
@@ -271,9 +263,10 @@ def _as_fields(estimates: InformationEstimates | None) -> dict[str, Any]:
     return fields
 
 
-def _active_units(codes: NDArray[np.float64], prior: Prior) -> int:
+def _active_units(codes: Tensor, prior: Prior) -> int:
     """Count the dimensions whose posterior mean varies by over 1 % of the prior's variance."""
-    return count_active(codes, _ACTIVE_SHARE * _variances(prior, codes.shape[1]))
+    variances = torch.as_tensor(prior.variances, device=codes.device)
+    return count_active_units(codes, _ACTIVE_SHARE * variances)
 
 
 def _variances(prior: Prior, n_components: int) -> NDArray[np.float64]:

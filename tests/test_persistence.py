@@ -87,7 +87,6 @@ def assert_alike(first, second):
 
 
 @by_estimator
-@pytest.mark.numerics
 def test_what_a_loaded_estimator_computes_is_the_same_to_the_last_bit(cls, reopen):
     fitted = fit(small(cls))
     loaded = reopen(fitted)

@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from skvim._base import BaseAutoencoder
-from skvim._information import Information, count_active
+from skvim._information import Information
+from skvim.objectives import count_active_units
 
 __all__ = ["Information", "active_units", "information"]
 
@@ -106,7 +108,7 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     1
     """
     # float64: rounding of a float32 mean over many rows would itself appear as variance.
-    means = np.asarray(codes, dtype=np.float64)
+    means = np.array(codes, dtype=np.float64, order="C")  # a copy, which torch can share
     if means.ndim != 2 or len(means) < 2:
         raise ValueError(
             "codes must be of shape (n_samples, n_components) with at least two rows. "
@@ -116,4 +118,4 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
         raise ValueError("codes contain NaN or infinity. Pass finite posterior means.")
     if not threshold >= 0:
         raise ValueError(f"threshold must be a float in [0, inf). Got {threshold!r} instead.")
-    return count_active(means, threshold)
+    return count_active_units(torch.from_numpy(means), threshold)

@@ -293,6 +293,12 @@ def test_active_units_are_the_dimensions_whose_mean_varies(dtype):
     assert active_units(codes.tolist(), threshold=0) == 3
 
 
+def test_active_units_takes_codes_of_any_layout():
+    codes = np.array([[1.0, 0.01, 5.0], [-1.0, 0.02, 5.0]])
+    codes.flags.writeable = False
+    assert active_units(codes) == active_units(codes[::-1, ::-1]) == active_units(codes.T.T) == 1
+
+
 @pytest.mark.numerics
 def test_rounding_over_many_rows_is_no_activity():
     # Summed in float32, these have a variance of about 1.6.
@@ -342,7 +348,18 @@ def test_effective_rank_is_the_exponential_of_the_entropy_of_variances():
     shares = np.array([0.7, 0.2, 0.1])
     found = effective_rank(torch.tensor(white * np.sqrt(shares)))
     assert found == pytest.approx(math.exp(stats.entropy(shares)))
-    assert effective_rank(torch.ones(5, 3)) is None
+
+
+@pytest.mark.numerics
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 12345.678])
+def test_codes_that_differ_by_rounding_alone_have_no_effective_rank(value):
+    assert effective_rank(torch.full((100_000, 3), value)) is None
+    codes = torch.full((200, 3), value, dtype=torch.float64)
+    assert effective_rank(codes) is None
+    codes[::2, 0] = np.nextafter(value, 2 * value)
+    assert effective_rank(codes) is None
+    codes[::2, 0] += 1e-9 * abs(value) + 1e-12
+    assert effective_rank(codes) == pytest.approx(1, abs=1e-3)
 
 
 def test_what_cannot_be_measured_is_refused():
