@@ -12,7 +12,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save as serialise
 
-from skvim._disk import write_whole
+from skvim._disk import write_atomically
 from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 
 __all__ = ["DTYPES", "FORMAT_VERSION", "Arrays", "read_archive", "write_archive"]
@@ -56,7 +56,8 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
     content = _serialised(text, arrays)
     place = Path(path)
     try:
-        write_whole(place, content)
+        with write_atomically(place) as file:
+            file.write(content)
     except OSError as error:
         raise FileAccessError(
             f"{place} cannot be written: {error.strerror or error}. Nothing was changed. Free "

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any, final
 
-from skvim._disk import move
+from skvim._disk import rename_durably
 from skvim.datasets._extras import needs
 from skvim.exceptions import DatasetError
 
@@ -73,7 +73,7 @@ def _download(folder: Path, remote: Remote) -> Path:
             except broken as error:
                 failures.append(f"- {url}: {error}")
             else:
-                move(work / remote.name, folder / remote.name)
+                rename_durably(work / remote.name, folder / remote.name)
                 return folder / remote.name
             if _size(part) == before:
                 break

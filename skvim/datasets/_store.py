@@ -1,6 +1,5 @@
 """Arrays kept as .npy files: written whole or not at all, read through memory maps."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim._disk import move
+from skvim._disk import TEMPORARY_SUFFIX, write_atomically
 from skvim.datasets._extras import needs
 from skvim.exceptions import DatasetError, SkvimWarning
 
@@ -21,7 +20,6 @@ __all__ = ["Chunks", "Stored", "load_or_build"]
 Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
 
 _LOCK_SECONDS = 3600.0  # longer than any download that still makes sense
-_UNFINISHED = ".unfinished"
 
 
 @final
@@ -117,30 +115,22 @@ def _warn_of_damage(folder: Path, arrays: Sequence[Stored]) -> None:
 
 
 def _write(folder: Path, arrays: Sequence[Stored], chunks: Chunks) -> None:
-    """Write all files under other names and rename them once they are complete and on disk."""
-    for leftover in folder.glob(f"*{_UNFINISHED}"):
-        leftover.unlink()  # of a process that was killed: the lock is ours now
-    unfinished = [folder / f"{array.name}-{uuid.uuid4().hex}{_UNFINISHED}" for array in arrays]
-    try:
-        with ExitStack() as stack:
-            # Through write and not through a writable map, which kills the process when the disk
-            # is full.
-            files = [stack.enter_context(open(path, "xb")) for path in unfinished]
-            for file, array in zip(files, arrays, strict=True):
-                header = {
-                    "descr": np.dtype(array.dtype).str,
-                    "fortran_order": False,
-                    "shape": array.shape,
-                }
-                np.lib.format.write_array_header_1_0(file, header)
-            for chunk in chunks:
-                for file, array, rows in zip(files, arrays, chunk, strict=True):
-                    file.write(np.ascontiguousarray(rows, dtype=array.dtype).data)
-        for path, array in zip(unfinished, arrays, strict=True):
-            move(path, array.path(folder))
-    finally:
-        for path in unfinished:
-            path.unlink(missing_ok=True)
+    """Write all files, each under a temporary name until all are complete."""
+    for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        leftover.unlink()  # left by a process that was killed: this one holds the lock
+    with ExitStack() as stack:
+        # Plain writes, as a writable memory map kills the process when the disk is full.
+        files = [stack.enter_context(write_atomically(array.path(folder))) for array in arrays]
+        for file, array in zip(files, arrays, strict=True):
+            header = {
+                "descr": np.dtype(array.dtype).str,
+                "fortran_order": False,
+                "shape": array.shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            for file, array, rows in zip(files, arrays, chunk, strict=True):
+                file.write(np.ascontiguousarray(rows, dtype=array.dtype).data)
 
 
 @contextmanager

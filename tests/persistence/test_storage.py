@@ -170,7 +170,7 @@ def test_what_is_no_file_is_not_replaced(old, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
-        with pytest.raises(FileAccessError, match="is there already, and is no ordinary file"):
+        with pytest.raises(FileAccessError, match="exists already and is not a regular file"):
             old.save(tmp_path / name)
         with pytest.raises(FileAccessError, match="is no file"):
             skvim.load(tmp_path / name)
