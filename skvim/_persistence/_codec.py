@@ -7,12 +7,14 @@ value, of which each knows how it is written and read.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import torch
 from numpy.typing import NDArray
 
 from skvim.exceptions import FileFormatError, UnsavableError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Kind", "Reader", "Writer", "refusal"]
 
@@ -116,7 +118,7 @@ class Reader:
     """
 
     def __init__(
-        self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: torch.device
+        self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: "torch.device"
     ) -> None:
         self.device = device
         self._kinds = {f"${kind.tag}": kind for kind in kinds}
@@ -145,12 +147,14 @@ class Reader:
             raise FileFormatError(f"it holds arrays that belong to nothing: {sorted(self._arrays)}")
 
 
-def refusal(value: Any, path: str, reason: str) -> UnsavableError:
-    """Return the error for what cannot be saved."""
+def refusal(
+    value: Any, path: str, reason: str, instead: str = "another there, of skvim or scikit-learn"
+) -> UnsavableError:
+    """Return the error for a value that cannot be saved."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     return UnsavableError(
         f"{path} is {shown} ({type(value).__module__}.{type(value).__qualname__}), {reason}: a "
-        "file without code cannot hold it. Use another there, of skvim or scikit-learn, or pickle "
-        "the model (pickle.dump, joblib.dump), and open pickles only if you trust their source."
+        f"file without code cannot hold it. Use {instead}, or pickle the model (pickle.dump, "
+        "joblib.dump), and open pickles only if you trust their source."
     )

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn import (
-    cluster,
     decomposition,
     discriminant_analysis,
     ensemble,
@@ -43,7 +42,6 @@ METHODS = (
     "predict",
     "predict_proba",
     "decision_function",
-    "kneighbors",
     "score_samples",
 )
 
@@ -64,7 +62,7 @@ def outputs(estimator, data=X):
     found = {}
     for name in METHODS:
         if hasattr(estimator, name):
-            # Distances from the very rows of fit to themselves are rounded in another way.
+            # Distances from the very array of fit to itself are rounded differently.
             parts = getattr(estimator, name)(data.copy())
             found[name] = list(parts) if isinstance(parts, tuple) else [parts]
     return found
@@ -84,7 +82,6 @@ NO_LEGACY = {"use_legacy_attributes": False}
 if "use_legacy_attributes" not in linear_model.LogisticRegressionCV().get_params():
     NO_LEGACY = {}
 FOREIGN = [
-    cluster.KMeans(3, n_init=1, random_state=0),
     decomposition.PCA(2),
     decomposition.PCA(2, whiten=True, svd_solver="randomized", random_state=0),
     decomposition.FastICA(2, random_state=0, max_iter=1000),
@@ -95,21 +92,16 @@ FOREIGN = [
     impute.SimpleImputer(),
     impute.SimpleImputer(strategy="constant", fill_value=1.0, add_indicator=True),
     impute.KNNImputer(),
-    linear_model.LogisticRegression(),
+    linear_model.LogisticRegression(class_weight={0: 1.0, 1: 2.0, 2: 0.5}),
     linear_model.LogisticRegressionCV(Cs=2, cv=2, **NO_LEGACY),
     linear_model.RidgeClassifier(),
     mixture.GaussianMixture(2, random_state=0),
     naive_bayes.GaussianNB(),
-    neighbors.KNeighborsClassifier(),
-    neighbors.KNeighborsClassifier(3, algorithm="ball_tree", metric="manhattan", leaf_size=3),
-    neighbors.KNeighborsClassifier(3, algorithm="brute", weights="distance"),
-    neighbors.KNeighborsRegressor(3, metric="minkowski", p=3),
     neighbors.NearestCentroid(),
     preprocessing.KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf"),
     preprocessing.MaxAbsScaler(),
     preprocessing.MinMaxScaler(),
     preprocessing.Normalizer(),
-    preprocessing.OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     preprocessing.OrdinalEncoder(),
     preprocessing.PolynomialFeatures(),
     preprocessing.PowerTransformer(),
@@ -118,10 +110,6 @@ FOREIGN = [
     preprocessing.StandardScaler(),
     semi_supervised.LabelSpreading(),
     svm.LinearSVC(),
-    svm.OneClassSVM(),
-    svm.SVC(),
-    svm.SVC(kernel="poly", class_weight={0: 1.0, 1: 2.0, 2: 0.5}),
-    svm.SVR(),
     GaussianRandomProjection(2, random_state=0),
     Nystroem(n_components=5, random_state=0),
     OneVsRestClassifier(linear_model.LogisticRegression()),
@@ -140,7 +128,7 @@ def test_estimators_of_scikit_learn_compute_the_same_to_the_last_bit(estimator, 
 
 @pytest.mark.parametrize(
     "classifier",
-    [svm.SVC(), linear_model.LogisticRegression(), TransductiveSVC(random_state=0)],
+    [linear_model.LogisticRegression(), TransductiveSVC(random_state=0)],
     ids=str,
 )
 @pytest.mark.parametrize(
@@ -166,7 +154,7 @@ PIPELINES = {
         impute.SimpleImputer(),
         preprocessing.StandardScaler(),
         VIMAETransformer(2, prior="logistic", **SMALL),
-        neighbors.KNeighborsClassifier(),
+        naive_bayes.GaussianNB(),
     ),
     "noise": lambda: Pipeline(
         [
@@ -179,7 +167,7 @@ PIPELINES = {
     ),
     "union": lambda: make_pipeline(
         FeatureUnion([("pca", decomposition.PCA(2)), ("vae", VAETransformer(2, **SMALL))]),
-        svm.SVC(),
+        svm.LinearSVC(),
     ),
     "nested": lambda: make_pipeline(
         make_pipeline(preprocessing.StandardScaler(), decomposition.PCA(3)),
@@ -223,15 +211,16 @@ def test_the_folder_of_a_cache_stays_behind(reopen, tmp_path):
 
 UNSAVABLE = {
     "function": (preprocessing.FunctionTransformer(np.log1p), r"parameters\.func is <"),
-    "score": (feature_selection.SelectKBest(k=2), r"parameters\.score_func is <function f_"),
-    "metric": (neighbors.KNeighborsClassifier(metric=np.vdot), r"parameters\.metric is <"),
-    "trees": (
-        ensemble.RandomForestClassifier(2),
-        r"RandomForestClassifier is .*no public estimator",
+    "trees": (ensemble.RandomForestClassifier(2), r"RandomForestClassifier is .*another estimator"),
+    "libsvm": (
+        make_pipeline(preprocessing.StandardScaler(), svm.SVC()),
+        r"Pipeline\.parameters\.steps\[1\]\[1\] is SVC\(\).*compiled code that does not check it"
+        r".*Use skvim\.semi_supervised\.TransductiveSVC or .*LinearSVC, or fit it again after",
     ),
-    "step": (
-        make_pipeline(preprocessing.StandardScaler(), preprocessing.FunctionTransformer(abs)),
-        r"Pipeline\.parameters\.steps\[1\]\[1\]\.parameters\.func is <built-in",
+    "neighbours": (neighbors.KNeighborsClassifier(), r"Use .*TransductiveSVC or .*NearestCentroid"),
+    "sparse matrix": (
+        linear_model.LogisticRegression().fit(X, CLASSES).sparsify(),
+        r"state\.coef_ is (.|\n)*csr",
     ),
 }
 
@@ -242,14 +231,6 @@ def test_what_only_code_can_make_again_is_refused_by_its_place(name, tmp_path):
     with pytest.raises(UnsavableError, match=rf"{message}(.|\n)*pickle the model"):
         skvim.save(estimator, tmp_path / "model.skvim")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_sparse_matrices_are_refused(tmp_path):
-    from scipy.sparse import csr_matrix
-
-    fitted = svm.SVC().fit(csr_matrix(X), CLASSES)
-    with pytest.raises(UnsavableError, match=r"state\.support_vectors_ is (.|\n)*csr"):
-        skvim.save(fitted, tmp_path / "model.skvim")
 
 
 def test_estimators_of_another_scikit_learn_come_with_a_warning(tmp_path, monkeypatch):
