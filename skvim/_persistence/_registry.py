@@ -87,7 +87,8 @@ def _has_only_settings(part: Any, fresh: Any) -> bool:
     members = inspect.getmembers_static(type(part))
     # Cached properties and the progress of training follow from other things.
     derived = {name for name, member in members if isinstance(member, cached_property)}
-    return vars(part).keys() - vars(fresh).keys() <= {"progress", *derived}
+    added = set(vars(part)) - set(vars(fresh))
+    return added <= {"progress", *derived}
 
 
 def _member(module_name: str, name: str) -> type | None:
