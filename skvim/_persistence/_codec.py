@@ -1,7 +1,7 @@
-"""Values as plain JSON beside named arrays, and back.
+"""Encoding of values as JSON and named arrays, and decoding.
 
-JSON stands for itself, but for objects with one key that begins with "$": that names a *kind* of
-value, of which each knows how it is written and read.
+A JSON object with one key that begins with "$" encodes a value that JSON lacks: the key names its
+*kind*, which has a function for writing and one for reading.
 """
 
 import math
@@ -25,7 +25,7 @@ _PLAIN = (bool, int, str, type(None))
 @final
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value.
+    """A kind of value, with its encoder and decoder.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Kind:
     write : callable
         (writer, value, path) → JSON.
     read : callable
-        (reader, JSON) → value; it checks what it is given, by errors of any type.
+        (reader, JSON) → value; raises an error of any type for invalid JSON.
     """
 
     tag: str
@@ -47,17 +47,17 @@ class Kind:
 
 @final
 class Writer:
-    """Turns values into JSON, and collects their arrays.
+    """Encodes values as JSON and collects their arrays.
 
     Parameters
     ----------
     kinds : list of Kind
-        What is known beyond JSON, first match first.
+        Kinds of values beyond JSON; the first that matches is used.
 
     Attributes
     ----------
     arrays : dict of ndarray
-        By the path where each stands.
+        By the path of each in the value.
     """
 
     def __init__(self, kinds: list[Kind]) -> None:
@@ -66,12 +66,12 @@ class Writer:
         self._depth = 0
 
     def write(self, value: Any, path: str) -> Any:
-        """Return a value as JSON.
+        """Encode a value as JSON.
 
         Raises
         ------
         UnsavableError
-            When it holds something that a file without code cannot; the message names its path.
+            When it contains something that files cannot hold; the message names its path.
         """
         if type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
             return value
@@ -84,7 +84,7 @@ class Writer:
             self._depth -= 1
 
     def _write(self, value: Any, path: str) -> Any:
-        """Return what is more than a plain value."""
+        """Encode a container or a value of one of the kinds."""
         if type(value) is list:
             return [self.write(item, f"{path}[{i}]") for i, item in enumerate(value)]
         if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
@@ -95,7 +95,7 @@ class Writer:
         raise refusal(value, path, "which only code can make again")
 
     def keep(self, array: NDArray[Any], path: str) -> str:
-        """Keep an array beside the JSON, and return its name."""
+        """Add an array to ``arrays``, and return its name."""
         name = path
         while name in self.arrays:
             name += "'"
@@ -105,16 +105,16 @@ class Writer:
 
 @final
 class Reader:
-    """Turns JSON back into values.
+    """Decodes JSON to values.
 
     Parameters
     ----------
     kinds : list of Kind
-        What is known beyond JSON.
+        Kinds of values beyond JSON.
     arrays : dict of ndarray
-        What the JSON refers to; each is used once.
+        Arrays that the JSON refers to; each is used once.
     device : torch.device
-        Where networks go.
+        Device of the networks.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Reader:
         self._arrays = dict(arrays)
 
     def read(self, node: Any) -> Any:
-        """Return the value; any error means that the file is not as it should be."""
+        """Decode a value; any error means that the file is invalid."""
         if isinstance(node, list):
             return [self.read(item) for item in node]
         if not isinstance(node, dict):
@@ -138,7 +138,7 @@ class Reader:
         return self._kinds[tag].read(self, payload)
 
     def take(self, name: str) -> NDArray[Any]:
-        """Return an array by its name."""
+        """Return an array by its name; each can be taken once."""
         return self._arrays.pop(name)
 
     def finish(self) -> None:
