@@ -1,5 +1,6 @@
 """Pipelines of skvim and scikit-learn in files, and estimators of scikit-learn alone."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -30,6 +31,7 @@ from test_common import X
 
 import skvim
 from skvim import VAETransformer, VIMAETransformer
+from skvim._persistence import _archive
 from skvim.exceptions import FileVersionWarning, UnsavableError
 from skvim.noise import GaussianNoise
 from skvim.semi_supervised import TransductiveSVC
@@ -124,6 +126,23 @@ def test_estimators_of_scikit_learn_compute_the_same_to_the_last_bit(estimator, 
     assert_same(outputs(fitted), outputs(loaded))
     assert str(loaded) == str(fitted)
     assert_same(outputs(fitted), outputs(clone(loaded).fit(X, CLASSES)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("estimator", FOREIGN, ids=str)
+def test_changed_arrays_raise_or_change_results_and_never_crash(estimator, tmp_path):
+    path = tmp_path / "model.skvim"
+    skvim.save(clone(estimator).fit(X, CLASSES), path)
+    for name in _archive.read_archive(path)[1]:
+        for change in (lambda a: a[..., :1], lambda a: a[:1], lambda a: a + a.dtype.type(100)):
+            document, arrays = _archive.read_archive(path)
+            if arrays[name].ndim == 0 or arrays[name].dtype == bool:
+                continue
+            arrays[name] = np.ascontiguousarray(change(arrays[name]))
+            del document["format_version"]
+            _archive.write_archive(tmp_path / "changed.skvim", document, arrays)
+            with contextlib.suppress(Exception):
+                outputs(skvim.load(tmp_path / "changed.skvim"))
 
 
 @pytest.mark.parametrize(
