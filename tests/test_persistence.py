@@ -1,4 +1,4 @@
-"""Files of models: everything comes back as it was."""
+"""Saving and loading estimators: parameters, fitted attributes and results are unchanged."""
 
 import functools
 import json
@@ -321,11 +321,11 @@ UNSAVABLE = {
     ),
     "covariance": (
         lambda: vim(prior=distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))),
-        r"parameters\.prior is MultivariateNormal(.|\n)*does not show what made it",
+        r"parameters\.prior is MultivariateNormal(.|\n)*are not the arguments of its constructor",
     ),
     "two names of one parameter": (
         lambda: vim(prior=distributions.RelaxedBernoulli(torch.tensor(1.0), torch.tensor(0.5))),
-        r"parameters\.prior is RelaxedBernoulli(.|\n)*does not show what made it",
+        r"parameters\.prior is RelaxedBernoulli(.|\n)*are not the arguments of its constructor",
     ),
     "stacked transforms": (
         lambda: vim(
@@ -334,7 +334,7 @@ UNSAVABLE = {
                 distributions.StackTransform([distributions.ExpTransform()] * 2),
             )
         ),
-        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*does not show what made it",
+        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*are not the arguments of its constructor",
     ),
     "another generator": (
         lambda: GaussianNoise(random_state=np.random.RandomState(np.random.PCG64())),

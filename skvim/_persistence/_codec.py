@@ -77,7 +77,7 @@ class Writer:
             return value
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise refusal(value, path, "which contains itself, or is too deep")
+            raise refusal(value, path, "which contains itself or is nested too deeply")
         try:
             return self._write(value, path)
         finally:
@@ -92,7 +92,7 @@ class Writer:
         for kind in self._kinds:
             if kind.holds(value):
                 return {f"${kind.tag}": kind.write(self, value, path)}
-        raise refusal(value, path, "which only code can make again")
+        raise refusal(value, path, "a kind of value that files do not support")
 
     def keep(self, array: NDArray[Any], path: str) -> str:
         """Add an array to ``arrays``, and return its name."""

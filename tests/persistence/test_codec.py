@@ -1,4 +1,4 @@
-"""Values as JSON and arrays: whatever is written is read back as it was."""
+"""Encoding values as JSON and arrays, and decoding them unchanged."""
 
 import json
 import math

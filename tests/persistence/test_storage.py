@@ -1,4 +1,4 @@
-"""A file is whole or as it was before, whatever happens while it is written."""
+"""Files are written atomically: faults leave the old content or the new."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Files that are not what save has written are refused, and run nothing."""
+"""Files that were changed or that save has not written are refused and run no code."""
 
 import pickle
 import re
