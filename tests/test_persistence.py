@@ -321,11 +321,11 @@ UNSAVABLE = {
     ),
     "covariance": (
         lambda: vim(prior=distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))),
-        r"parameters\.prior is MultivariateNormal(.|\n)*are not the arguments of its constructor",
+        r"parameters\.prior is MultivariateNormal(.|\n)*do not give its arguments",
     ),
     "two names of one parameter": (
         lambda: vim(prior=distributions.RelaxedBernoulli(torch.tensor(1.0), torch.tensor(0.5))),
-        r"parameters\.prior is RelaxedBernoulli(.|\n)*are not the arguments of its constructor",
+        r"parameters\.prior is RelaxedBernoulli(.|\n)*do not give its arguments",
     ),
     "stacked transforms": (
         lambda: vim(
@@ -334,7 +334,7 @@ UNSAVABLE = {
                 distributions.StackTransform([distributions.ExpTransform()] * 2),
             )
         ),
-        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*are not the arguments of its constructor",
+        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*do not give its arguments",
     ),
     "another generator": (
         lambda: GaussianNoise(random_state=np.random.RandomState(np.random.PCG64())),

@@ -177,7 +177,7 @@ def _check_arguments(value: Any, arguments: dict[str, Any], path: str) -> None:
     try:
         type(value)(**arguments)
     except (AssertionError, TypeError, ValueError) as error:
-        raise refusal(value, path, "whose attributes are not the arguments of its constructor") from error
+        raise refusal(value, path, "whose attributes do not give its arguments") from error
 
 
 def _distribution_arguments(value: Distribution) -> dict[str, str]:
