@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: bench-lamda bench-paths
 
 help:  ## list all targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-plot  ## robustness table and figures on digits, into demo/
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
@@ -28,7 +28,7 @@ paper: $(VENV)/installed-test  ## reproduce the paper; PRESET, PAPER_ARGS="--dat
 	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset $(PRESET) $(PAPER_ARGS)
 	$(bin)/python examples/paper/pages.py
 
-paper-tiny: $(VENV)/installed-test  ## the same on small synthetic data in two minutes, into demo/paper
+paper-tiny: $(VENV)/installed-test  ## the same in two minutes on small substitute data, into demo/paper
 	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset tiny --out $(OUT)/paper
 
 paper-pages: $(VENV)/installed-test  ## rewrite the pages of the paper from committed results
