@@ -36,7 +36,8 @@ class ByValue:
     """Mixin of settings: objects of one class with equal attributes are equal.
 
     They hash and pickle alike too: ``joblib.hash`` of two equal ones is the same, also in another
-    process. Attributes that start with an underscore count like all others.
+    process. Attributes that start with an underscore count like all others; values of a
+    ``functools.cached_property``, which follow from the others, do not count and are not pickled.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -89,10 +90,16 @@ def describe(value: Any) -> Any:
 
 
 def _attributes(value: object) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots included."""
+    """Return the attributes of an object, those in slots included but no cached properties."""
     state: Any = object.__getstate__(value)
     parts = state if isinstance(state, tuple) else (state,)
-    return {name: entry for part in parts if part for name, entry in part.items()}
+    return {
+        name: entry
+        for part in parts
+        if part
+        for name, entry in part.items()
+        if not isinstance(getattr(type(value), name, None), functools.cached_property)
+    }
 
 
 def _describe(value: Any) -> Any:
@@ -163,7 +170,9 @@ def _tensor_parts(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
     """Return dtype, shape and bytes of a tensor."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise NotComparableError(f"tensors of layout {tensor.layout} cannot be compared.")
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    # A copy: contiguous() leaves the strides of axes of length 1 as they are, even 0.
+    plain = plain.clone(memory_format=torch.contiguous_format)
     raw = bytes(plain.reshape(-1).view(torch.uint8).numpy()) if plain.numel() else b""
     return tensor.dtype, tuple(tensor.shape), raw
 
@@ -287,4 +296,5 @@ def _make_tensor(
         tensor = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
     if is_parameter:
         return nn.Parameter(tensor, requires_grad)
-    return tensor.requires_grad_(requires_grad)
+    # Inside of torch.func.grad torch refuses even requires_grad_(False).
+    return tensor.requires_grad_() if requires_grad else tensor

@@ -4,7 +4,6 @@ import os
 import sys
 
 import pytest
-import torch
 from hypothesis import settings
 
 # Read when matplotlib is first imported, here or in a process that a test starts.
@@ -12,17 +11,21 @@ os.environ["MPLBACKEND"] = "Agg"
 # Machines differ in speed and load; a slow example is no failure.
 settings.register_profile("skvim", deadline=None)
 settings.load_profile("skvim")
-# As many workers as cores run side by side, each with one thread.
-torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what needs a GPU where there is none."""
-    if torch.cuda.is_available():
-        return
-    for item in items:
-        if item.get_closest_marker("gpu") is not None:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    """Skip what needs a GPU where there is none, and run slow tests first."""
+    # Imported by workers alone: the process that starts them would wait for it.
+    import torch
+
+    # As many workers as cores run side by side, each with one thread.
+    torch.set_num_threads(1)
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu") is not None:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    # No worker is left with a slow test when the others have ended.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)

@@ -73,15 +73,15 @@ def test_every_preset_is_tested():
 @by_preset
 def test_presets_hold_what_the_reference_states(name):
     image, _, n_components, lam, max_epochs, lr, factors = PUBLISHED[name]
-    found = preset(name)
-    assert found["image_shape"] == image
-    assert found["network"] == Convolutional(width=1.0)
-    assert (found["n_components"], found["lam"]) == (n_components, lam)
-    assert (found["max_epochs"], found["lr"], found["batch_size"]) == (max_epochs, lr, 100)
-    assert (found["optimizer"], found["pretraining"]) == ("adam", 200)
-    assert found["net_params"]["optimizer__betas"][0] == 0.5
-    assert found["noise"].scale == 0.01
-    schedule = skvim.engine.SCHEDULES[found["lr_schedule"]]
+    settings = preset(name)
+    assert settings["image_shape"] == image
+    assert settings["network"] == Convolutional(width=1.0)
+    assert (settings["n_components"], settings["lam"]) == (n_components, lam)
+    assert (settings["max_epochs"], settings["lr"], settings["batch_size"]) == (max_epochs, lr, 100)
+    assert (settings["optimizer"], settings["pretraining"]) == ("adam", 200)
+    assert settings["net_params"]["optimizer__betas"][0] == 0.5
+    assert settings["noise"].scale == 0.01
+    schedule = skvim.engine.SCHEDULES[settings["lr_schedule"]]
     assert [schedule(share) for share in (0.29, 0.3, 0.5, 0.99)] == pytest.approx(factors)
 
 
@@ -98,17 +98,19 @@ def test_the_likelihood_weighs_errors_by_one_twentieth(name):
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1)])
 @by_preset
+@pytest.mark.numerics
 def test_another_range_of_values_means_the_same_objective(name, low, high):
     theirs_low, theirs_high = PUBLISHED[name][1]
-    found = preset(name, value_range=(low, high))
+    settings = preset(name, value_range=(low, high))
     black_to_white, theirs = high - low, theirs_high - theirs_low
-    error = black_to_white**2 / (2 * found["likelihood"].variance)
+    error = black_to_white**2 / (2 * settings["likelihood"].variance)
     assert error == pytest.approx(0.05 * theirs**2)
-    assert found["noise"].scale / black_to_white == pytest.approx(0.01 / theirs)
+    assert settings["noise"].scale / black_to_white == pytest.approx(0.01 / theirs)
     converted = {"likelihood": None, "noise": None}
-    assert found | converted == preset(name) | converted
+    assert settings | converted == preset(name) | converted
 
 
+@pytest.mark.numerics
 def test_models_of_equal_images_in_two_units_agree():
     # Rows in units of a quarter: standardised alike, with errors of the same weight.
     x = images((28, 28, 1))
@@ -131,7 +133,7 @@ def test_every_preset_trains_every_model(name, model):
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 @pytest.mark.parametrize("name", ROBUST)
-def test_presets_of_our_own_train_every_model(name, model):
+def test_robust_presets_train_every_model(name, model):
     # An InfoVAE would be rewarded for a divergence at their λ and its own α.
     changes = {"alpha": 0.9} if model is InfoVAETransformer else {}
     estimator = short(name, model, **changes)
@@ -143,17 +145,17 @@ def test_presets_of_our_own_train_every_model(name, model):
 
 
 @pytest.mark.parametrize("name", ROBUST)
-def test_presets_of_our_own_corrupt_in_the_unit_of_the_data(name):
+def test_robust_presets_corrupt_in_the_unit_of_the_data(name):
     image, rate, scale = ROBUST[name]
     ours, wide = (preset(name, value_range=ends) for ends in (None, (0, 255)))
     assert ours["image_shape"] == image == ours["noise"].image_shape
     assert (ours["noise"].rate, ours["noise"].scale) == (rate, scale)
     x = images(image, n=5, low=0.1)
-    found, same = (
+    noise, same = (
         chosen["noise"].corrupt(unit * x, np.random.default_rng(1)) / unit
         for chosen, unit in ((ours, 1.0), (wide, 255.0))
     )
-    np.testing.assert_allclose(same, found, atol=1e-5)
+    np.testing.assert_allclose(same, noise, atol=1e-5)
     assert wide["likelihood"].variance == pytest.approx(255**2 * ours["likelihood"].variance)
 
 
@@ -184,8 +186,8 @@ def test_presets_hash_alike_in_another_process():
         "import joblib\nfrom skvim.presets import names, preset\n"
         "for name in names():\n    print(joblib.hash(preset(name)))"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert found.stdout.decode().split() == [joblib.hash(preset(name)) for name in names()]
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert printed.stdout.decode().split() == [joblib.hash(preset(name)) for name in names()]
 
 
 def test_changes_to_a_preset_stay_with_it():
@@ -202,7 +204,7 @@ def test_changes_to_a_preset_stay_with_it():
 @pytest.mark.parametrize(
     "value_range", [(1, 0), (0, 0), (0, math.inf), (0,), (0, 1, 2), ("a", "b"), (math.nan, 1)]
 )
-def test_a_range_that_is_none_is_refused(value_range):
+def test_invalid_ranges_are_refused(value_range):
     with pytest.raises(ValueError, match="value_range must be None or two finite numbers"):
         preset("wae-mnist", value_range=value_range)
 

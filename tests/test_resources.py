@@ -21,24 +21,29 @@ OPTIONAL = [
     "torchmetrics",
 ]
 CODE = """
-import json, sys
+import importlib, json, pkgutil, sys
 import torch, sklearn, skorch
 before = set(sys.modules)
 import skvim
-print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
+after = set(sys.modules)
+for module in pkgutil.iter_modules(skvim.__path__, "skvim."):
+    importlib.import_module(module.name)
+print(json.dumps([sorted(after - before), sorted(set(sys.modules) - before)]))
 """
 
 
-def test_import_brings_nothing_that_its_libraries_do_not():
+def test_imports_bring_nothing_that_their_libraries_do_not():
     answer = subprocess.run(
         [sys.executable, "-c", CODE], check=True, capture_output=True, text=True
     ).stdout
-    _, added = json.loads(answer)
-    others = [name for name in added if name.partition(".")[0] != "skvim"]
+    by_skvim, by_all_its_packages = json.loads(answer)
+    others = [name for name in by_skvim if name.partition(".")[0] != "skvim"]
     assert not [name for name in others for heavy in OPTIONAL if f"{name}.".startswith(f"{heavy}.")]
+    # Optional libraries are imported when they are used.
+    assert not {"PIL", "filelock", "matplotlib", "pooch", "torchmetrics"} & {*by_all_its_packages}
     # Nothing but what Python itself brings, and parts of what skvim stands on.
-    found = {name.partition(".")[0] for name in others} - set(sys.stdlib_module_names)
-    assert found <= {
+    added = {name.partition(".")[0] for name in others} - set(sys.stdlib_module_names)
+    assert added <= {
         "joblib",
         "numpy",
         "safetensors",
@@ -51,15 +56,16 @@ def test_import_brings_nothing_that_its_libraries_do_not():
 
 
 @pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 9000])
+@pytest.mark.numerics
 def test_chunks_give_what_one_pass_gives(n):
     X = np.random.default_rng(0).standard_normal((n, 300))
     model = VAETransformer(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0)
     model.fit(np.random.default_rng(1).standard_normal((50, 300)))
-    found = model.transform(X)
-    assert found.shape == (n, 2)
+    codes = model.transform(X)
+    assert codes.shape == (n, 2)
     chosen = [0, n // 2, n - 1]
     alone = [model.transform(X[i : i + 1])[0] for i in chosen]
-    np.testing.assert_allclose(found[chosen], alone, rtol=1e-12)
+    np.testing.assert_allclose(codes[chosen], alone, rtol=1e-12)
 
 
 def test_means_alone_are_those_of_the_moments_and_samples_are_around_them():

@@ -77,9 +77,6 @@ _PARTS = {
     "skvim.networks.Paired",
     "skvim.networks.Perceptrons",
 }
-# The exceptions: where the attribute has another name than the argument.
-_ATTRIBUTES = {"skvim.objectives.KL": {"warmup": "weight_warmup"}}
-
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -124,11 +121,10 @@ def part_arguments(part: Any) -> tuple[str, dict[str, Any]] | None:
     name = public_name(type(part))
     if name not in _PARTS:
         return None
-    attributes = _ATTRIBUTES.get(name, {})
     names = inspect.signature(type(part)).parameters.values()
     # Without a constructor of its own it shows that of its base, (*args, **kwargs).
     own = [parameter.name for parameter in names if parameter.kind not in _VARIADIC]
-    arguments = {key: getattr(part, attributes.get(key, key)) for key in own}
+    arguments = {key: getattr(part, key) for key in own}
     return (name, arguments) if _is_as_made(part, arguments) else None
 
 
@@ -141,9 +137,9 @@ def _is_as_made(part: Any, arguments: dict[str, Any]) -> bool:
     """Whether nothing was added to a part that its constructor does not set."""
     made = type(part)(**arguments)
     members = inspect.getmembers_static(type(part))
-    # What training tells a term, and what a prior has worked out, follow from the rest.
+    # Properties that a prior has computed follow from its settings.
     derived = {name for name, member in members if isinstance(member, cached_property)}
-    return set(vars(part)) - set(vars(made)) <= {"progress", *derived}
+    return set(vars(part)) - set(vars(made)) <= derived
 
 
 def _member(package: str, name: str) -> type | None:

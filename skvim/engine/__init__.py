@@ -21,7 +21,7 @@ from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
-from skvim.engine.capture import ACCELERATIONS
+from skvim.engine.capture._accelerator import ACCELERATIONS
 
 __all__ = [
     "ACCELERATIONS",

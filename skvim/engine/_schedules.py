@@ -6,7 +6,7 @@ from numbers import Real
 
 from torch import Tensor, optim
 
-from skvim.engine.capture import flush_subnormals
+from skvim.engine.capture._update import flush_subnormals
 
 __all__ = ["SCHEDULES", "Schedule", "begin_step", "check_schedule", "make_schedule", "set_rates"]
 

@@ -92,6 +92,11 @@ def coarsen(net):
     net.module_.precision = torch.bfloat16
 
 
+def change_kernel(net):
+    """Go on with another kernel of the divergence."""
+    net.criterion_.terms[0].settings.kernel = "rbf"
+
+
 def hook_gradients(net):
     """Keep one weight where it is."""
     next(net.module_.parameters()).register_hook(lambda gradient: gradient * 0)
@@ -108,7 +113,7 @@ def hook_steps(net):
     net.optimizer_.register_step_post_hook(shrink)
 
 
-CHANGES = [freeze, renew_optimizer, renew_model, coarsen, hook_steps]
+CHANGES = [freeze, renew_optimizer, renew_model, coarsen, change_kernel, hook_steps]
 # Batches of two sizes, captured before a change and again after it.
 BEFORE, BEFORE_AND_AFTER = 2, 4
 
@@ -166,6 +171,7 @@ def test_torch_schedulers_made_late_change_rates_and_warn_of_nothing():
     assert found.model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
 
 
+@pytest.mark.numerics
 def test_decoupled_decay_of_adam_is_decoupled_in_captured_steps():
     if "decoupled_weight_decay" not in optim.Adam([nn.Parameter(torch.ones(1))]).defaults:
         pytest.skip("this torch has AdamW alone")

@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 from skvim import VIMAETransformer
 from skvim.engine.batched._plan import _is_long, why_not_batchable
-from skvim.engine.capture import NotTraceableError
+from skvim.engine.capture._recorder import NotTraceableError
 from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 

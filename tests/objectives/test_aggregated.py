@@ -85,6 +85,7 @@ def estimates(divergence, prior, scale, shape=(100, 4), n_batches=60):
 
 @pytest.mark.parametrize("divergence", SAMPLED, ids=repr)
 @pytest.mark.parametrize("prior", PRIORS, ids=repr)
+@pytest.mark.numerics
 def test_a_divergence_from_samples_vanishes_at_the_prior_and_only_there(divergence, prior):
     same, error = estimates(divergence, prior, 1.0)
     assert abs(same) < 3 * error
@@ -94,7 +95,9 @@ def test_a_divergence_from_samples_vanishes_at_the_prior_and_only_there(divergen
 
 @pytest.mark.parametrize("divergence", SAMPLED, ids=repr)
 @pytest.mark.parametrize("n", [4, 30])
-def test_its_gradient_vanishes_at_the_prior_however_small_the_batch(divergence, n):
+def test_gradient_of_a_divergence_from_samples_vanishes_at_the_prior_for_any_batch_size(
+    divergence, n
+):
     source, slopes = generator(2), []
     for _ in range(400):
         scale = torch.ones((), dtype=torch.float64, requires_grad=True)
@@ -149,7 +152,7 @@ def test_energy_distance_from_a_logistic_prior_has_its_known_value(scale):
 
 
 @pytest.mark.parametrize("divergence", [SlicedWasserstein(), EnergyDistance()], ids=repr)
-def test_the_unit_of_codes_is_that_of_the_prior(divergence):
+def test_divergences_scale_with_codes_and_prior(divergence):
     z = torch.randn(50, 4, generator=generator(), dtype=torch.float64)
     unit = evaluate(divergence, z, Normal(), generator(1))
     power = 2 if isinstance(divergence, SlicedWasserstein) else 1
@@ -179,6 +182,7 @@ def excess(a, s, n, k=1):
 
 
 @pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.numerics
 def test_mixture_kl_vanishes_where_codes_follow_the_prior(k):
     value, error = mixture_values(Normal(), 0.6, 0.8, 300, 40, k)
     assert abs(value - excess(0.6, 0.8, 300, k)) < 3 * error
@@ -198,11 +202,14 @@ def test_mixture_kl_of_a_linear_encoder_has_its_known_value(prior, law, a, s):
 
 def test_mixture_kl_is_an_upper_bound_that_larger_batches_tighten():
     exact, a, s = 3 * 0.5 * (4 - 1 - math.log(4)), 1.8, math.sqrt(0.76)
-    found = [mixture_values(Normal(), a, s, n, 12_000 // n, 3) for n in (10, 40, 160)]
-    for (value, error), (tighter, other) in zip(found, [*found[1:], (exact, 0.0)], strict=True):
+    estimates = [mixture_values(Normal(), a, s, n, 12_000 // n, 3) for n in (10, 40, 160)]
+    for (value, error), (tighter, other) in zip(
+        estimates, [*estimates[1:], (exact, 0.0)], strict=True
+    ):
         assert value - tighter > 3 * math.hypot(error, other)
 
 
+@pytest.mark.numerics
 def test_mixture_kl_of_rows_far_apart_is_the_rate_minus_log_n():
     n, s = 50, 1e-4
     loc = torch.linspace(-2, 2, n, dtype=torch.float64).unsqueeze(1)
@@ -254,7 +261,9 @@ def of_critics(kind, prior, scale, measure, n_critics=8, **settings):
 @pytest.mark.parametrize(
     ("prior", "penalty"), [(Normal(), 0.0), (Logistic(), 0.0), (Normal(), 3.0)], ids=repr
 )
-def test_a_trained_critic_finds_nothing_at_the_prior_and_something_elsewhere(prior, penalty, kind):
+def test_divergence_of_a_trained_critic_is_zero_at_the_prior_and_positive_elsewhere(
+    prior, penalty, kind
+):
     same, error = of_critics(kind, prior, 1.0, evaluate, penalty=penalty)
     assert abs(same) < 3 * error
     wide, error = of_critics(kind, prior, 2.0, evaluate, penalty=penalty)
@@ -300,7 +309,7 @@ def test_the_cross_entropy_of_a_critic_is_log_2_at_the_prior(prior, law):
 
 @pytest.mark.parametrize("prior_trick", [False, True])
 @pytest.mark.parametrize("critic", CRITICS)
-def test_a_critic_follows_the_scale_and_centre_of_the_prior(critic, prior_trick):
+def test_critics_are_invariant_to_scale_and_centre_of_the_prior(critic, prior_trick):
     divergence = built(critic((8,), prior_trick=prior_trick), 2, generator())
     weights = list(divergence.critic.parameters())
     z = torch.randn(50, 2, generator=generator(), dtype=torch.float64)
@@ -310,13 +319,13 @@ def test_a_critic_follows_the_scale_and_centre_of_the_prior(critic, prior_trick)
     for prior, codes in ((unit, z), (moved, shift + scale * z)):
         value = evaluate(divergence, codes, prior, generator(1)).detach()
         loss = divergence.critic_loss(codes, prior, generator(1))
-        found = [value, loss.detach(), *torch.autograd.grad(loss, weights)]
+        results = [value, loss.detach(), *torch.autograd.grad(loss, weights)]
         if prior is unit:
-            expected = found
-    torch.testing.assert_close(found, expected)
+            expected = results
+    torch.testing.assert_close(results, expected)
 
 
-def test_the_penalty_is_that_of_a_steep_critic_and_leaves_the_reported_loss_alone():
+def test_penalty_of_a_linear_critic_is_its_weight_decay_and_is_not_reported():
     z = torch.randn(20, 3, generator=generator(), dtype=torch.float64)
     gradients, losses = [], []
     for penalty in (0.0, 0.7):
@@ -334,7 +343,7 @@ def test_the_penalty_is_that_of_a_steep_critic_and_leaves_the_reported_loss_alon
 
 
 @pytest.mark.parametrize("critic", CRITICS)
-def test_encoder_and_critic_each_follow_their_own_loss(critic):
+def test_encoder_and_critic_get_gradients_of_their_own_loss_only(critic):
     x = torch.randn(30, 5, generator=generator(), dtype=torch.float64)
     term = critic((8,))
     objective = Objective(Normal(), [(10.0, term)])
@@ -349,8 +358,8 @@ def test_encoder_and_critic_each_follow_their_own_loss(critic):
         outputs = model(x, generator(2))
         losses = objective(model, outputs, generator(3))
         both = [*model.parameters(), *objective.parameters()]
-        found = torch.autograd.grad(pick(losses), both, allow_unused=True)
-        return found[:4], found[4:]
+        gradients_of_both = torch.autograd.grad(pick(losses), both, allow_unused=True)
+        return gradients_of_both[:4], gradients_of_both[4:]
 
     encoder, critics = gradients(lambda losses: losses.target)
     alone, none = gradients(lambda losses: losses.values[0])
@@ -375,6 +384,7 @@ def test_encoder_and_critic_each_follow_their_own_loss(critic):
     ids=repr,
 )
 @pytest.mark.parametrize("prior", PRIORS, ids=repr)
+@pytest.mark.numerics
 def test_gradients_agree_with_finite_differences(divergence, prior):
     loc = torch.randn(5, 2, generator=generator(), dtype=torch.float64, requires_grad=True)
     log_scale = torch.randn(5, 2, generator=generator(1), dtype=torch.float64, requires_grad=True)
@@ -405,12 +415,13 @@ def test_a_critic_descends_the_gradient_of_cross_entropy_and_penalty(penalty):
 
     expected = torch.autograd.grad(loss(*weights.values()), list(weights.values()))
     critic_loss = divergence.critic_loss(z, Normal(), generator(3))
-    found = torch.autograd.grad(critic_loss, weights.values())
-    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(critic_loss, weights.values())
+    torch.testing.assert_close(gradients, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", sorted(DIVERGENCES))
+@pytest.mark.numerics
 def test_estimates_keep_the_precision_of_codes(name, dtype):
     divergence = built(make_divergence(name), 3, generator(), dtype)
     z = torch.randn(9, 3, generator=generator(), dtype=dtype)
@@ -466,7 +477,7 @@ def test_good_settings_pass_the_check():
 
 @pytest.mark.parametrize("prior", ["normal", "logistic"])
 @pytest.mark.parametrize("divergence", ["adversarial", "density-ratio"])
-def test_the_game_with_a_critic_ends_with_codes_near_the_prior(divergence, prior):
+def test_training_with_a_critic_ends_with_codes_near_the_prior(divergence, prior):
     x = StandardScaler().fit_transform(load_wine().data)
     pca = PCA(8).fit(x)
     bound = np.square(x - pca.inverse_transform(pca.transform(x))).sum(1).mean()

@@ -42,23 +42,25 @@ def rows(n: int = 40) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.numerics
 def test_penalty_of_a_linear_encoder_is_the_norm_of_its_weights_in_any_unit(scale):
     linear = nn.Linear(3, 2)
-    found = Contraction(curvature=5.0)(model_of(linear, scale=scale), scale * rows(), generator())
-    torch.testing.assert_close(found, linear.weight.square().sum())
+    penalty = Contraction(curvature=5.0)(model_of(linear, scale=scale), scale * rows(), generator())
+    torch.testing.assert_close(penalty, linear.weight.square().sum())
 
 
+@pytest.mark.numerics
 def test_jacobian_agrees_with_finite_differences():
     model = model_of(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)))
     x, step = rows(4), 1e-6
-    found = encoder_jacobian(model, x)
+    jacobian = encoder_jacobian(model, x)
     for i in range(3):
         shift = step * torch.eye(3, dtype=torch.float64)[i]
         change = (model.encode(x + shift).loc - model.encode(x - shift).loc) / (2 * step)
-        torch.testing.assert_close(found[:, :, i].T, change, atol=1e-8, rtol=1e-6)
+        torch.testing.assert_close(jacobian[:, :, i].T, change, atol=1e-8, rtol=1e-6)
 
 
-def test_higher_order_penalty_of_a_square_is_the_noise_it_meets():
+def test_higher_order_penalty_of_a_square_is_the_variance_of_the_noise():
     x, radius = rows(20_000), 0.3
     first = Contraction()(model_of(Square()), x, generator())
     torch.testing.assert_close(first, x.square().sum(1).mean())

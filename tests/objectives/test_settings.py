@@ -98,8 +98,8 @@ def test_hashes_are_those_of_another_process():
         "import joblib\nfrom skvim import objectives\n"
         f"for part in {PARTS!r}:\n    print(joblib.hash(eval(part, dict(vars(objectives)))))"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert found.stdout.decode().split() == [joblib.hash(make(part)) for part in PARTS]
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert printed.stdout.decode().split() == [joblib.hash(make(part)) for part in PARTS]
 
 
 @by_part

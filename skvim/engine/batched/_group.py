@@ -13,7 +13,8 @@ from skvim.engine._schedules import begin_step
 from skvim.engine.batched._rows import PooledRows, SameSizeSets, TrainingSet, group_by_bounds
 from skvim.engine.batched._stack import Place, Stack, as_index
 from skvim.engine.batched._step import BatchedStep, Losses, batched_losses, batched_step
-from skvim.engine.capture import Graphed, Update, make_update, warn_of_no_graph
+from skvim.engine.capture._graphs import Graphed, warn_of_no_graph
+from skvim.engine.capture._update import Update
 from skvim.networks import Dropout
 
 __all__ = ["Group", "generator_states", "set_generator_states"]
@@ -38,24 +39,8 @@ class _Validation(NamedTuple):
 class Group:
     """Nets in one stack, with their rows and one optimizer.
 
-    Parameters
-    ----------
-    sets : sequence of TrainingSet
-        Sets of one size, in the order of their numbers of rows. A net may occur twice in one, to
-        fill it up.
-    device : torch.device
-        Where they train.
-
-    Attributes
-    ----------
-    places : dict of AutoencoderNet to tuple (i_set, i_model)
-        Position of each net.
-    n_steps : int
-        Steps of an epoch.
-    n_validations : list of int
-        Validation batches of each set.
-    n_taken : int
-        Steps taken, those of earlier groups included.
+    Sets have one size and come in the order of their numbers of rows. A net may occur twice in one,
+    to fill it up; ``places`` has the position (i_set, i_model) of each.
     """
 
     def __init__(self, sets: Sequence[TrainingSet], device: torch.device) -> None:
@@ -213,7 +198,7 @@ class Group:
         self._n_moves += 1
         if self._n_moves <= 2:  # the optimizer makes its state in its first step
             parameters = [self.stack.parameters[name] for name in self._trained]
-            self._update: Update = make_update(self.optimizer, parameters)
+            self._update: Update = Update(self.optimizer, parameters)
         one = len(gradients) == 1
         whole = gradients[0] if one else list(map(torch.cat, zip(*gradients, strict=True)))
         self._update.sync_settings()

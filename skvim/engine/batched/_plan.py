@@ -24,7 +24,8 @@ from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.batched._train import TrainedNet, stack_bytes, train_batched
-from skvim.engine.capture import NotTraceableError, is_library_code
+from skvim.engine.capture._recorder import NotTraceableError
+from skvim.engine.capture._step import is_library_code
 from skvim.exceptions import BatchingWarning
 from skvim.networks import Perceptrons
 
@@ -68,14 +69,8 @@ def batching_key(request: FitRequest) -> Hashable:
     """Return what fits that can train as one batch have in common.
 
     They may differ in weights and numbers of the objective, in their seeds and, as long as an
-    epoch has as many batches, in the number of rows.
-
-    Raises
-    ------
-    NotComparableError
-        When a part has no description by value.
-    ValueError
-        When a batch is too small.
+    epoch has as many batches, in the number of rows. NotComparableError when a part has no
+    description by value, ValueError when a batch is too small.
     """
     model, training = request.model, request.training
     parts = dict(vars(model))
@@ -106,74 +101,35 @@ def _n_batches(request: FitRequest) -> int:
 @final
 @dataclass(eq=False)
 class _Job:
-    """One training, for one fit or several equal ones.
-
-    Attributes
-    ----------
-    tags : list
-        Of the fits.
-    n_left : int
-        Fits that have yet to take the result.
-    """
+    """One training, for one fit or several equal ones."""
 
     request: FitRequest
-    tags: list[Any]
-    n_left: int = 0
+    tags: list[Any]  # of the fits
+    n_left: int = 0  # fits that have yet to take the result
 
 
 @final
 @dataclass(eq=False)
 class Chunk:
-    """Jobs that are trained at once, when the first of their fits asks for its result.
+    """Jobs that are trained at once, when the first of their fits asks for its result."""
 
-    Attributes
-    ----------
-    jobs : list of jobs
-        Set after set: those of a set have rows and seed in common.
-    size : int
-        Jobs of a set.
-    takers : list
-        Tags of the fits that asked, in order; the first of them waited for the training.
-    seconds : float
-        Time of the training.
-    """
-
-    jobs: list[_Job]
-    size: int
-    takers: list[Any] = field(default_factory=list)
-    seconds: float = 0.0
+    jobs: list[_Job]  # set after set: those of a set have rows and seed in common
+    size: int  # jobs of a set
+    takers: list[Any] = field(default_factory=list)  # tags in the order in which their fits asked
+    seconds: float = 0.0  # for which the first of them waited
     trained: dict[_Job, TrainedNet] | None = None
-
-    @property
-    def n_fits(self) -> int:
-        """Number of fits."""
-        return _n_fits(self.jobs)
 
 
 @final
 class Plan:
-    """Fits that are known beforehand, of which compatible ones train as one batch.
-
-    Attributes
-    ----------
-    reasons : Counter of str
-        Why fits were made one by one, and how many.
-    n_batched : int
-        Fits that trained in a batch with others.
-    chunks : list of Chunk
-        The batches.
-    is_active : bool
-        Whether fits may take results; clones of estimators keep an active plan only.
-    is_complete : bool
-        Whether all planned fits were made, so that later ones are known to be others.
-    """
+    """Fits that are known beforehand, of which compatible ones train as one batch."""
 
     def __init__(self) -> None:
-        self.reasons: Counter[str] = Counter()
-        self.n_batched = 0
+        self.reasons: Counter[str] = Counter()  # why fits were made one by one
+        self.n_batched = 0  # fits that trained in a batch with others
         self.chunks: list[Chunk] = []
-        self.is_active = True
-        self.is_complete = False
+        self.is_active = True  # clones of estimators keep an active plan only
+        self.is_complete = False  # whether all planned fits were made: later ones are others
         self._groups: dict[Hashable, list[_Job]] = defaultdict(list)
         self._rows: list[NDArray[Any]] = []
         self._waiting: dict[Hashable, list[tuple[_Job, Chunk]]] = defaultdict(list)
@@ -219,15 +175,7 @@ class Plan:
     def take(self, request: FitRequest) -> AutoencoderNet | None:
         """Return the net that was trained for a fit, or None where it has to train alone.
 
-        Raises
-        ------
-        TrainingDivergedError
-            When its loss became infinite or not a number.
-
-        Warns
-        -----
-        SkvimWarning
-            Of what training warns of.
+        It warns and raises TrainingDivergedError as a training of its own would.
         """
         trained = self._find(request)
         if trained is None:
@@ -239,13 +187,7 @@ class Plan:
         return trained.net
 
     def finish(self) -> None:
-        """End the plan: estimators take nothing from it any more.
-
-        Warns
-        -----
-        BatchingWarning
-            When some fits were made one by one, with the reason.
-        """
+        """End the plan; BatchingWarning when some fits were made one by one, with the reason."""
         self.is_active = False
         # Results that nobody asked for may also have come from the memory of a Pipeline.
         n_left = sum(job.n_left for chunk in self.chunks for job in chunk.jobs)
@@ -282,7 +224,7 @@ class Plan:
     def _add_chunk(self, jobs: list[_Job], size: int) -> None:
         """Add a chunk, and let its jobs wait for their fits."""
         chunk = Chunk(jobs, size)
-        if chunk.n_fits == 1:
+        if _n_fits(jobs) == 1:
             self.reasons["no other fit like it has room beside it in the working memory"] += 1
             return
         self.chunks.append(chunk)
@@ -338,7 +280,7 @@ class Plan:
                     done = train_batched(sets)
             except (NotTraceableError, MemoryError, RuntimeError) as error:
                 lines = str(error).strip().rstrip(".").splitlines()
-                self.reasons[lines[0] if lines else type(error).__name__] += chunk.n_fits
+                self.reasons[lines[0] if lines else type(error).__name__] += _n_fits(chunk.jobs)
                 return {}
         trained = [trained for of_set in done for trained in of_set]
         return dict(zip(chunk.jobs, trained, strict=True))

@@ -15,21 +15,11 @@ __all__ = ["PooledRows", "SameSizeSets", "TrainingSet", "group_by_bounds"]
 
 
 class TrainingSet(NamedTuple):
-    """Nets that have rows and seed, and therefore all random numbers, in common.
+    """Nets that have rows and seed, and therefore all random numbers, in common."""
 
-    Attributes
-    ----------
-    nets : list of AutoencoderNet
-        Prepared, and equal but for values.
-    rows : Tensor of shape (n_samples, n_features)
-        Rows in main memory.
-    split : Split or None, default=None
-        Which of them train and which validate; None if all train.
-    """
-
-    nets: list[AutoencoderNet]
-    rows: Tensor
-    split: Split | None = None
+    nets: list[AutoencoderNet]  # prepared, and equal but for values
+    rows: Tensor  # (n_samples, n_features) in main memory
+    split: Split | None = None  # None if all rows train
 
     @property
     def n_train(self) -> int:
@@ -102,11 +92,7 @@ class PooledRows:
     def batches(
         self, steps: Sequence[Sequence[SameSizeSets]], generators: Sequence[torch.Generator]
     ) -> Iterator[Tensor]:
-        """Yield the batches of an epoch, each set's rows in the order that its generator draws.
-
-        ``steps`` has the groups of sets of every step. A batch has the shape (n_sets, n_samples,
-        n_features).
-        """
+        """Yield an epoch's batches (n_sets, n_samples, n_features) for the sets of every step."""
         orders = [
             self._positions(i, torch.randperm(size, generator=generator, device=self.device))
             for i, (size, generator) in enumerate(zip(self.sizes, generators, strict=True))

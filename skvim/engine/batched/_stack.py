@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from skvim.engine._net import AutoencoderNet
-from skvim.engine.capture import TrainingStep
+from skvim.engine.capture._step import TrainingStep
 
 __all__ = ["SHARED", "Place", "Stack", "as_index"]
 
@@ -23,23 +23,9 @@ Place = tuple[int, int]
 class Stack:
     """Tensors of models with two leading axes: sets, and the models of a set.
 
-    Models of a set have rows and seed, and therefore all random numbers, in common.
-
-    Parameters
-    ----------
-    sets : sequence of sequences of AutoencoderNet
-        Sets of one size, of prepared nets that differ in values alone.
-
-    Attributes
-    ----------
-    nets : list of AutoencoderNet
-        Set after set.
-    lead : tuple (n_sets, n_models)
-        Number of sets, and of the models of each.
-    tensors : dict of str to Tensor of shape (*lead, ...)
-        Parameters, buffers and the settings that differ; the progress has no leading axes.
-    parameters : dict of str to Parameter of shape (*lead, ...)
-        Those of them that train.
+    Models of a set have rows and seed, and therefore all random numbers, in common. Sets have one
+    size; their prepared nets differ in values alone. ``tensors`` holds by name parameters, buffers
+    and the settings that differ, of shape (*lead, ...), and the progress, of shape ().
     """
 
     def __init__(self, sets: Sequence[Sequence[AutoencoderNet]]) -> None:
@@ -62,10 +48,7 @@ class Stack:
         return self.tensors[SHARED]
 
     def part(self, name: str, start: int, stop: int) -> Tensor:
-        """Return a view of a tensor for the sets from ``start`` to ``stop``.
-
-        A leading axis of length 1 is left out, but one axis stays where both have length 1.
-        """
+        """Return a view for some sets; of the leading axes, one of length 1 is left out."""
         tensor = self.tensors[name]
         if name == SHARED:
             return tensor
@@ -95,10 +78,7 @@ class Stack:
         return made
 
     def release(self, place: Place, tensors: dict[str, Tensor], optimizer: optim.Optimizer) -> None:
-        """Copy one model's part of tensors and of the optimizer's state to its net.
-
-        ``tensors`` are those of the stack, now or at an earlier time; the progress is that of now.
-        """
+        """Copy one model's part of tensors, and of the optimizer's state, to its net."""
         i = place[0] * self.lead[1] + place[1]
         net, step = self.nets[i], self.steps[i]
         with torch.no_grad():

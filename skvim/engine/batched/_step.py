@@ -11,18 +11,10 @@ from torch.func import vmap
 
 from skvim.engine._net import AutoencoderNet, final_weights
 from skvim.engine.batched._stack import SHARED, Stack
-from skvim.engine.capture import (
-    Draw,
-    NotTraceableError,
-    StepResult,
-    TrainingStep,
-    optimise,
-    record,
-    require_close,
-    require_close_terms,
-    run_step,
-    trace_step,
-)
+from skvim.engine.capture._captured import require_close, require_close_terms
+from skvim.engine.capture._optimiser import optimise
+from skvim.engine.capture._recorder import Draw, NotTraceableError, record
+from skvim.engine.capture._step import StepResult, TrainingStep, run_step, trace_step
 
 __all__ = ["BatchedStep", "Losses", "batched_losses", "batched_step"]
 
@@ -64,16 +56,7 @@ class _Axes:
 class BatchedStep:
     """Losses and gradients of some sets of models, for batches of one size.
 
-    Parameters
-    ----------
-    function : callable
-        From batches and draws to losses and terms, and gradients.
-    draws : sequence of sequences of Draw
-        For every draw of a step, one of each set.
-    axes : _Axes
-        Of these sets.
-    trained : tuple of str
-        Parameters that have gradients.
+    ``draws`` has for every draw of a step that of each set.
     """
 
     def __init__(
@@ -89,11 +72,7 @@ class BatchedStep:
         self.trained = trained
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return losses and terms (n_sets, n_models, n_terms), and gradients of ``trained``.
-
-        ``x`` has shape (n_sets, n_samples, n_features). To be called under ``torch.no_grad``;
-        numbers are drawn from every set's own generators.
-        """
+        """Return losses and terms (*lead, n_terms), and gradients, for batches (n_sets, n, d)."""
         return self.compute(x, [[draw() for draw in draws] for draws in self.draws])
 
     def compute(self, x: Tensor, drawn: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[Tensor]]:
@@ -103,22 +82,10 @@ class BatchedStep:
 
 
 def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
-    """Trace the training step of the sets from ``start`` to ``stop``.
+    """Trace the training step of some sets, with a batch for each; nothing is trained on it.
 
-    Parameters
-    ----------
-    stack : Stack
-        Its tensors are read and, where they are buffers, written.
-    start, stop : int
-        Which sets.
-    x : Tensor of shape (stop - start, n_samples, n_features)
-        A batch for each; nothing is trained on it.
-
-    Raises
-    ------
-    NotTraceableError
-        When the step is no fixed sequence of operations that torch can batch, or does not give
-        what the models' own steps do.
+    NotTraceableError when the step is no fixed sequence of operations that torch can batch, or does
+    not give what the models' own steps do.
     """
     axes = _Axes((stop - start, stack.lead[1]))
     steps = stack.steps[start * axes.lead[1] : stop * axes.lead[1]]
@@ -136,25 +103,10 @@ def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
 
 
 def batched_losses(stack: Stack, start: int, stop: int, batches: Sequence[Tensor]) -> list[Losses]:
-    """Trace the validation losses of the sets from ``start`` to ``stop``, one function a batch.
+    """Trace the validation losses of some sets, a function for each batch of a validation.
 
     Weights of terms are those at the end of the training, and random numbers are the same every
-    time.
-
-    Parameters
-    ----------
-    stack : Stack
-        Its tensors are read.
-    start, stop : int
-        Which sets.
-    batches : sequence of Tensor of shape (stop - start, n_samples, n_features)
-        All batches of a validation.
-
-    Raises
-    ------
-    NotTraceableError
-        When losses are no fixed sequence of operations that torch can batch, or not those of
-        single models.
+    time. NotTraceableError as in :func:`batched_step`.
     """
     axes = _Axes((stop - start, stack.lead[1]))
     nets = stack.nets[start * axes.lead[1] : stop * axes.lead[1]]
@@ -226,10 +178,7 @@ def _batched_function(
     *,
     gradients: bool = True,
 ) -> tuple[list[Tensor], Callable[..., Any], tuple[str, ...]]:
-    """Trace one model, batch its graph over all models and optimise it.
-
-    Returns the stacked tensors, the function of batches and draws, and the trained parameters.
-    """
+    """Return stacked tensors, a function of batches and draws, and the trained parameters."""
     stop = start + axes.lead[0]
     template = stack.template()
     trace = trace_step(template if gradients else template.eval(), x[0], gradients=gradients)
@@ -254,10 +203,7 @@ def _batched_function(
 def _batched_graph(
     graph: fx.GraphModule, shared: Sequence[bool], inputs: list[Tensor], axes: _Axes
 ) -> fx.GraphModule:
-    """Return a graph of one model's operations as one of all models.
-
-    ``shared`` tells which of the model's tensors all models have in common.
-    """
+    """Return a graph of one model's operations as one of all models, with ``shared`` tensors."""
     interpreter = _BatchableInterpreter(graph, garbage_collect_values=False)
     function = axes.vmapped(interpreter.run, shared, len(inputs) - len(shared))
     try:

@@ -10,7 +10,7 @@ from skvim.engine._batches import Rows
 from skvim.engine._net import AutoencoderNet, StopRequestedError
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
-from skvim.engine.capture import NotTraceableError
+from skvim.engine.capture._recorder import NotTraceableError
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 
 __all__ = ["TrainedNet", "stack_bytes", "train_batched"]
@@ -21,41 +21,19 @@ _OF_WEIGHTS, _OF_UNITS, _OF_PAIRS = 5, 12, 12
 
 
 class TrainedNet(NamedTuple):
-    """A net after training.
-
-    Attributes
-    ----------
-    net : AutoencoderNet
-        As ``train`` would leave it, unless it diverged.
-    warnings : list of SkvimWarning
-        What its training warns of.
-    error : TrainingDivergedError or None
-        Why it did not train to the end.
-    """
+    """A net after training, as ``train`` would leave it unless it diverged."""
 
     net: AutoencoderNet
     warnings: list[SkvimWarning]
-    error: TrainingDivergedError | None
+    error: TrainingDivergedError | None  # why it did not train to the end
 
 
 def train_batched(sets: Sequence[TrainingSet]) -> list[list[TrainedNet]]:
     """Train nets as one batched network, each as it would train by itself.
 
-    Parameters
-    ----------
-    sets : sequence of TrainingSet
-        Sets of one size without splits, whose rows make the same number of batches.
-
-    Returns
-    -------
-    list of lists of TrainedNet
-        In the order of the sets and their nets.
-
-    Raises
-    ------
-    NotTraceableError
-        When the nets cannot train together. Nothing has been trained, but generators may have
-        moved: nets to be trained one by one have to be made anew.
+    Sets have one size, and rows that make the same number of batches; results come in their order.
+    NotTraceableError when the nets cannot train together: nothing has been trained then, but
+    generators may have moved, so that nets to be trained one by one have to be made anew.
     """
     order = sorted(range(len(sets)), key=lambda i: len(sets[i].rows))
     trained = _Training([sets[i] for i in order]).run()

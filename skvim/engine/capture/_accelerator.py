@@ -20,28 +20,16 @@ ACCELERATIONS = ("auto", "capture", "compile")
 # Steps from which on a capture pays: it takes as long as hundreds of eager steps.
 _WORTHWHILE = 2000
 
+FastStep = CapturedStep | GraphedStep
+
 
 @final
 class Accelerator:
     """The captured steps of one training, by the shape of the batch.
 
-    Parameters
-    ----------
-    mode : {"auto", "capture", "compile"} or None
-        "auto" captures where all code is skvim's and torch's and enough steps are to come.
-    step : TrainingStep
-        What to capture.
-    optimizer : Optimizer
-        What moves its parameters.
-    reason : str, default=""
-        Why steps have to run eagerly, if they have to.
-    verbose : int, default=0
-        Whether a capture that fails is printed in mode "auto".
-
-    Attributes
-    ----------
-    reason : str
-        Why steps cannot be captured, or "".
+    Mode "auto" captures where all code is skvim's and torch's and enough steps are to come, and
+    prints failures if verbose; "capture" and "compile" always try and warn of failures. ``reason``
+    says why steps have to run eagerly.
     """
 
     def __init__(
@@ -57,32 +45,22 @@ class Accelerator:
         self.optimizer = optimizer
         self.verbose = verbose
         self.reason = reason or ("" if mode else "acceleration is None")
-        if mode == "auto" and not (
-            reason or (step.is_library_code() and is_library_code(optimizer))
-        ):
+        known = step.is_library_code() and is_library_code(optimizer)
+        if mode == "auto" and not (reason or known):
             self.reason = "parts of the model are neither skvim's nor torch's"
-        self._steps: dict[tuple[int, ...], CapturedStep | GraphedStep] = {}
+        self._steps: dict[tuple[int, ...], FastStep] = {}
         self._chosen: set[int] = set()
         self._n_eager = 0
 
     def begin_epoch(self, sizes: Mapping[int, int], n_epochs: int) -> None:
-        """Choose the batch sizes that are worth a capture.
-
-        Parameters
-        ----------
-        sizes : mapping from int to int
-            Number of batches of the epoch for each number of rows.
-        n_epochs : int
-            Epochs to come, this one included.
-        """
+        """Choose the batch sizes worth a capture, from their numbers of batches an epoch."""
         enough = 1 if self.mode != "auto" else _WORTHWHILE
         self._chosen = {size for size, count in sizes.items() if count * n_epochs >= enough}
 
-    def captured(self, x: Tensor) -> CapturedStep | GraphedStep | None:
+    def captured(self, x: Tensor) -> FastStep | None:
         """Return the step for batches like this one, or None to run it eagerly."""
-        key = tuple(x.shape)
-        known = self._steps.get(key)
-        if known is not None or self.reason or key[0] not in self._chosen:
+        known = self._steps.get(tuple(x.shape))
+        if known is not None or self.reason or len(x) not in self._chosen:
             return known
         # The optimizer makes its state in its first step.
         self._n_eager += 1
@@ -96,32 +74,27 @@ class Accelerator:
             return f"fewer than {_WORTHWHILE} steps with batches of one size were to come"
         return "the optimizer had yet to take its first step"
 
-    def _capture(self, x: Tensor) -> CapturedStep | GraphedStep | None:
-        """Capture a step, or keep the reason why it is not possible."""
+    def _capture(self, x: Tensor) -> FastStep | None:
+        """Capture a step in the fastest form there is, or keep the reason why none is."""
         try:
-            step = self._fastest(x)
+            captured = self._compiled(x) or capture(self.step, x, self.optimizer)
         except Exception as error:  # torch's internals raise errors of any type
             self.reason = f"{type(error).__name__}: {error}"
             self._report(f"Training runs without acceleration: {error}")
             return None
+        step: FastStep = captured
+        if x.device.type == "cuda":
+            try:
+                step = GraphedStep(captured, x)
+            except RuntimeError as error:
+                warn_of_no_graph(self.mode, error)
         self._steps[tuple(x.shape)] = step
         return step
 
-    def _fastest(self, x: Tensor) -> CapturedStep | GraphedStep:
-        """Return the fastest form of the step that can be had."""
-        step = self._compiled(x) if self.mode == "compile" else None
-        if step is None:
-            step = capture(self.step, x, self.optimizer)
-        if x.device.type != "cuda":
-            return step
-        try:
-            return GraphedStep(step, x)
-        except RuntimeError as error:
-            warn_of_no_graph(self.mode, error)
-            return step
-
     def _compiled(self, x: Tensor) -> CapturedStep | None:
-        """Return the compiled step, or None where ``torch.compile`` fails."""
+        """Return the compiled step, or None where it is not asked for or fails."""
+        if self.mode != "compile":
+            return None
         try:
             return capture(self.step, x, self.optimizer, compiled=True)
         except NotTraceableError as error:

@@ -11,7 +11,7 @@ from torch import Tensor, optim
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
 from skvim.engine.capture._step import Trace, TrainingStep, run_step, trace_step
-from skvim.engine.capture._update import Update, make_update
+from skvim.engine.capture._update import Update
 
 __all__ = ["CapturedStep", "capture", "require_close", "require_close_terms"]
 
@@ -28,14 +28,7 @@ _SHRINK, _BLEND = 0.9, 0.75
 class CapturedStep:
     """A training step without the overhead of Python modules and autograd.
 
-    Parameters
-    ----------
-    function : callable
-        From a batch and drawn numbers to loss and terms, stacked, and gradients.
-    draws : iterable of Draw
-        Make the random numbers of one step.
-    update : Update
-        Moves the parameters by the gradients.
+    ``function`` maps a batch and drawn numbers to loss and terms, stacked, and gradients.
     """
 
     def __init__(self, function: Callable[..., Any], draws: Iterable[Draw], update: Update) -> None:
@@ -60,24 +53,11 @@ class CapturedStep:
 def capture(
     step: TrainingStep, x: Tensor, optimizer: optim.Optimizer, *, compiled: bool = False
 ) -> CapturedStep:
-    """Return a step that does what the eager one does, for batches of one shape and dtype.
+    """Return a step that does what the eager one does, for batches of the shape of ``x``.
 
-    Parameters
-    ----------
-    step : TrainingStep
-        Its parameters and buffers are read and written where they are.
-    x : Tensor of shape (n_samples, n_features)
-        A batch to trace the step with; nothing is trained on it.
-    optimizer : Optimizer
-        Optimizer that has taken a step before.
-    compiled : bool, default=False
-        Whether ``torch.compile`` makes kernels of the operations.
-
-    Raises
-    ------
-    NotTraceableError
-        When the step is no fixed sequence of operations, ``torch.compile`` fails, or the graph does
-        not give the eager step's losses, gradients and buffers.
+    Nothing is trained on ``x``; the optimizer must have taken a step before. NotTraceableError if
+    the step is no fixed sequence of operations, ``torch.compile`` fails, or the graph does not give
+    the eager step's losses, gradients and buffers.
     """
     _check_supported(step, optimizer)
     trace = trace_step(step, x)
@@ -95,17 +75,11 @@ def capture(
         finally:
             for tensor, value in zip(live.values(), trace.inputs, strict=False):
                 tensor.copy_(value)
-    return CapturedStep(function, trace.result.draws, make_update(optimizer, trained))
+    return CapturedStep(function, trace.result.draws, Update(optimizer, trained))
 
 
 def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
-    """Raise unless tensors agree, each to 1e-3 of its largest entry.
-
-    Raises
-    ------
-    NotTraceableError
-        When they do not; ``what`` names them.
-    """
+    """Raise NotTraceableError unless tensors agree, each to 1e-3 of its largest entry."""
     for one, other in zip(actual, expected, strict=True):
         if not other.is_floating_point():
             _require(what, torch.equal(one, other))
@@ -117,17 +91,9 @@ def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor
 
 
 def require_close_terms(actual: Tensor, expected: Tensor) -> None:
-    """Raise unless loss and terms agree, each to 1e-3 of itself.
+    """Raise NotTraceableError unless losses and terms (..., n_terms) agree, each to 1e-3 of itself.
 
-    Parameters
-    ----------
-    actual, expected : Tensor of shape (..., n_terms)
-        Loss and terms. A term may also differ by 1e-6 of the largest one, or of 1.
-
-    Raises
-    ------
-    NotTraceableError
-        When they do not.
+    A term may also differ by 1e-6 of the largest one, or of 1.
     """
     finite = torch.where(expected.isfinite(), expected.abs(), torch.zeros_like(expected))
     atol = _ROUNDING * (1 + finite.amax(-1, keepdim=True))

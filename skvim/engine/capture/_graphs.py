@@ -22,21 +22,11 @@ _STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 
 @final
 class Graphed(Generic[Result]):
-    """A function of a batch as a CUDA graph.
+    """A function of a batch on a CUDA device, which draws from generators, as a CUDA graph.
 
-    Parameters
-    ----------
-    function : callable
-        On a CUDA device; its kernels must have run before, so that libraries are loaded.
-    x : Tensor
-        A batch of the shape to graph.
-    generators : iterable of Generator
-        What the function draws from.
-
-    Notes
-    -----
-    A graph reads and writes the memory that was there during capture: batches are copied to one
-    place, generators are registered with it, and results are valid until the next call.
+    Its kernels must have run before, so that libraries are loaded. A graph reads and writes the
+    memory that was there during capture: batches are copied to one place, generators are registered
+    with it, and results are valid until the next call.
     """
 
     def __init__(
@@ -46,7 +36,7 @@ class Graphed(Generic[Result]):
         generators: Iterable[torch.Generator],
     ) -> None:
         self.x = x.clone()
-        self.function = function  # it has constants that the kernels read
+        self.function = function  # it owns constants that the kernels read
         self.graph = torch.cuda.CUDAGraph()
         for generator in set(generators):
             self.graph.register_generator_state(generator)
@@ -54,7 +44,7 @@ class Graphed(Generic[Result]):
             self.result = function(self.x)
 
     def __call__(self, x: Tensor) -> Result:
-        """Return what the function gives for a batch."""
+        """Return the function's result for a batch."""
         self.x.copy_(x)
         self.graph.replay()
         return self.result
@@ -62,24 +52,11 @@ class Graphed(Generic[Result]):
 
 @final
 class GraphedStep:
-    """A captured step as a CUDA graph.
-
-    Parameters
-    ----------
-    step : CapturedStep
-        On a CUDA device.
-    x : Tensor of shape (n_samples, n_features)
-        A batch of the shape to graph; nothing is trained on it.
-
-    Notes
-    -----
-    Learning rates are on the device. An optimizer whose step is not wholly on the device steps
-    outside of the graph.
-    """
+    """A captured step as a CUDA graph; an update that is not all on the device stays outside."""
 
     def __init__(self, step: CapturedStep, x: Tensor) -> None:
         self.update = step.update
-        self.inside = inside = step.update.on_device
+        inside = step.update.on_device
 
         # No reference to self: a reference cycle would hold the device's memory for a while.
         def compute(x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -94,7 +71,7 @@ class GraphedStep:
         """Train on a batch and return its loss and terms, valid until the next call."""
         self.update.sync_settings()
         terms, gradients = self.compute(x)
-        if not self.inside:
+        if not self.update.on_device:
             with torch.no_grad():
                 self.update(gradients)
         return terms

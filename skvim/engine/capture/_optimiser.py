@@ -35,21 +35,11 @@ _NEUTRAL = {"mul": 1, "div": 1, "add": 0, "sub": 0, "pow": 1}
 
 
 class Program(NamedTuple):
-    """An optimised graph that is ready to run.
+    """An optimised graph that is ready to run."""
 
-    Attributes
-    ----------
-    function : callable
-        From batch and drawn numbers to the outputs of the graph.
-    graph : GraphModule
-        The same with the tensors of ``known`` as inputs before these.
-    known : tuple of Tensor
-        Parameters, buffers and constants.
-    """
-
-    function: Callable[..., Sequence[Tensor]]
-    graph: fx.GraphModule
-    known: tuple[Tensor, ...]
+    function: Callable[..., Sequence[Tensor]]  # from batch and drawn numbers to the outputs
+    graph: fx.GraphModule  # the same with the tensors of ``known`` as first inputs
+    known: tuple[Tensor, ...]  # parameters, buffers and constants
 
 
 def optimise(
@@ -60,22 +50,10 @@ def optimise(
 ) -> Program:
     """Return a graph that computes the same with fewer operations.
 
-    Parameters
-    ----------
-    traced : GraphModule
-        A flat sequence of calls of torch's operations.
-    persistent : sequence of Tensor
-        Its first inputs, each a tensor whose memory stays where it is from run to run.
-    examples : sequence of Tensor
-        Values for all of its inputs, to infer shapes with; they may be written to.
-    layouts : sequence of Tensor or None
-        For every output a tensor whose memory layout it has to have, or None.
-
-    Notes
-    -----
-    What depends on shapes and numbers alone is computed once. Equal operations on equal inputs are
-    computed once. Memory that an operation in place writes to, and all that reads it, is left as it
-    is, in the order of the graph.
+    The first inputs are ``persistent`` tensors, whose memory stays where it is from run to run;
+    ``examples`` are values for all inputs, which may be written to. An output takes the memory
+    layout of its tensor in ``layouts``, if it has one. Memory that an operation in place writes to,
+    and all that reads it, is left as it is, in the order of the graph.
     """
     builder = _Builder(traced, persistent)
     with torch.no_grad():

@@ -23,20 +23,7 @@ class NotTraceableError(Exception):
 
 
 def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """Run a function once and return the operations that it ran as a graph.
-
-    Parameters
-    ----------
-    function : callable
-        From the inputs to a sequence of tensors.
-    inputs : sequence of Tensor
-        Distinct tensors; they become the graph's inputs.
-
-    Raises
-    ------
-    NotTraceableError
-        When the function reads the value of a tensor.
-    """
+    """Run a function of distinct tensors and return its operations as a graph of these inputs."""
     recorder = OperationRecorder()
     for tensor in inputs:
         recorder.add_input(tensor)
@@ -62,18 +49,16 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes: dict[int, fx.Node] = {}
         self._kept: list[Tensor] = []  # no tensor may receive the id of an earlier one
         self._last_input: fx.Node | None = None
+        self._variable: set[fx.Node | None] = set()  # what depends on inputs
 
     def add_input(self, tensor: Tensor) -> None:
         """Make a tensor the next input of the graph."""
-        name = f"input_{len(self._kept)}"
-        if self._last_input is None:
-            with self.graph.inserting_before():
-                node = self.graph.placeholder(name)
-        else:
-            with self.graph.inserting_after(self._last_input):
-                node = self.graph.placeholder(name)
-        self._last_input = node
-        self._set_node(tensor, node)
+        last, graph = self._last_input, self.graph
+        # Draws come in the middle of a graph, whose inputs have to be its first nodes.
+        with graph.inserting_after(last) if last is not None else graph.inserting_before():
+            self._last_input = graph.placeholder(f"input_{len(self._kept)}")
+        self._variable.add(self._last_input)
+        self._set_node(tensor, self._last_input)
 
     def finish(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
         """Add the outputs and return the graph."""
@@ -92,9 +77,13 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.is_paused:
             return func(*args, **options)
         if func is _aten._local_scalar_dense.default:
-            raise NotTraceableError("it reads the value of a tensor.")
+            if self._nodes.get(id(args[0])) in self._variable:
+                raise NotTraceableError("it reads the value of a tensor.")
+            return func(*args, **options)  # of a constant
         inputs = (tree_map_only(Tensor, self._node, part) for part in (args, options))
         node = self.graph.call_function(func, *inputs)
+        if not self._variable.isdisjoint(node.all_input_nodes):
+            self._variable.add(node)
         result = func(*args, **options)
         if isinstance(result, Tensor):
             self._set_node(result, node)
@@ -102,6 +91,8 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for i, part in enumerate(result):
                 if isinstance(part, Tensor):
                     item = self.graph.call_function(operator.getitem, (node, i))
+                    if node in self._variable:
+                        self._variable.add(item)
                     self._set_node(part, item)
         return result
 
@@ -124,14 +115,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class Draw:
     """A call that draws random numbers from a generator, to be repeated for every batch.
 
-    Attributes
-    ----------
-    function : callable
-        Function of torch, or a method that fills a tensor.
-    args, options : tuple, dict
-        Its arguments, none of them a tensor; the generator is one of the options.
-    template : Tensor or None
-        For a method, a tensor of the shape, dtype and layout to fill.
+    A method that fills a tensor has a ``template`` of the tensor's shape, dtype and layout.
     """
 
     function: Callable[..., Tensor]
@@ -156,10 +140,7 @@ class Draw:
 class DrawRecorder(TorchFunctionMode):
     """While it is active, records each call with a generator; generators can be rewound.
 
-    Parameters
-    ----------
-    recorder : OperationRecorder or None
-        Graph to which the drawn numbers are added as inputs.
+    The drawn numbers become inputs of the graph of ``recorder``, if there is one.
     """
 
     def __init__(self, recorder: OperationRecorder | None = None) -> None:

@@ -24,17 +24,7 @@ _HOOKS_OF_MODULES = (
 
 @final
 class TrainingStep(nn.Module):
-    """Losses of a batch: a model under its objective.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        In training mode.
-    objective : Objective
-        What it is trained by.
-    noise : Generator
-        Source of what both draw.
-    """
+    """Losses of a batch: a model under its objective, which both draw from ``noise``."""
 
     def __init__(self, model: Autoencoder, objective: Objective, noise: torch.Generator) -> None:
         super().__init__()
@@ -83,50 +73,24 @@ def is_library_code(part: Any) -> bool:
 @final
 @dataclass(frozen=True)
 class StepResult:
-    """Result of one step that left parameters, buffers and generators as they were.
+    """Result of one step that left parameters, buffers and generators as they were."""
 
-    Attributes
-    ----------
-    trained : tuple of str
-        Parameters that the loss depends on.
-    draws : list of Draw
-        The calls that drew random numbers, in order.
-    values : list of Tensor
-        The numbers that they returned.
-    outputs : list of Tensor
-        Loss and terms, stacked, and the gradients of the parameters in ``trained``.
-    state : list of Tensor
-        Parameters and buffers after the step.
-    """
-
-    trained: tuple[str, ...]
-    draws: list[Draw]
-    values: list[Tensor]
-    outputs: list[Tensor]
-    state: list[Tensor]
+    trained: tuple[str, ...]  # parameters that the loss depends on
+    draws: list[Draw]  # calls that drew random numbers, in order
+    values: list[Tensor]  # the numbers that they returned
+    outputs: list[Tensor]  # loss and terms, stacked, and the gradients of the trained parameters
+    state: list[Tensor]  # parameters and buffers after the step
 
 
 @final
 @dataclass(frozen=True)
 class Trace:
-    """A training step as a graph.
-
-    Attributes
-    ----------
-    graph : GraphModule
-        From the tensors of ``names``, the batch and the drawn numbers to ``result.outputs``.
-    names : tuple of str
-        Parameters and buffers.
-    inputs : list of Tensor
-        Values of the graph's inputs, as they were before the step.
-    result : StepResult
-        What the step returned for them.
-    """
+    """A training step as a graph: from parameters and buffers, batch and draws to the outputs."""
 
     graph: fx.GraphModule
-    names: tuple[str, ...]
-    inputs: list[Tensor]
-    result: StepResult
+    names: tuple[str, ...]  # of parameters and buffers
+    inputs: list[Tensor]  # values of the graph's inputs before the step
+    result: StepResult  # for these values
 
 
 def run_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> StepResult:
@@ -136,21 +100,9 @@ def run_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> StepRe
 
 
 def trace_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> Trace:
-    """Take one eager step on copies and record its operations.
+    """Take one eager step on copies and record its operations, for batches of this shape.
 
-    Parameters
-    ----------
-    step : TrainingStep
-        Step to trace; its parameters, buffers and generators stay as they are.
-    x : Tensor of shape (n_samples, n_features)
-        A batch; the graph is for batches of its shape and dtype.
-    gradients : bool, default=True
-        Whether gradients are among the outputs.
-
-    Raises
-    ------
-    NotTraceableError
-        When the step reads values of tensors, or draws with tensors for parameters.
+    NotTraceableError when the step reads values of tensors, or draws with tensors for parameters.
     """
     recorder = OperationRecorder()
     tensors = {name: _copy(tensor) for name, tensor in step.tensors().items()}

@@ -31,12 +31,13 @@ def test_codes_at_right_angles_have_a_closed_form(n):
     assert contrastive_loss(codes, codes, temperature).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_codes_that_are_all_alike_tell_nothing():
+@pytest.mark.numerics
+def test_loss_of_equal_codes_is_the_logarithm_of_their_number():
     codes = torch.ones(30, 4, dtype=torch.float64)
     assert contrastive_loss(codes, codes, 0.1).item() == pytest.approx(math.log(30), rel=1e-12)
 
 
-def test_rows_of_the_loops_agree():
+def test_contrastive_loss_matches_its_definition_by_loops():
     a, b, temperature = draw(9, 3), draw(9, 3, seed=1), 0.2
     cosines = [[float(u @ v / (u.norm() * v.norm())) / temperature for v in b] for u in a]
     cosines = np.array(cosines)
@@ -59,6 +60,7 @@ def test_lengths_and_a_common_rotation_do_not_count():
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-9])
+@pytest.mark.numerics
 def test_a_code_without_a_direction_has_cosines_and_gradients_of_zero(length):
     a, b = draw(5, 3), draw(5, 3, seed=1)
     a[0] *= length
@@ -74,7 +76,7 @@ def test_a_code_without_a_direction_has_cosines_and_gradients_of_zero(length):
     assert 0 < a.grad[1:].abs().max() < 10 / a[1:].norm(dim=1).min()
 
 
-def test_rows_that_are_masked_as_a_whole_do_not_make_steps_of_any_size(rows):
+def test_fully_masked_rows_do_not_cause_large_gradients(rows):
     """With biases that start at 0 and a mean of 0, their codes are 0 in the first step."""
 
     def layer(n_in, n_out):
@@ -111,7 +113,7 @@ def test_it_bounds_the_information_of_gaussian_codes(correlation):
     assert mean > 0.2 * min(information, math.log(n)) - 0.5
 
 
-def test_training_makes_codes_of_noisy_rows_tell_the_rows(rows):
+def test_training_makes_codes_of_noisy_rows_match_those_of_the_rows(rows):
     noise = GaussianNoise(0.5)
     settings = {**SMALL, "noise": noise, "max_epochs": 30}
     noisy = noise.corrupt(rows, np.random.default_rng(1)).astype(np.float32)
@@ -141,16 +143,18 @@ def test_without_weight_nothing_changes(rows):
 
 
 @pytest.mark.parametrize("noise", [None, "gaussian"])
+@pytest.mark.numerics
 def test_captured_steps_are_the_plain_ones(rows, noise):
-    found = [
+    models = [
         VIMAETransformer(4, agreement=2.0, noise=noise, acceleration=how, **SMALL).fit(rows)
         for how in (None, "capture")
     ]
-    np.testing.assert_allclose(found[0].loss_curve_, found[1].loss_curve_, rtol=1e-5)
+    np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-5)
 
 
 @pytest.mark.parametrize("param", ["agreement", "temperature"])
-def test_a_path_is_made_of_its_separate_fits(rows, param):
+@pytest.mark.numerics
+def test_a_path_equals_separate_fits(rows, param):
     model = VIMAETransformer(4, agreement=2.0, noise="gaussian", **SMALL)
     values = [0.5, 1.0, 2.0]
     path = lam_path(model, rows, values, param=param)
@@ -178,7 +182,7 @@ def test_codes_of_one_dimension_are_refused(rows):
         VIMAETransformer(1, agreement=1.0, **SMALL).fit(rows)
 
 
-def test_rows_set_aside_are_compared_with_themselves(rows):
+def test_validation_rows_are_not_corrupted(rows):
     """As they are not corrupted: their loss is that of the codes which transform gives."""
     options = {"early_stopping": True, "validation_fraction": 0.3, "noise": "gaussian"}
     vim = VIMAETransformer(4, agreement=1.0, **options, **SMALL).fit(rows)
