@@ -6,6 +6,7 @@ OUT ?= demo
 PRESET ?= cpu
 PAPER_ARGS ?=
 PYTEST_ARGS ?=
+TORCH_NEXT ?= 2.14.1
 
 bin := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment concurrently.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs check clean
+.PHONY: help demo test oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
 .PHONY: bench-lamda bench-paths
@@ -39,6 +40,9 @@ test: $(VENV)/installed-dev  ## all tests, in parallel
 
 oldest: $(VENV)-oldest/installed  ## quick tests with the oldest supported dependencies
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
+
+torch-next: $(VENV)-torch-next/installed  ## quick tests with a newer torch, TORCH_NEXT
+	OMP_NUM_THREADS=1 $(VENV)-torch-next/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
 
 lint: $(VENV)/installed-dev  ## ruff (style, format) and codespell
 	$(bin)/ruff check
@@ -118,6 +122,14 @@ $(VENV)-oldest/installed: $(VENV)/created pyproject.toml constraints-oldest.txt
 	@echo "Installing the oldest supported versions into $(VENV)-oldest (minutes the first time)"
 	$(VENV)-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
 		--editable '.[test]'
+	@touch $@
+
+$(VENV)-torch-next/installed: $(VENV)/created pyproject.toml constraints.txt
+	$(bin)/python -m venv $(VENV)-torch-next
+	@echo "Installing torch $(TORCH_NEXT) into $(VENV)-torch-next (minutes the first time)"
+	sed 's/^torch==.*/torch==$(TORCH_NEXT)/' constraints.txt > $(VENV)-torch-next/constraints.txt
+	$(VENV)-torch-next/bin/python -m pip install --quiet \
+		--constraint $(VENV)-torch-next/constraints.txt --editable '.[test]'
 	@touch $@
 
 $(VENV)-pythae/installed: $(VENV)/created
