@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing, check_random_state, indexable, validation
-from sklearn.utils._param_validation import (
+from sklearn.utils import check_random_state, indexable, validation
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from skvim._sklearn_private import (
     HasMethods,
     Interval,
     StrOptions,
+    take,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_array, check_is_fitted
 
 __all__ = [
     "ROWS",
@@ -167,7 +169,7 @@ def same_length(*arrays: Any) -> list[Any]:
 
 def take_rows(X: Any, rows: NDArray[np.intp]) -> Any:
     """Return rows of an array, list, data frame or CSR matrix, as the same kind of object."""
-    return _safe_indexing(X, rows)
+    return take(X, rows)
 
 
 def draw_seed(random_state: Any) -> int:

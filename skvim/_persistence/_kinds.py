@@ -17,11 +17,16 @@ from torch.distributions import (
     Transform,
     TransformedDistribution,
 )
-from torch.distributions.transforms import _InverseTransform
 
 from skvim._persistence._archive import DTYPES
 from skvim._persistence._codec import Kind, Reader, Writer, refusal
 from skvim._persistence._registry import part_arguments, part_class, public_class, public_name
+from skvim._torch_private import (
+    InverseTransform,
+    argument_checks,
+    given_parameter,
+    set_given_parameter,
+)
 
 __all__ = ["KINDS"]
 
@@ -165,7 +170,7 @@ def _write_distribution(writer: Writer, value: Distribution, path: str) -> Any:
         raise refusal(value, path, "a distribution that is not torch's")
     names = _distribution_arguments(value)
     arguments = {key: getattr(value, name) for key, name in names.items()}
-    checked = vars(value).get("_validate_args")
+    checked = argument_checks(value)
     if checked is not None:
         arguments["validate_args"] = checked
     _check_arguments(value, arguments, path)
@@ -192,9 +197,9 @@ def _distribution_arguments(value: Distribution) -> dict[str, str]:
     if isinstance(value, MixtureSameFamily):
         return {name: name for name in ("mixture_distribution", "component_distribution")}
     names = set(value.arg_constraints)
-    if {"probs", "logits"} <= names and "_param" in vars(value):
-        # Keep the parameter that was given; the other is derived lazily.
-        names -= {"logits"} if vars(value).get("probs") is vars(value)["_param"] else {"probs"}
+    given = given_parameter(value)
+    if {"probs", "logits"} <= names and given:
+        names = names - {"probs", "logits"} | {given}  # the other is derived lazily
     return {name: name for name in sorted(names)}
 
 
@@ -202,14 +207,13 @@ def _read_distribution(reader: Reader, node: Any) -> Distribution:
     arguments = reader.read(node["arguments"])
     made: Distribution = public_class(node["class"], Distribution)(**arguments)
     if isinstance(made, Categorical):
-        # The constructor normalises once more, which may change the last bit.
         for name in {"probs", "logits"} & set(arguments):
-            vars(made)[name] = made._param = arguments[name]
+            set_given_parameter(made, name, arguments[name])
     return made
 
 
 def _write_transform(writer: Writer, value: Transform, path: str) -> Any:
-    if isinstance(value, _InverseTransform):
+    if isinstance(value, InverseTransform):
         return {"inverse": writer.write(value.inv, path)}
     name = public_name(type(value))
     if name is None:

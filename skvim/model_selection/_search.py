@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from skvim._base import BaseAutoencoder
+from skvim._sklearn_private import routed_fit_params
 from skvim._validation import same_length, take_rows
 from skvim._values import NotComparableError, describe
 from skvim.engine import FitRequest
@@ -142,7 +143,7 @@ class BatchedSearchCV(GridSearchCV):
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
             self.cv: Any = splitter  # what it was made of may be an iterator
-            routed = self._get_routed_params_for_fit(params)
+            routed = routed_fit_params(self, params)
             splits = list(splitter.split(X, y, **routed.splitter.split))
             candidates = list(ParameterGrid(self.param_grid))
         except (TypeError, ValueError, AttributeError):

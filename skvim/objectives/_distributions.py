@@ -2,16 +2,20 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, StudentT, Transform
-from torch.distributions.transforms import _InverseTransform
 
+from skvim._torch_private import (
+    InverseTransform,
+    draw_gamma,
+    outside_transforms,
+    set_argument_checks,
+)
 from skvim._values import by_bytes
 from skvim.objectives._kl import gauss_legendre
 from skvim.objectives._priors import Logistic, Normal, Prior
@@ -22,16 +26,6 @@ __all__ = ["Factorised", "make_prior"]
 _FLOAT64: dict[str, Any] = {"dtype": torch.float64, "device": torch.device("cpu")}
 # Quantiles are asked from here to as far below 1: the last number there in float64.
 _LEAST = 2.0**-53
-
-
-@contextmanager
-def _ordinary_tensors() -> Iterator[None]:
-    """Create ordinary tensors even inside ``torch.inference_mode`` and ``torch.func.grad``.
-
-    Tensors that are created there can be used there alone; those that are kept serve anywhere.
-    """
-    with torch.inference_mode(False), torch._C._DisableFuncTorch():
-        yield
 
 
 @final
@@ -73,7 +67,7 @@ class Factorised(Prior):
         return float(self.variances.mean())
 
     @cached_property
-    @_ordinary_tensors()
+    @outside_transforms()
     def variances(self) -> Tensor:
         """Variance of every dimension: shape () or (n_components,)."""
         distribution = self._working
@@ -84,7 +78,7 @@ class Factorised(Prior):
             return _expected_value(distribution, lambda z: (z - mean).square())
 
     @cached_property
-    @_ordinary_tensors()
+    @outside_transforms()
     def entropy(self) -> float:
         """Differential entropy of one dimension in nats; their mean where dimensions differ."""
         distribution = self._working
@@ -94,7 +88,7 @@ class Factorised(Prior):
             return float(-_expected_value(distribution, distribution.log_prob).mean())
 
     @cached_property
-    @_ordinary_tensors()
+    @outside_transforms()
     def centre(self) -> Tensor:
         """Median of every dimension: shape () or (n_components,)."""
         distribution = self._working
@@ -102,7 +96,7 @@ class Factorised(Prior):
         return distribution.loc if isinstance(distribution, StudentT) else distribution.icdf(half)
 
     @cached_property
-    @_ordinary_tensors()
+    @outside_transforms()
     def support(self) -> tuple[Tensor, Tensor]:
         """Lower and upper bound of every dimension: shapes () or (n_components,)."""
         return support_bounds(self._working)
@@ -159,7 +153,7 @@ class Factorised(Prior):
         if isinstance(distribution, StudentT):
             noise, df = torch.randn(shape, **options), distribution.df
             half = (0.5 * df).expand(shape).contiguous()
-            squares = 2 * torch._standard_gamma(half, generator=generator)
+            squares = 2 * draw_gamma(half, generator)
             draws = distribution.loc + distribution.scale * noise * (df / squares).sqrt()
             return draws.to(dtype)
         return distribution.icdf(torch.rand(shape, **options).clamp(min=_LEAST)).to(dtype)
@@ -188,7 +182,7 @@ class Factorised(Prior):
         if (dtype, device) not in self._copies:
             is_working = {"dtype": dtype, "device": device} == _FLOAT64
             source = self.distribution if is_working else self._working
-            with _ordinary_tensors():
+            with outside_transforms():
                 made = copy.deepcopy(by_bytes(source))
                 while isinstance(made, Independent):
                     made = made.base_dist
@@ -233,7 +227,7 @@ def _convert(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
         return value.detach().to(device, dtype if value.is_floating_point() else value.dtype)
     if isinstance(value, list):
         return [_convert(item, dtype, device) for item in value]
-    if isinstance(value, _InverseTransform) and value.inv is None:
+    if isinstance(value, InverseTransform) and value.inv is None:
         raise ValueError(
             "The prior has a transform that torch has lost the inverse of, as it does in a copy. "
             "Pass skvim.objectives.Factorised(distribution), which can be copied."
@@ -242,7 +236,7 @@ def _convert(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
         for name, part in vars(value).items():
             vars(value)[name] = _convert(part, dtype, device)
     if isinstance(value, Distribution):
-        value._validate_args = False
+        set_argument_checks(value, False)
     return value
 
 

@@ -9,12 +9,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+
+from skvim._torch_private import READ_VALUE, TorchDispatchMode, tree_map_only
 
 __all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "record"]
-
-_aten = torch.ops.aten
 
 
 @final
@@ -74,7 +72,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation and record it (torch's hook)."""
         options = kwargs or {}
-        is_read = func is _aten._local_scalar_dense.default
+        is_read = func is READ_VALUE
         if is_read and not self.is_paused and self.is_variable(args[0]):
             raise NotTraceableError("it reads the value of a tensor.")
         if is_read or self.is_paused:
