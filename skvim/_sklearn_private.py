@@ -24,8 +24,8 @@ __all__ = [
     "validate_parameter_constraints",
 ]
 
-#: Names that are looked up when used, overridden (``_format_results``), or that skvim's classes give
-#: to scikit-learn (``_parameter_constraints``, ``_accept_sample_weight``).
+#: Names that are looked up when used, overridden (``_format_results``) or defined for scikit-learn
+#: by skvim's classes (``_parameter_constraints``, ``_accept_sample_weight``).
 USED = (
     "sklearn.linear_model.LogisticRegression._parameter_constraints",
     "sklearn.metrics._scorer._Scorer._accept_sample_weight",
