@@ -2,15 +2,15 @@
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode
 
 from skvim._torch_private import READ_VALUE, TorchDispatchMode, tree_map_only
+from skvim.networks._function_mode import FunctionMode
 
 __all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "record"]
 
@@ -88,6 +88,15 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._set_node(part, self._add_node(operator.getitem, (node, i), {}))
         return result
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing of what happens inside."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
+
     def is_variable(self, tensor: Any) -> bool:
         """Tell whether a tensor depends on the inputs."""
         return self._nodes.get(id(tensor)) in self._variable
@@ -140,7 +149,7 @@ class Draw:
 
 
 @final
-class DrawRecorder(TorchFunctionMode):
+class DrawRecorder(FunctionMode):
     """While it is active, records each call with a generator; generators can be rewound.
 
     The drawn numbers become inputs of the graph of ``recorder``, if there is one.
@@ -153,21 +162,14 @@ class DrawRecorder(TorchFunctionMode):
         self.values: list[Tensor] = []
         self._states: dict[torch.Generator, Tensor] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch (torch's hook)."""
-        options = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of torch, and record it if it draws."""
         generator = options.get("generator")
         if generator is None:
             return func(*args, **options)
         if generator not in self._states:
             self._states[generator] = generator.get_state()
-        with torch.no_grad(), self._paused():
+        with torch.no_grad(), self.recorder.paused() if self.recorder else nullcontext():
             draw = self._make_draw(func, args, options)
             values = draw()
             self.values.append(values.clone())
@@ -180,17 +182,6 @@ class DrawRecorder(TorchFunctionMode):
         """Set the generators back to their states before the first draw."""
         for generator, state in self._states.items():
             generator.set_state(state)
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """Record nothing of what happens inside."""
-        if self.recorder is not None:
-            self.recorder.is_paused = True
-        try:
-            yield
-        finally:
-            if self.recorder is not None:
-                self.recorder.is_paused = False
 
     def _make_draw(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
