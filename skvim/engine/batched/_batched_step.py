@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
@@ -53,23 +54,14 @@ class _Axes:
 
 
 @final
+@dataclass(frozen=True)
 class BatchedStep:
-    """Losses and gradients of some sets of models, for batches of one size.
+    """Losses and gradients of some sets of models, for batches of one size."""
 
-    ``draws`` has for every draw of a step that of each set.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        draws: Sequence[Sequence[Draw]],
-        axes: _Axes,
-        trained: tuple[str, ...],
-    ) -> None:
-        self.function = function
-        self.draws = draws
-        self.axes = axes
-        self.trained = trained
+    function: Callable[..., Any]  # from batches and draws
+    draws: Sequence[Sequence[Draw]]  # for every draw of a step that of each set
+    axes: _Axes
+    trained: tuple[str, ...]  # parameters that have gradients
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return losses and terms (*lead, n_terms), and gradients, for batches (n_sets, n, d)."""
@@ -207,12 +199,9 @@ def _batched_graph(
     interpreter = _BatchableInterpreter(graph, garbage_collect_values=False)
     function = axes.vmapped(interpreter.run, shared, len(inputs) - len(shared))
     try:
-        batched = record(function, [tensor.clone() for tensor in inputs])
+        return record(function, [tensor.clone() for tensor in inputs])
     except (RuntimeError, ValueError) as error:
         raise NotTraceableError(f"torch cannot batch it: {str(error).strip()[:300]}") from error
-    _fuse_addcmul(batched.graph)
-    batched.recompile()
-    return batched
 
 
 @final
@@ -260,19 +249,6 @@ _BATCHABLE: dict[Any, Callable[..., Tensor]] = {
     _aten.mse_loss.default: _squared_error,
     _aten.mse_loss_backward.default: _squared_error_backward,
 }
-
-
-def _fuse_addcmul(graph: fx.Graph) -> None:
-    """Write x.add_(a * b) as x.addcmul_(a, b)."""
-    for node in list(graph.nodes):
-        product = node.args[1] if node.target is _aten.add_.Tensor else None
-        if not isinstance(product, fx.Node) or product is not node.prev or len(product.users) > 1:
-            continue
-        if product.target is _aten.mul.Tensor and all(isinstance(a, fx.Node) for a in product.args):
-            value = node.kwargs.get("alpha", 1)
-            node.target, node.args = _aten.addcmul_.default, (node.args[0], *product.args)
-            node.kwargs = {"value": value}
-            graph.erase_node(product)
 
 
 def _require_same(results: Sequence[StepResult], outputs: Sequence[Tensor]) -> None:

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, final
 
@@ -149,7 +149,7 @@ class Plan:
             self.reasons[reason] += 1
             return
         # Equal rows as one array, which tells sets of fits.
-        object.__setattr__(request, "rows", self._interned(request.rows))
+        request = replace(request, rows=self._interned(request.rows))
         for job in self._groups[key]:
             known = job.request
             same_seed = known.training.seed == request.training.seed
@@ -199,12 +199,11 @@ class Plan:
 
     def _interned(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the first array that is equal to rows."""
-        for test in (lambda a, b: a is b, _same):
-            for known in self._rows:
-                if test(known, rows):
-                    return known
-        self._rows.append(rows)
-        return rows
+        same = [known for known in self._rows if known is rows] or [
+            known for known in self._rows if _same(known, rows)
+        ]
+        self._rows += [] if same else [rows]
+        return same[0] if same else rows
 
     def _cut_into_chunks(self, jobs: list[_Job]) -> None:
         """Cut compatible jobs into chunks that fit scikit-learn's working memory."""
@@ -298,32 +297,28 @@ def _n_fits(jobs: list[_Job]) -> int:
 
 def _cut(jobs: list[_Job], most: int) -> list[list[_Job]]:
     """Cut jobs into the fewest parts of at most so many, of about the same length."""
-    n_parts = math.ceil(len(jobs) / most)
-    stops = [len(jobs) * i // n_parts for i in range(n_parts + 1)]
+    stops = np.linspace(0, len(jobs), math.ceil(len(jobs) / most) + 1).astype(int)
     return [jobs[start:stop] for start, stop in pairwise(stops)]
 
 
 def _without_refused_rows(jobs: list[_Job]) -> list[_Job]:
     """Return the compatible jobs whose rows are accepted; other fits raise the error themselves."""
-    accepted: dict[int, bool] = {}
-    for job in jobs:
-        if id(job.request.rows) not in accepted:
-            try:
-                job.request.make_net()
-            except ValueError:
-                accepted[id(job.request.rows)] = False
-            else:
-                accepted[id(job.request.rows)] = True
-    return [job for job in jobs if accepted[id(job.request.rows)]]
+    refused = set()
+    for key, request in {id(job.request.rows): job.request for job in jobs}.items():
+        try:
+            request.make_net()
+        except ValueError:
+            refused.add(key)
+    return [job for job in jobs if id(job.request.rows) not in refused]
 
 
 def _is_long(request: FitRequest) -> bool:
     """Tell whether arithmetic takes most of a step; on a GPU launching kernels does."""
-    model, training = request.model, request.training
-    if training.device.type == "cuda":
+    model, seed = request.model, request.training.seed
+    if request.training.device.type == "cuda":
         return False
     try:
-        parts = build_autoencoder(model, training.seed), build_objective(model, training.seed)
+        parts = build_autoencoder(model, seed), build_objective(model, seed)
     except ValueError:  # its fit will raise it
         return False
     return step_work(*parts, request.batch_rows) > _LONG_STEP

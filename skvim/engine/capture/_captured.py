@@ -1,6 +1,7 @@
 """Captured training step: a traced and optimised graph in the place of autograd's work."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any, final
@@ -26,16 +27,13 @@ _SHRINK, _BLEND = 0.9, 0.75
 
 
 @final
+@dataclass(frozen=True)
 class CapturedStep:
-    """A training step without the overhead of Python modules and autograd.
+    """A training step without the overhead of Python modules and autograd."""
 
-    ``function`` maps a batch and drawn numbers to loss and terms, stacked, and gradients.
-    """
-
-    def __init__(self, function: Callable[..., Any], draws: Iterable[Draw], update: Update) -> None:
-        self.function = function
-        self.draws = tuple(draws)
-        self.update = update
+    function: Callable[..., Any]  # from batch and draws to loss and terms, stacked, and gradients
+    draws: Sequence[Draw]
+    update: Update
 
     def __call__(self, x: Tensor) -> Tensor:
         """Train on a batch and return its loss and terms, of shape (n_terms,)."""

@@ -135,8 +135,10 @@ class _Builder:
         if node.target is _aten.pow.Tensor_Scalar and node.args[1] == 2:
             node.target = _aten.mul.Tensor
             node.args = (node.args[0], node.args[0])
-        elif _name(node) in {"view", "_unsafe_view", "squeeze"} and _keeps_axes(node.args[0]):
-            summed, axes, _ = node.args[0].args
+        elif _name(node) in {"view", "_unsafe_view", "squeeze"} and _name(node.args[0]) == "sum":
+            summed, axes, *keeps_axes = node.args[0].args
+            if keeps_axes != [True]:
+                return node
             without = self.examples[summed].sum(axes).shape
             if without == _run(node, self.examples).shape:
                 node.target, node.args = _aten.sum.dim_IntList, (summed, axes)
@@ -148,13 +150,15 @@ class _Builder:
         if not isinstance(source, fx.Node):
             return False
         given = self.examples[source]
-        if not isinstance(given, Tensor) or _kind(given) != _kind(example):
+        kinds = ("shape", "dtype", "device")
+        if any(getattr(given, kind, None) != getattr(example, kind) for kind in kinds):
             return False
         name = _name(node)
         if name in _COPIES:
             return bool(given.stride() == example.stride())
-        neutral = name in _NEUTRAL and len(node.args) > 1 and not node.kwargs
-        return name in _SAME or (neutral and _is_number(node.args[1], _NEUTRAL[name]))
+        has_number = len(node.args) > 1 and isinstance(node.args[1], int | float)
+        neutral = name in _NEUTRAL and has_number and not node.kwargs
+        return name in _SAME or (neutral and node.args[1] == _NEUTRAL[name])
 
     def _computed(self, node: Node) -> Node:
         """Return the node of the new graph with these values, a new one if there is none."""
@@ -235,11 +239,6 @@ def _name(node: Any) -> str:
     return schema(target).name.split("::")[1] if isinstance(target, OpOverload) else ""
 
 
-def _kind(tensor: Tensor) -> tuple[Any, ...]:
-    """Return shape, dtype and device of a tensor."""
-    return tensor.shape, tensor.dtype, tensor.device
-
-
 def _format(layout: Tensor | None) -> torch.memory_format:
     """Return the memory format of a tensor."""
     if layout is not None and layout.is_contiguous():
@@ -247,16 +246,6 @@ def _format(layout: Tensor | None) -> torch.memory_format:
     if layout is not None and layout.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     raise NotTraceableError("a parameter has a memory layout without a name.")
-
-
-def _is_number(value: Any, number: int) -> bool:
-    """Tell whether an argument is this number."""
-    return isinstance(value, int | float) and value == number
-
-
-def _keeps_axes(node: Node) -> bool:
-    """Tell whether a node sums with ``keepdim=True``."""
-    return _name(node) == "sum" and len(node.args) == 3 and node.args[2] is True
 
 
 def _shared(node: Node, *, written: bool) -> list[Node]:
