@@ -129,8 +129,10 @@ class BatchedSearchCV(GridSearchCV):
         try:
             search._make_plan(plan, X, y, params)
             super(BatchedSearchCV, search).fit(X, y, **params)
-        finally:
-            plan.finish()
+        except BaseException:
+            plan.is_active = False
+            raise
+        plan.finish()
         _delete_fitted(self)
         self.__dict__.update({k: v for k, v in vars(search).items() if k.endswith("_")})
         self.n_batched_fits_ = plan.n_batched
