@@ -508,6 +508,8 @@ def final_weights(objective: Objective) -> Iterator[None]:
 
 def _listens(callback: Any) -> bool:
     """Whether a callback uses single batches, or what is recorded of them."""
+    if type(callback) is LRScheduler and callback.step_every == "epoch":
+        return False  # its hook of batches does nothing
     overrides = (
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
     )
