@@ -21,8 +21,9 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 
 from skvim import AETransformer, VAETransformer, VIMAETransformer
-from skvim.engine import child_seed, data_statistics, resolve_device
+from skvim.engine import child_seed, resolve_device
 from skvim.engine._batches import TensorBatches, batch_bounds
+from skvim.engine._statistics import data_statistics
 from skvim.engine._streams import Streams
 from skvim.exceptions import SkvimError, TrainingDivergedError
 from skvim.objectives import Adversarial, Autoencoder, Divergence, Gaussian

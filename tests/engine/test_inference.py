@@ -6,7 +6,8 @@ import torch
 from family import SMALL
 
 from skvim import VAETransformer, VIMAETransformer
-from skvim.engine import data_statistics, map_rows
+from skvim.engine import map_rows
+from skvim.engine._statistics import data_statistics
 
 BYTES = np.random.default_rng(0).integers(0, 256, size=(90, 12), dtype=np.uint8)
 

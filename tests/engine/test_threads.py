@@ -10,7 +10,7 @@ import torch
 from family import SMALL
 
 from skvim import VAETransformer, VIMAETransformer
-from skvim.engine import bounded_threads, step_work
+from skvim.engine._threads import bounded_threads, step_work
 from skvim.exceptions import TrainingDivergedError
 
 X = np.random.default_rng(0).standard_normal((90, 12)).astype(np.float32)
