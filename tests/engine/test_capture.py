@@ -28,7 +28,7 @@ from skvim.engine.capture import _accelerator as accelerator
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._captured import capture, require_close_terms
 from skvim.engine.capture._recorder import NotTraceableError
-from skvim.engine.capture._step import TrainingStep
+from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import AccelerationWarning, SkvimWarning
 from skvim.networks import Convolutional
 from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise
@@ -217,7 +217,7 @@ UNFIT = {
     "read-progress": ({"divergence": Own(Own.read_progress)}, "value of a tensor|differ from"),
     "branch": ({"divergence": Own(Own.branch)}, "it reads the value of a tensor"),
     "generator": ({"noise": Corruption(repeat)}, "does not do the same every time"),
-    "data": ({"noise": Corruption(draw_by_data)}, "draws with tensors for parameters"),
+    "data": ({"noise": Corruption(draw_by_data)}, "draws with parameters that change"),
     "closure": ({"optimizer": optim.LBFGS, "lr": 1e-3}, "LBFGS computes losses more than once"),
 }
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from skvim.engine.capture._optimiser import optimise
 from skvim.engine.capture._recorder import NotTraceableError, record
-from skvim.engine.capture._step import trace_step
+from skvim.engine.capture._training_step import trace_step
 from skvim.objectives import Losses
 
 
