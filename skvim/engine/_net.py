@@ -194,7 +194,6 @@ class AutoencoderNet(NeuralNet):
         self.watch_ = self.validation_ = None
         with suppress(StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
-        self.accelerator_ = None  # and the memory of its graphs
         self._set_training(False)
         return self._diagnose(x, self._settle(x))
 
@@ -332,6 +331,7 @@ class AutoencoderNet(NeuralNet):
             return super().fit_loop(X, y, epochs, **options)
         finally:
             self.in_epoch_ = False
+            self.accelerator_ = None  # parameters may be frozen before training goes on
 
     # Parts of the above.
 
@@ -508,6 +508,8 @@ def final_weights(objective: Objective) -> Iterator[None]:
 
 def _listens(callback: Any) -> bool:
     """Whether a callback uses single batches, or what is recorded of them."""
+    if type(callback) is LRScheduler and callback.step_every == "epoch":
+        return False  # its hook of batches does nothing
     overrides = (
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
     )

@@ -30,7 +30,6 @@ from skvim.objectives import (
     KL,
     MMD,
     Adversarial,
-    Autoencoder,
     Gaussian,
     MixtureKL,
     Moments,
@@ -57,12 +56,6 @@ WARNED = {
         PosteriorCollapseWarning,
         "none of 16 latent dimensions.*smaller weight.*likelihood='gaussian'.*warmup",
     ),
-    "a rate that weighs too much": (
-        BetaVAETransformer(8, beta=4.0, random_state=0),
-        WINE,
-        PosteriorCollapseWarning,
-        "none of 8 latent dimensions",
-    ),
     "a penalty that leaves one code": (
         ContractiveAETransformer(2, lam=1e6, lr=1e-2, **SMALL),
         WINE,
@@ -81,19 +74,6 @@ WARNED = {
         PriorMismatchWarning,
         r"does not fall: mmd is [\d.]+ in the last quarter.*greater weight \(lam\)",
     ),
-    "the same with a spread": (
-        VIMAETransformer(
-            8,
-            posterior="gaussian",
-            lam=1e-3,
-            divergence="sliced-wasserstein",
-            max_epochs=30,
-            **SMALL,
-        ),
-        DIGITS,
-        PriorMismatchWarning,
-        "does not fall: sliced_wasserstein is",
-    ),
 }
 
 
@@ -109,8 +89,9 @@ def test_fit_warns_once_where_it_is_called_and_names_a_remedy(why):
 QUIET = {
     "vae": VAETransformer(16, max_epochs=20, **SMALL),
     "vimae": VIMAETransformer(16, max_epochs=20, **SMALL),
-    "vimae-l": VIMAETransformer(16, prior="logistic", max_epochs=20, **SMALL),
-    "vimae with a spread": VIMAETransformer(16, posterior="gaussian", max_epochs=20, **SMALL),
+    "vimae-l with a spread": VIMAETransformer(
+        16, prior="logistic", posterior="logistic", max_epochs=20, **SMALL
+    ),
     "ae": AETransformer(16, max_epochs=20, **SMALL),
     "uae": UncertaintyAETransformer(16, max_epochs=20, **SMALL),
     "no weight on the divergence": VIMAETransformer(8, lam=0.0, max_epochs=20, **SMALL),
@@ -213,8 +194,7 @@ def test_what_is_not_weighed_or_may_rise_is_not_judged(weight, term):
     assert found(Objective(Normal(), [(weight, term)]), GOOD, history) == []
 
 
-@pytest.mark.parametrize("k", [2, 8])
-@pytest.mark.parametrize("prior", [Normal(), Normal(3.0)])
+@pytest.mark.parametrize(("k", "prior"), [(2, Normal(3.0)), (8, Normal())])
 @pytest.mark.parametrize("term", [MMD(), SlicedWasserstein(), MixtureKL()])
 @pytest.mark.parametrize(("spread", "far"), [(1.1, False), (2.0, True), (0.1, True)])
 def test_far_from_the_prior_is_half_or_twice_its_spread(spread, far, term, prior, k):
@@ -247,27 +227,15 @@ def test_rows_looked_at_are_few_and_none_after_too_little_training(n_epochs, n_r
         assert 100 <= n <= max(100, min(4096, n_rows * n_epochs / 100))
 
 
-@pytest.mark.parametrize(
-    ("likelihood", "rows_more"), [("gaussian", 0), (Gaussian(variance=0.1), 359)]
-)
-def test_diagnosis_shares_a_pass_that_is_made_anyway_and_changes_nothing(
-    monkeypatch, likelihood, rows_more
-):
-    seen = []
-    encode = Autoencoder.encode
-    monkeypatch.setattr(
-        Autoencoder, "encode", lambda self, x: seen.append(len(x)) or encode(self, x)
-    )
+@pytest.mark.parametrize("likelihood", ["gaussian", Gaussian(variance=0.1)], ids=["shared", "own"])
+def test_diagnosis_changes_nothing(monkeypatch, likelihood):
     monkeypatch.setattr("skvim.engine._net._CHUNK_VALUES", 64 * 100)  # chunks of 100 rows
     model = VAETransformer(4, likelihood=likelihood, max_epochs=20, **SMALL)
     state = torch.get_rng_state()
     codes = model.fit(DIGITS).transform(DIGITS[:10])
     assert torch.equal(torch.get_rng_state(), state)
     streams = (model.net_.streams_.shuffle.get_state(), model.net_.streams_.noise.get_state())
-    with_diagnosis = sum(seen)
-    seen.clear()
     monkeypatch.setattr("skvim.engine._net.rows_to_diagnose", lambda history, n_rows: 0)
     np.testing.assert_array_equal(model.fit(DIGITS).transform(DIGITS[:10]), codes)
     assert torch.equal(model.net_.streams_.shuffle.get_state(), streams[0])
     assert torch.equal(model.net_.streams_.noise.get_state(), streams[1])
-    assert with_diagnosis - sum(seen) == rows_more  # 1 % of 20 epochs of 1797 rows

@@ -18,7 +18,7 @@ from skorch.helper import predefined_split
 from skvim import AAETransformer, AETransformer, VAETransformer, VIMAETransformer, WAETransformer
 from skvim.engine import _placement, _staging
 from skvim.engine._batches import Rows, TensorBatches, rows_of
-from skvim.engine._placement import HeldRows, as_rows, fits, free_memory, place
+from skvim.engine._placement import HeldRows, as_rows, place
 
 CPU = torch.device("cpu")
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "batch_size": 16, "random_state": 0}
@@ -32,27 +32,6 @@ def rows(n: int = 50, d: int = 5, dtype: type = np.float32) -> np.ndarray:
 def batches(x, size=7, seed=None):
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return TensorBatches(x, size, 1, generator)
-
-
-# The decision.
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "free", "expected"),
-    [(0, 0, True), (50, 100, True), (51, 100, False), (1, 0, False), (2**60, None, True)],
-)
-def test_rows_may_take_half_of_the_free_memory(n_bytes, free, expected):
-    assert fits(n_bytes, free) is expected
-
-
-def test_memory_that_torch_keeps_for_later_is_free(monkeypatch):
-    assert free_memory(CPU) is None
-    found = {"mem_get_info": (700, 1000), "memory_reserved": 200, "memory_allocated": 50}
-    asked = []
-    for name, value in found.items():
-        monkeypatch.setattr(torch.cuda, name, lambda i, value=value: asked.append(i) or value)
-    assert free_memory(torch.device("cuda:1")) == 850
-    assert asked == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("dtype", "width"), [(np.uint8, 1), (np.float32, 4), (np.float64, 4)])
@@ -154,50 +133,10 @@ def test_parts_of_held_rows_are_parts_of_their_rows(away):
         (held[order][order], x[order][order]),
     ]:
         assert (found.shape, found.away) == (tuple(expected.shape), away)
+        assert torch.equal(Rows(found)[5][0], expected[5])
         chunks = list(found.split(4))
         assert {len(chunk) for chunk in chunks[:-1]} <= {4}
         assert torch.equal(torch.cat(chunks), expected)
-
-
-@pytest.mark.parametrize("away", [True, False])
-def test_a_data_set_gives_single_rows(away):
-    x = torch.from_numpy(rows())
-    data = Rows(HeldRows(x, CPU, away=away))
-    assert len(data) == 50
-    assert all(torch.equal(part, x[7]) for part in data[7])
-
-
-def test_the_next_batch_is_under_way_before_one_is_handed_out(monkeypatch):
-    log = []
-    plain = _staging._PlainLane
-    for name in ("send", "receive"):
-        method = getattr(plain, name)
-        monkeypatch.setattr(
-            plain, name, lambda self, n=name, f=method: log.append((n, id(self))) or f(self)
-        )
-    for _ in batches(HeldRows(torch.zeros(40, 2), CPU, away=True), 10):
-        log.append(("use", None))
-    names = [name for name, _ in log]
-    middle = ["send", "receive", "use"]
-    assert names == ["send", *(3 * middle), "receive", "use"]
-    lanes = [lane for name, lane in log if name == "send"]
-    assert lanes[0] == lanes[2] != lanes[1] == lanes[3]
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_memory_that_cannot_be_locked_is_replaced(monkeypatch, dtype):
-    empty, asked = torch.empty, []
-
-    def refusing(*args, **kwargs):
-        asked.append(kwargs.get("pin_memory", False))
-        if asked[-1]:
-            raise RuntimeError("CUDA error: out of memory")
-        return empty(*args, **kwargs)
-
-    monkeypatch.setattr(torch, "empty", refusing)
-    buffer = _staging._locked((3, 4), dtype)
-    assert asked == [True, False]
-    assert (buffer.shape, buffer.dtype) == ((3, 4), dtype)
 
 
 # Whole fits.
@@ -224,7 +163,7 @@ def record(model):
 
 
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.numerics
 def test_a_fit_does_not_depend_on_where_its_rows_are(monkeypatch, name, dtype):
@@ -263,14 +202,15 @@ def test_callbacks_see_how_many_rows_there_are(monkeypatch):
 PEAK = """
 import resource, sys
 import numpy as np
+from skorch.dataset import ValidSplit
 from skvim import AETransformer
 def fit(x):
-    network = dict(hidden_layer_sizes=(4,), batch_size=20_000, net_params={split})
-    AETransformer(2, max_epochs=1, random_state=0, device="cpu", **network).fit(x)
+    for split in ({}, {"train_split": ValidSplit(5)}):
+        network = dict(hidden_layer_sizes=(4,), batch_size=20_000, net_params=split)
+        AETransformer(2, max_epochs=1, random_state=0, device="cpu", **network).fit(x)
 def peak():  # kilobytes on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-from skorch.dataset import ValidSplit
-x = np.random.default_rng(0).integers(0, 256, (600_000, 200), dtype=np.uint8)
+x = np.random.default_rng(0).integers(0, 256, (300_000, 200), dtype=np.uint8)
 fit(x[:4_000])
 before = peak()
 fit(x)
@@ -280,12 +220,10 @@ print(peak() - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are in another unit")
-@pytest.mark.parametrize("split", ["{}", "{'train_split': ValidSplit(5)}"])
-def test_bytes_are_trained_on_without_a_copy_in_floats(split):
-    code = PEAK.replace("{split}", split)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # Rows of 114 MiB, which would take 458 MiB as floats; the statistics' chunks take up to 120.
-    assert float(done.stdout) < 230
+def test_bytes_are_trained_on_without_a_copy_in_floats():
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    # Rows of 57 MiB, which would take 229 MiB as floats; the statistics' chunks take up to 120.
+    assert float(done.stdout) < 190
 
 
 MAPPED = """

