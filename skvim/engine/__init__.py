@@ -1,7 +1,7 @@
-"""Training and inference: the only package that knows skorch.
+"""Training and inference; the only package that imports skorch.
 
-``skvim.engine.capture`` replaces training steps by optimised graphs, and ``skvim.engine.batched``
-trains many models as one; all else is here.
+``skvim.engine.capture`` turns training steps into optimised graphs, and ``skvim.engine.batched``
+trains many models as one.
 """
 
 from skvim.engine._build import (
@@ -12,9 +12,8 @@ from skvim.engine._build import (
     build_net,
     resolve_device,
 )
-from skvim.engine._fit import FitRequest, train
+from skvim.engine._fit import FitRequest, own_modes, train
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
-from skvim.engine._modes import own_modes
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._saved import net_state, restored_net

@@ -1,4 +1,4 @@
-"""Batches cut from one tensor, without a DataLoader's cost per row."""
+"""Batches of rows cut from one tensor, without a DataLoader's cost per row."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,20 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from skvim.engine._placement import TrainingRows, held, place
+from skvim.engine._placement import TrainingRows, lazy, place
 
 __all__ = ["Rows", "TensorBatches", "batch_bounds", "rows_of"]
 
 
 @final
 class Rows(Dataset[tuple[Tensor, Tensor]]):
-    """Rows of one tensor as a torch data set whose target is the row itself.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features), or HeldRows
-        The rows, on the device where they will be used or held for it.
-    """
+    """Stored rows as a torch data set whose target is the row itself."""
 
     def __init__(self, x: TrainingRows) -> None:
         self.x = x
@@ -30,46 +24,23 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
         return len(self.x)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        # Nothing of the engine asks for single rows.
+        # For users' callbacks: the engine asks for no single rows.
         (row,) = next(iter(self.x[index : index + 1].split(1)))
         return row, row
 
 
 def rows_of(dataset: Any, device: torch.device) -> TrainingRows:
-    """Return the rows behind a data set, of float32 or of bytes.
-
-    Parameters
-    ----------
-    dataset : Rows, Subset or skorch.dataset.Dataset
-        Rows, the part of them that a split kept, or validation rows that the user brought.
-    device : torch.device
-        Where the rows will be used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features), or HeldRows
-        Placed as ``place`` does; a part of the rows is no copy of them.
-    """
+    """Return the rows of Rows, of a Subset (no copy), or of a skorch Dataset (the user's)."""
     if isinstance(dataset, Subset):
-        return held(rows_of(dataset.dataset, device))[torch.as_tensor(dataset.indices)]
+        return lazy(rows_of(dataset.dataset, device))[torch.as_tensor(dataset.indices)]
     return place(dataset.x if isinstance(dataset, Rows) else dataset.X, device)
 
 
 @final
 class TensorBatches:
-    """Slices of a tensor, in a fresh random order at each pass when a generator is given.
+    """Float32 batches of rows, each of at least ``min_rows``, as pairs (rows, rows).
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features), or HeldRows
-        Rows, of float32 or of bytes; batches are of float32, on ``x.device``.
-    batch_size : int
-        Rows in a batch.
-    min_rows : int
-        Rows that every batch needs.
-    generator : torch.Generator or None
-        Shuffles, on the device of ``x``, so that the order does not depend on where rows are held;
-        None keeps the order.
+    A generator, on the device of ``x``, draws a new order for every pass; None keeps the order.
     """
 
     def __init__(
@@ -84,22 +55,22 @@ class TensorBatches:
 
     @property
     def sizes(self) -> Counter[int]:
-        """How many batches have how many rows."""
+        """Number of batches by their number of rows."""
         return Counter(stop - start for start, stop in self.bounds)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = None
         if self.generator is not None:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
-        for rows in held(self.x).batches(order, self.bounds):
+        for rows in lazy(self.x).batches(order, self.bounds):
             yield rows, rows
 
 
 def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> list[tuple[int, int]]:
     """Return start and stop of every batch.
 
-    A remainder of one row, or of fewer than ``min_rows``, joins the batch before it: no spread
-    across rows exists for one row.
+    A remainder of one row, which has no variance, or of fewer than ``min_rows`` joins the batch
+    before it.
     """
     if n_rows < min_rows:
         raise ValueError(

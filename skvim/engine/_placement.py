@@ -1,4 +1,4 @@
-"""Where training rows live: on the device that trains, or in main memory and brought batchwise."""
+"""Storage of training rows: on the training device, or in main memory with prefetched batches."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, final
@@ -8,141 +8,116 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skvim.engine._staging import staged
+__all__ = ["SHARE", "LazyRows", "TrainingRows", "as_rows", "fits", "free_memory", "lazy", "place"]
 
-__all__ = [
-    "SHARE",
-    "HeldRows",
-    "TrainingRows",
-    "as_rows",
-    "fits",
-    "free_memory",
-    "held",
-    "place",
-]
-
-#: Share of a device's free memory that training rows may take.
+#: Share of a device's free memory that training rows may take. Weights, gradients, the optimizer's
+#: state and activations have the rest.
 SHARE = 0.5
-# A number of a row, in the random order of a pass.
+# An entry of the random order of an epoch.
 _INDEX_BYTES = 8
 
 
 @final
-class HeldRows:
-    """Rows of a tensor, or some of them, for use on a device where they need not lie.
+class LazyRows:
+    """Rows of a tensor, or those of an index, which are gathered batch by batch.
 
-    Parameters
-    ----------
-    kept : Tensor of shape (n_kept, n_features)
-        Rows, of float32 or of bytes. They are read only.
-    device : torch.device
-        Where the rows will be used.
-    index : Tensor of shape (n_samples,) or None
-        Which of them these are, beside ``kept``; None for all. The others are not touched, and
-        no rows are copied before they are asked for.
-    away : bool, default=False
-        Whether ``kept`` lies in main memory and its rows are copied to the device batchwise.
+    ``data``, of shape (n_rows, n_features), holds float32 or bytes and is never written to;
+    ``index`` lies beside it, and None stands for all rows. With ``prefetch``, ``data`` is in main
+    memory and batches are copied to ``device`` ahead of their use.
     """
 
     def __init__(
-        self, kept: Tensor, device: torch.device, index: Tensor | None = None, away: bool = False
+        self,
+        data: Tensor,
+        device: torch.device,
+        index: Tensor | None = None,
+        prefetch: bool = False,
     ) -> None:
-        self.kept = kept
+        self.data = data
         self.device = device
         self.index = index
-        self.away = away
+        self.prefetch = prefetch
 
     def __len__(self) -> int:
-        return len(self.kept if self.index is None else self.index)
+        return len(self.data if self.index is None else self.index)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and features."""
-        return len(self), self.kept.shape[1]
+        """Numbers of rows and features."""
+        return len(self), self.data.shape[1]
 
-    def __getitem__(self, index: Tensor | slice) -> "HeldRows":
-        """Return some of the rows, named by numbers on any device, without a copy of a row."""
+    def __getitem__(self, index: Tensor | slice) -> "LazyRows":
+        """Select rows, by a slice or by positions on any device, without a copy of a row."""
         if isinstance(index, Tensor):
-            return HeldRows(self.kept, self.device, self._numbers(index), self.away)
+            return LazyRows(self.data, self.device, self._positions(index), self.prefetch)
         if self.index is None:
-            return HeldRows(self.kept[index], self.device, None, self.away)
-        return HeldRows(self.kept, self.device, self.index[index], self.away)
+            return LazyRows(self.data[index], self.device, None, self.prefetch)
+        return LazyRows(self.data, self.device, self.index[index], self.prefetch)
 
     def split(self, size: int) -> Iterator[Tensor]:
-        """Yield all rows in their order, on the device, ``size`` at a time (fewer at the end)."""
+        """Yield all rows in order, at most ``size`` at a time, as :meth:`batches` does."""
         starts = range(0, len(self), size)
         return self.batches(None, [(start, min(start + size, len(self))) for start in starts])
 
     def batches(self, order: Tensor | None, bounds: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        """Yield batches of float32 on the device, none of which shares memory with the rows.
+        """Yield float32 batches on the device that share no memory with the rows.
 
-        Parameters
-        ----------
-        order : Tensor of shape (n_samples,) or None
-            Numbers of rows, on any device; None keeps the order.
-        bounds : sequence of (int, int)
-            Start and stop of every batch in that order.
-
-        Yields
-        ------
-        Tensor of shape (stop - start, n_features)
-            A batch.
+        ``order`` has the positions of rows, on any device; None keeps them in order. ``bounds``
+        has start and stop of every batch in that order.
         """
-        index = self.index if order is None else self._numbers(order)
-        if self.away:
-            yield from staged(self.kept, index, bounds, self.device)
+        index = self.index if order is None else self._positions(order)
+        if self.prefetch:
+            yield from _prefetched(self.data, index, bounds, self.device)
             return
         for start, stop in bounds:
             if index is None:
-                # What receives a batch may write to it, and the rows are the user's own.
-                yield self.kept[start:stop].to(torch.float32, copy=True)
+                # Whoever receives a batch may write to it, and the rows are the user's.
+                yield self.data[start:stop].to(torch.float32, copy=True)
             else:
                 # On a CPU up to four times as fast as indexing with brackets.
-                yield self.kept.index_select(0, index[start:stop]).to(torch.float32)
+                yield self.data.index_select(0, index[start:stop]).to(torch.float32)
 
-    def _numbers(self, index: Tensor) -> Tensor:
-        """Return which of the kept rows an index into these rows means, beside them."""
-        # An order comes over once a pass: drawn where it always is, it is the same order wherever
-        # the rows lie, so that a fit does not depend on what memory was free.
-        index = index.to(self.kept.device)
+    def _positions(self, index: Tensor) -> Tensor:
+        """Return an index of these rows as one of ``data``, beside it."""
+        # Orders are drawn on the training device wherever the rows are, so that a fit does not
+        # depend on free memory. They are copied once an epoch.
+        index = index.to(self.data.device)
         return index if self.index is None else self.index[index]
 
 
-#: Rows on the device itself, or held for it.
-TrainingRows: TypeAlias = Tensor | HeldRows
+#: Rows on the training device, or to be gathered for it.
+TrainingRows: TypeAlias = Tensor | LazyRows
+
+
+def place(rows: Any, device: torch.device) -> TrainingRows:
+    """Store rows or images for training, as bytes if they are bytes, else in float32.
+
+    Returns a tensor (n_samples, n_features) on the device if ``fits`` says so, without a copy where
+    type and device are right already: a memory map stays on the disk. Otherwise the rows stay in
+    main memory. Rows that are LazyRows already are returned as they are.
+    """
+    if isinstance(rows, LazyRows):
+        return rows
+    flat = as_rows(rows).flatten(1)
+    dtype = torch.uint8 if flat.dtype == torch.uint8 else torch.float32
+    n_bytes = flat.numel() * dtype.itemsize + _INDEX_BYTES * len(flat)
+    if flat.device.type != "cpu" or fits(n_bytes, free_memory(device)):
+        return flat.to(device=device, dtype=dtype)
+    return LazyRows(flat.to(dtype), device, prefetch=True)
+
+
+def lazy(rows: TrainingRows) -> LazyRows:
+    """Return stored rows as LazyRows."""
+    return rows if isinstance(rows, LazyRows) else LazyRows(rows, rows.device)
 
 
 def fits(n_bytes: int, free: int | None) -> bool:
-    """Whether rows go to the device that trains.
-
-    Parameters
-    ----------
-    n_bytes : int
-        Memory that they and the order of a pass take there.
-    free : int or None
-        Memory in bytes that is free there; None where nothing limits them: on a CPU, which has
-        them in its memory anyway, and on devices that do not tell.
-
-    Returns
-    -------
-    bool
-        True up to half of what is free, ``SHARE``: weights, gradients, the optimizer's state
-        and what a batch needs in between have the rest.
-
-    Examples
-    --------
-    >>> from skvim.engine._placement import fits
-    >>> fits(4_000, 8_000), fits(4_001, 8_000), fits(4_001, None)
-    (True, False, True)
-    """
+    """Tell whether rows go to the device: on a CPU (``free`` is None) always."""
     return free is None or n_bytes <= SHARE * free
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that can be allocated on a CUDA device; None for any other.
-
-    What torch keeps of memory given back before, by an earlier fit say, can be had again.
-    """
+    """Return the bytes that torch can allocate on a CUDA device, its cache included, or None."""
     if device.type != "cuda":
         return None
     index = torch.cuda.current_device() if device.index is None else device.index
@@ -150,56 +125,108 @@ def free_memory(device: torch.device) -> int | None:
     return free + torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
 
 
-def place(rows: Any, device: torch.device) -> TrainingRows:
-    """Return rows as training keeps them, where it keeps them: bytes as bytes, else in float32.
-
-    Parameters
-    ----------
-    rows : array-like of shape (n_samples, n_features) or more axes, Tensor or HeldRows
-        Rows, or images, each of which becomes a row. What is placed already stays there.
-    device : torch.device
-        Where the rows will be used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features), or HeldRows
-        A tensor on the device if ``fits`` says so, without a copy where type and device are
-        right already: a memory map of float32 or of bytes stays on the disk. Else rows held in
-        main memory, which go to the device batchwise.
-    """
-    if isinstance(rows, HeldRows):
-        return rows
-    found = as_rows(rows).flatten(1)
-    dtype = torch.uint8 if found.dtype == torch.uint8 else torch.float32
-    n_bytes = found.numel() * dtype.itemsize + _INDEX_BYTES * len(found)
-    if found.device.type != "cpu" or fits(n_bytes, free_memory(device)):
-        return found.to(device=device, dtype=dtype)
-    return HeldRows(found.to(dtype), device, away=True)
-
-
-def held(rows: TrainingRows) -> HeldRows:
-    """Return placed rows such that parts and batches of them can be taken without a copy."""
-    return rows if isinstance(rows, HeldRows) else HeldRows(rows, rows.device)
-
-
 def as_rows(X: Any) -> Tensor:
     """Return an array-like as a tensor that must not be written to, without a copy of an array."""
     if not isinstance(X, np.ndarray):
         return torch.as_tensor(X)
-    if min(X.strides, default=0) < 0:  # torch takes none that runs backwards
+    if min(X.strides, default=0) < 0:  # torch has no negative strides
         return torch.as_tensor(np.ascontiguousarray(X))
-    return torch.as_tensor(X if X.flags.writeable else np.asarray(_Unlocked(X)))
+    return torch.as_tensor(X if X.flags.writeable else np.asarray(_Writeable(X)))
 
 
 @final
-class _Unlocked:
-    """The memory of a read-only array as NumPy's array interface, without the lock.
+class _Writeable:
+    """Array interface of a read-only array that claims to be writeable.
 
-    torch knows no tensor that is read only: it warns of such an array, and a copy would read a
-    memory map as a whole.
+    torch has no read-only tensors and warns of such an array; a copy would read all of a memory
+    map.
     """
 
     def __init__(self, X: NDArray[Any]) -> None:
         self._owner = X  # keeps the memory
         address, _ = X.__array_interface__["data"]
         self.__array_interface__ = {**X.__array_interface__, "data": (address, False)}
+
+
+def _prefetched(
+    data: Tensor, index: Tensor | None, bounds: Sequence[tuple[int, int]], device: torch.device
+) -> Iterator[Tensor]:
+    """Yield batches of rows in main memory; the next one is copied while one is used.
+
+    Rows are gathered into one of two pinned buffers. The rows themselves are not pinned: that would
+    copy all of them, and buffers are filled as fast from pageable memory.
+    """
+    shape = (max((stop - start for start, stop in bounds), default=0), data.shape[1])
+    on_cuda = device.type == "cuda"
+    stream = torch.cuda.Stream(device) if on_cuda else None  # type: ignore[no-untyped-call]
+    hosts = [_host_memory(shape, data.dtype, pinned=on_cuda) for _ in range(2)]
+    buffers = [_Buffer(host, device, stream) for host in hosts]
+    current: _Buffer | None = None
+    for i, (start, stop) in enumerate(bounds):
+        following = buffers[i % 2]
+        following.send(data, index, start, stop)
+        if current is not None:
+            yield current.receive()
+        current = following
+    if current is not None:
+        yield current.receive()
+
+
+@final
+class _Buffer:
+    """Memory for a batch on its way to a device; on CUDA it is copied on ``stream``.
+
+    Events alone order the copies: one starts when the previous batch of this buffer was received,
+    and is received when it has ended. The host waits only for the copy of two batches ago, before
+    it overwrites its source, and never for the computation.
+    """
+
+    def __init__(
+        self, host: Tensor, device: torch.device, stream: torch.cuda.Stream | None
+    ) -> None:
+        self.host = host
+        self.device = device
+        self.stream = stream
+        self.n_rows = 0
+        if stream is not None:
+            self.target = torch.empty_like(host, device=device)
+            # Should the loop break off, the memory is not reused before its copy has ended.
+            self.target.record_stream(stream)
+            self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self.received = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            # The previous use of this memory must have ended.
+            self.received.record(torch.cuda.current_stream(device))
+
+    def send(self, data: Tensor, index: Tensor | None, start: int, stop: int) -> None:
+        """Gather a batch, and start its copy where it runs beside the host."""
+        if self.stream is not None:
+            self.copied.synchronize()
+        self.n_rows = stop - start
+        host = self.host[: self.n_rows]
+        if index is None:
+            host.copy_(data[start:stop])
+        else:
+            torch.index_select(data, 0, index[start:stop], out=host)
+        if self.stream is not None:
+            self.stream.wait_event(self.received)
+            with torch.cuda.stream(self.stream):
+                self.target[: self.n_rows].copy_(host, non_blocking=True)
+            self.copied.record(self.stream)
+
+    def receive(self) -> Tensor:
+        """Return the batch in float32, in memory of its own on the device."""
+        if self.stream is None:
+            return self.host[: self.n_rows].to(self.device, copy=True).to(torch.float32)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_event(self.copied)
+        rows = self.target[: self.n_rows].to(torch.float32, copy=True)
+        self.received.record(computing)
+        return rows
+
+
+def _host_memory(shape: tuple[int, int], dtype: torch.dtype, *, pinned: bool) -> Tensor:
+    """Return main memory, page-locked if it should be and the system has any to give."""
+    try:
+        return torch.empty(shape, dtype=dtype, pin_memory=pinned)
+    except RuntimeError:
+        return torch.empty(shape, dtype=dtype)

@@ -128,7 +128,7 @@ class _Training:
             except TrainingDivergedError as error:
                 self.errors[net] = error
                 continue
-            if net.watch_ is not None and net.watch_.update(net.history[-1]["valid_loss"]):
+            if net.stopper_ is not None and net.stopper_.update(net.history[-1]["valid_loss"]):
                 lowest.append((i, j))
         self.group.keep(lowest)
         for net in self._live():
@@ -141,11 +141,9 @@ class _Training:
         """Give a net its final values; no later step changes it."""
         self.group.release(net)
         self.states[net] = generator_states(self.group.leader_of(net))
-        net.n_steps_ = self.group.n_taken
 
     def _finished(self, net: AutoencoderNet, part: TrainingSet) -> TrainedNet:
         """Return a net after its training has ended."""
-        net.noise_ = net.streams_.noise  # as after an epoch
         if net in self.errors:
             return TrainedNet(net, [], self.errors[net])
         return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
