@@ -9,13 +9,11 @@ from skvim.engine._build import (
     PRECISIONS,
     ModelSettings,
     TrainingSettings,
-    build_net,
     resolve_device,
 )
 from skvim.engine._fit import FitRequest, own_modes, train
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet
-from skvim.engine._placement import as_rows
 from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._stopping import Stopping
@@ -32,8 +30,6 @@ __all__ = [
     "ModelSettings",
     "Stopping",
     "TrainingSettings",
-    "as_rows",
-    "build_net",
     "child_seed",
     "map_rows",
     "net_state",

@@ -1,6 +1,5 @@
 """Batches of rows cut from one tensor, without a DataLoader's cost per row."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -52,11 +51,6 @@ class TensorBatches:
 
     def __len__(self) -> int:
         return len(self.bounds)
-
-    @property
-    def sizes(self) -> Counter[int]:
-        """Number of batches by their number of rows."""
-        return Counter(stop - start for start, stop in self.bounds)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = None

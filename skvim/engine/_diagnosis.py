@@ -6,7 +6,6 @@ from statistics import fmean, pstdev
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from skvim.exceptions import (
     DeadDimensionsWarning,
@@ -16,7 +15,7 @@ from skvim.exceptions import (
 )
 from skvim.objectives import Divergence, Moments, Objective, Prior
 
-__all__ = ["concatenate", "diagnose", "rows_to_diagnose", "sample_index"]
+__all__ = ["concatenate", "diagnose", "rows_to_diagnose"]
 
 # After less training, or on fewer rows, a model may be about to learn what it does not know yet.
 _MIN_EPOCHS, _MIN_STEPS, _MIN_ROWS = 10, 150, 30
@@ -42,13 +41,6 @@ def rows_to_diagnose(history: Any, n_rows: int) -> int:
         return 0
     affordable = int(_SHARE_OF_TRAINING * n_rows * n_epochs)
     return min(_MOST_ROWS, max(_LEAST_ROWS, affordable))
-
-
-def sample_index(n_rows: int, n_wanted: int, generator: torch.Generator) -> Tensor | slice:
-    """Return an index of ``n_wanted`` rows drawn with replacement, or of all if there are fewer."""
-    if n_rows <= n_wanted:
-        return slice(None)
-    return torch.randint(n_rows, (n_wanted,), generator=generator, device=generator.device)
 
 
 def concatenate(parts: Sequence[Moments]) -> Moments:

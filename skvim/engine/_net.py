@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
@@ -14,7 +15,7 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from skvim.engine._batches import Rows, TensorBatches, rows_of
-from skvim.engine._diagnosis import concatenate, diagnose, rows_to_diagnose, sample_index
+from skvim.engine._diagnosis import concatenate, diagnose, rows_to_diagnose
 from skvim.engine._placement import TrainingRows, lazy, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
@@ -58,9 +59,7 @@ class AutoencoderNet(NeuralNet):
 
     def __init__(
         self,
-        module: Any,
-        *,
-        criterion: Any,
+        *args: Any,
         seed: int = 0,
         min_rows: int = 1,
         schedule: Schedule | None = None,
@@ -69,7 +68,7 @@ class AutoencoderNet(NeuralNet):
         stopping: Stopping | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(module, criterion=criterion, **options)
+        super().__init__(*args, **options)
         self.seed = seed
         self.min_rows = min_rows
         self.schedule = schedule
@@ -77,8 +76,6 @@ class AutoencoderNet(NeuralNet):
         self.acceleration = acceleration
         self.stopping = stopping
         self.in_fit_loop_ = False
-
-    # Called by the rest of the engine.
 
     def prepare(self, rows: Tensor | DataStatistics, device: torch.device) -> None:
         """Build the model, and initialise it from rows (n_samples, n_features) or their statistics.
@@ -243,7 +240,7 @@ class AutoencoderNet(NeuralNet):
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
             raise StopRequestedError from stop
-        if method_name == "on_epoch_end" and self.stopper_ is not None and self.stopper_.is_over:
+        if method_name == "on_epoch_end" and self.stopper_ and self.stopper_.n_to_wait == 0:
             raise StopRequestedError
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> None:
@@ -301,7 +298,8 @@ class AutoencoderNet(NeuralNet):
         epoch, n_batches = len(self.history) - 1, len(iterator)
         accelerator = self._accelerator()
         if training:
-            accelerator.begin_epoch(iterator.sizes, max(1, self.max_epochs - epoch))
+            sizes = Counter(stop - start for start, stop in iterator.bounds)
+            accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
         for i, batch in enumerate(iterator):
             captured = None
             if training:
@@ -346,11 +344,11 @@ class AutoencoderNet(NeuralNet):
     def _accelerator(self) -> Accelerator:
         """Return what captures training steps; it is made in the first epoch."""
         if self.accelerator_ is None:
-            reason = ""
-            if self.has_batch_callbacks_:
-                reason = "a callback listens to batches"
-            elif any(_may_change_model(callback) for _, callback in self.callbacks_):
-                reason = "a callback may change the model"
+            kinds = {type(callback) for _, callback in self.callbacks_}
+            known = {kind for kind in kinds if kind.__module__.startswith("skorch.")}
+            passive = {kind for kind in known if kind.__name__ in _PASSIVE}
+            reason = "a callback may change the model" if kinds - passive else ""
+            reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
             step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
             self.accelerator_ = Accelerator(
                 self.acceleration, step, self.optimizer_, reason, int(self.verbose)
@@ -390,8 +388,9 @@ class AutoencoderNet(NeuralNet):
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
         with torch.no_grad():
             if q is None:
-                rows = x[sample_index(len(x), n_rows, generator)]
-                q = concatenate([self.autoencoder.encode(chunk) for chunk in _chunks(rows)])
+                if n_rows < len(x):
+                    x = x[torch.randint(len(x), (n_rows,), generator=generator, device=x.device)]
+                q = concatenate([self.autoencoder.encode(rows) for rows in _chunks(x)])
             return diagnose(self.objective, q, self.history, generator)
 
 
@@ -411,12 +410,6 @@ def full_progress(objective: Objective) -> Iterator[None]:
         yield
     finally:
         objective.progress.copy_(before)
-
-
-def _may_change_model(callback: Any) -> bool:
-    """Tell whether a callback could do more than what those of ``_PASSIVE`` do."""
-    kind = type(callback)
-    return not (kind.__module__.startswith("skorch.callbacks.") and kind.__name__ in _PASSIVE)
 
 
 def _uses_batches(callback: Any) -> bool:

@@ -1,14 +1,16 @@
 """Storage of training rows: on the training device, or in main memory with prefetched batches."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, TypeAlias, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["SHARE", "LazyRows", "TrainingRows", "as_rows", "fits", "free_memory", "lazy", "place"]
+__all__ = ["SHARE", "LazyRows", "TrainingRows", "as_rows", "free_memory", "lazy", "place"]
 
 #: Share of a device's free memory that training rows may take. Weights, gradients, the optimizer's
 #: state and activations have the rest.
@@ -18,25 +20,17 @@ _INDEX_BYTES = 8
 
 
 @final
+@dataclass(frozen=True, eq=False)
 class LazyRows:
     """Rows of a tensor, or those of an index, which are gathered batch by batch.
 
-    ``data``, of shape (n_rows, n_features), holds float32 or bytes and is never written to;
-    ``index`` lies beside it, and None stands for all rows. With ``prefetch``, ``data`` is in main
-    memory and batches are copied to ``device`` ahead of their use.
+    With ``prefetch`` the tensor is in main memory, and batches are copied ahead of their use.
     """
 
-    def __init__(
-        self,
-        data: Tensor,
-        device: torch.device,
-        index: Tensor | None = None,
-        prefetch: bool = False,
-    ) -> None:
-        self.data = data
-        self.device = device
-        self.index = index
-        self.prefetch = prefetch
+    data: Tensor  # (n_rows, n_features) of float32 or bytes, never written to
+    device: torch.device  # of the batches
+    index: Tensor | None = None  # beside the data; None for all rows
+    prefetch: bool = False
 
     def __len__(self) -> int:
         return len(self.data if self.index is None else self.index)
@@ -49,10 +43,10 @@ class LazyRows:
     def __getitem__(self, index: Tensor | slice) -> "LazyRows":
         """Select rows, by a slice or by positions on any device, without a copy of a row."""
         if isinstance(index, Tensor):
-            return LazyRows(self.data, self.device, self._positions(index), self.prefetch)
+            return replace(self, index=self._positions(index))
         if self.index is None:
-            return LazyRows(self.data[index], self.device, None, self.prefetch)
-        return LazyRows(self.data, self.device, self.index[index], self.prefetch)
+            return replace(self, data=self.data[index])
+        return replace(self, index=self.index[index])
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Yield all rows in order, at most ``size`` at a time, as :meth:`batches` does."""
@@ -92,16 +86,16 @@ TrainingRows: TypeAlias = Tensor | LazyRows
 def place(rows: Any, device: torch.device) -> TrainingRows:
     """Store rows or images for training, as bytes if they are bytes, else in float32.
 
-    Returns a tensor (n_samples, n_features) on the device if ``fits`` says so, without a copy where
-    type and device are right already: a memory map stays on the disk. Otherwise the rows stay in
-    main memory. Rows that are LazyRows already are returned as they are.
+    Returns a tensor (n_samples, n_features) on the device if it has room, without a copy where type
+    and device are right already: a memory map stays on the disk. Otherwise the rows stay in main
+    memory. LazyRows are returned as they are.
     """
     if isinstance(rows, LazyRows):
         return rows
     flat = as_rows(rows).flatten(1)
     dtype = torch.uint8 if flat.dtype == torch.uint8 else torch.float32
     n_bytes = flat.numel() * dtype.itemsize + _INDEX_BYTES * len(flat)
-    if flat.device.type != "cpu" or fits(n_bytes, free_memory(device)):
+    if flat.device.type != "cpu" or n_bytes <= SHARE * free_memory(device):
         return flat.to(device=device, dtype=dtype)
     return LazyRows(flat.to(dtype), device, prefetch=True)
 
@@ -111,17 +105,13 @@ def lazy(rows: TrainingRows) -> LazyRows:
     return rows if isinstance(rows, LazyRows) else LazyRows(rows, rows.device)
 
 
-def fits(n_bytes: int, free: int | None) -> bool:
-    """Tell whether rows go to the device: on a CPU (``free`` is None) always."""
-    return free is None or n_bytes <= SHARE * free
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that torch can allocate on a CUDA device, its cache included, or None."""
+def free_memory(device: torch.device) -> float:
+    """Return the bytes that torch can allocate on a CUDA device; infinite for other devices."""
     if device.type != "cuda":
-        return None
+        return math.inf
     index = torch.cuda.current_device() if device.index is None else device.index
     free, _ = torch.cuda.mem_get_info(index)
+    # Memory that torch keeps from earlier tensors can be had again.
     return free + torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
 
 
@@ -131,21 +121,13 @@ def as_rows(X: Any) -> Tensor:
         return torch.as_tensor(X)
     if min(X.strides, default=0) < 0:  # torch has no negative strides
         return torch.as_tensor(np.ascontiguousarray(X))
-    return torch.as_tensor(X if X.flags.writeable else np.asarray(_Writeable(X)))
-
-
-@final
-class _Writeable:
-    """Array interface of a read-only array that claims to be writeable.
-
-    torch has no read-only tensors and warns of such an array; a copy would read all of a memory
-    map.
-    """
-
-    def __init__(self, X: NDArray[Any]) -> None:
-        self._owner = X  # keeps the memory
+    if not X.flags.writeable:
+        # torch has no read-only tensors and warns of such an array, and a copy would read all of a
+        # memory map: pass the same memory as writeable.
         address, _ = X.__array_interface__["data"]
-        self.__array_interface__ = {**X.__array_interface__, "data": (address, False)}
+        interface = {**X.__array_interface__, "data": (address, False)}
+        X = np.asarray(SimpleNamespace(__array_interface__=interface, owner=X))
+    return torch.as_tensor(X)
 
 
 def _prefetched(
@@ -161,15 +143,11 @@ def _prefetched(
     stream = torch.cuda.Stream(device) if on_cuda else None  # type: ignore[no-untyped-call]
     hosts = [_host_memory(shape, data.dtype, pinned=on_cuda) for _ in range(2)]
     buffers = [_Buffer(host, device, stream) for host in hosts]
-    current: _Buffer | None = None
-    for i, (start, stop) in enumerate(bounds):
-        following = buffers[i % 2]
-        following.send(data, index, start, stop)
-        if current is not None:
-            yield current.receive()
-        current = following
-    if current is not None:
-        yield current.receive()
+    for i, bound in enumerate([*bounds, None]):
+        if bound is not None:
+            buffers[i % 2].send(data, index, *bound)
+        if i > 0:
+            yield buffers[(i - 1) % 2].receive()
 
 
 @final
@@ -184,11 +162,10 @@ class _Buffer:
     def __init__(
         self, host: Tensor, device: torch.device, stream: torch.cuda.Stream | None
     ) -> None:
-        self.host = host
-        self.device = device
-        self.stream = stream
+        self.host, self.device, self.stream = host, device, stream
         self.n_rows = 0
         if stream is not None:
+            # Allocated once, however many batches the host is ahead.
             self.target = torch.empty_like(host, device=device)
             # Should the loop break off, the memory is not reused before its copy has ended.
             self.target.record_stream(stream)

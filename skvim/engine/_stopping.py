@@ -69,13 +69,8 @@ class EarlyStopper:
 
     @property
     def n_to_wait(self) -> int:
-        """Epochs that are still to come if none of them is an improvement."""
+        """Epochs after which training ends if none of them is an improvement; 0 ends it now."""
         return max(0, self.stopping.patience - self.n_waited)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether training should end."""
-        return self.n_to_wait == 0
 
     def update(self, loss: float) -> bool:
         """Take an epoch's loss, and return whether it is the lowest so far."""
