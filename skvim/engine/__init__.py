@@ -1,8 +1,4 @@
-"""Training and inference; the only package that imports skorch.
-
-``skvim.engine.capture`` turns training steps into optimised graphs, and ``skvim.engine.batched``
-trains many models as one.
-"""
+"""Training and inference; the only package that imports skorch."""
 
 from skvim.engine._build import (
     OPTIMIZERS,

@@ -5,34 +5,18 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
-from skvim.engine._placement import TrainingRows, lazy, place
+from skvim.engine._placement import Rows, place
 
-__all__ = ["Rows", "TensorBatches", "batch_bounds", "rows_of"]
-
-
-@final
-class Rows(Dataset[tuple[Tensor, Tensor]]):
-    """Stored rows as a torch data set whose target is the row itself."""
-
-    def __init__(self, x: TrainingRows) -> None:
-        self.x = x
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        # For users' callbacks: the engine asks for no single rows.
-        (row,) = next(iter(self.x[index : index + 1].split(1)))
-        return row, row
+__all__ = ["TensorBatches", "batch_bounds", "rows_of"]
 
 
-def rows_of(dataset: Any, device: torch.device) -> TrainingRows:
-    """Return the rows of Rows, of a Subset (no copy), or of a skorch Dataset (the user's)."""
+def rows_of(dataset: Any, device: torch.device) -> Rows:
+    """Return the rows of a data set: Rows, a Subset of a split, or the user's skorch Dataset."""
     if isinstance(dataset, Subset):
-        return lazy(rows_of(dataset.dataset, device))[torch.as_tensor(dataset.indices)]
-    return place(dataset.x if isinstance(dataset, Rows) else dataset.X, device)
+        return rows_of(dataset.dataset, device).select(torch.as_tensor(dataset.indices))
+    return dataset if isinstance(dataset, Rows) else place(dataset.X, device)
 
 
 @final
@@ -43,7 +27,7 @@ class TensorBatches:
     """
 
     def __init__(
-        self, x: TrainingRows, batch_size: int, min_rows: int, generator: torch.Generator | None
+        self, x: Rows, batch_size: int, min_rows: int, generator: torch.Generator | None
     ) -> None:
         self.x = x
         self.generator = generator
@@ -56,22 +40,19 @@ class TensorBatches:
         order = None
         if self.generator is not None:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
-        for rows in lazy(self.x).batches(order, self.bounds):
+        for rows in self.x.batches(order, self.bounds):
             yield rows, rows
 
 
 def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> list[tuple[int, int]]:
-    """Return start and stop of every batch.
-
-    A remainder of one row, which has no variance, or of fewer than ``min_rows`` joins the batch
-    before it.
-    """
+    """Return start and stop of every batch; a remainder that is too small joins the last one."""
     if n_rows < min_rows:
         raise ValueError(
             f"The divergence in use needs {min_rows} rows at a time. Got {n_rows} rows to train "
             "or validate on; give more, or change how net_params splits them."
         )
     starts = list(range(0, n_rows, batch_size))
+    # One row has no variance.
     if len(starts) > 1 and n_rows - starts[-1] < max(min_rows, min(2, batch_size)):
         starts.pop()
     return list(zip(starts, [*starts[1:], n_rows], strict=True))

@@ -21,9 +21,7 @@ __all__ = [
     "PRECISIONS",
     "ModelSettings",
     "TrainingSettings",
-    "build_autoencoder",
     "build_net",
-    "build_objective",
     "resolve_device",
 ]
 
@@ -88,11 +86,7 @@ class TrainingSettings:
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:
-    """Return a net that builds the model when it is prepared.
-
-    ValueError when a batch is too small for a divergence, the schedule gives no factors, or
-    ``net_params`` names what a parameter of the estimator decides.
-    """
+    """Return a net that builds the model when it is prepared; ValueError for wrong settings."""
     objective = build_objective(model, training.seed)
     _check_names(objective.names)
     needed = max(objective.min_rows, model.min_rows)

@@ -34,12 +34,11 @@ _NARROW, _SMALL, _FALLEN = 0.1, 0.2, 0.9
 
 def rows_to_diagnose(history: Any, n_rows: int) -> int:
     """Return how many rows to diagnose in 1 % of the time of training, or 0 if it was too short."""
-    n_epochs = len(history)
-    if n_epochs < _MIN_EPOCHS or n_rows < _MIN_ROWS:
+    if len(history) < _MIN_EPOCHS or n_rows < _MIN_ROWS:
         return 0
     if sum(history[:, "train_batch_count"]) < _MIN_STEPS:
         return 0
-    affordable = int(_SHARE_OF_TRAINING * n_rows * n_epochs)
+    affordable = int(_SHARE_OF_TRAINING * n_rows * len(history))
     return min(_MOST_ROWS, max(_LEAST_ROWS, affordable))
 
 
@@ -91,10 +90,8 @@ def _check_dimensions(q: Moments, prior: Prior | None) -> SkvimWarning | None:
 def _check_decrease(
     term: Divergence, values: Sequence[float], q: Moments, prior: Prior, generator: torch.Generator
 ) -> SkvimWarning | None:
-    """Warn if a divergence is not small, nor lower in the last quarter of epochs than the second.
-
-    In the first, codes are still finding their scale, and critics theirs.
-    """
+    """Warn if a divergence is not small, nor lower in the last quarter than in the second."""
+    # Quarters of the epochs: in the first, codes are still finding their scale, and critics theirs.
     quarter = len(values) // 4
     early, late = values[quarter : 2 * quarter], values[-quarter:]
     level = fmean(late) - pstdev(late)

@@ -14,9 +14,9 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim.engine._batches import Rows, TensorBatches, rows_of
+from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._diagnosis import concatenate, diagnose, rows_to_diagnose
-from skvim.engine._placement import TrainingRows, lazy, place
+from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
@@ -30,10 +30,10 @@ from skvim.objectives import Autoencoder, DataStatistics, Losses, Moments, Objec
 
 __all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
 
-# Rows, and values of a chunk of rows, in the pass after training.
-_LAST_PASS_ROWS = 4096
-_CHUNK_VALUES = 2**22
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# Rows of the pass after training, which give the mean error to a per cent in a fraction of an
+# epoch's time, and values of a chunk of them.
+_LAST_PASS_ROWS, _CHUNK_VALUES = 4096, 2**22
+_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Callbacks of skorch that change nothing of a model but values of weights and learning rates.
 _PASSIVE = {"Checkpoint", "EarlyStopping", "EpochScoring", "EpochTimer", "LRScheduler"}
 _PASSIVE |= {"LoadInitState", "PrintLog", "TrainEndCheckpoint"}
@@ -48,8 +48,8 @@ class StopRequestedError(Exception):
 class AutoencoderNet(NeuralNet):
     """skorch net for autoencoders, with every loss term in its history.
 
-    Hooks, history, checkpoints and pickling are skorch's. To save time per batch there is no
-    DataLoader, sums stay on the device, and batches are recorded only if a callback uses them.
+    To save time per batch there is no DataLoader, sums stay on the device, and batches are recorded
+    only if a callback uses them.
 
     ``module`` returns a new Autoencoder and ``criterion`` a new Objective. ``min_rows`` is what the
     networks need in training, ``pretraining`` the most steps of ``pretrain_encoder``, and
@@ -80,8 +80,7 @@ class AutoencoderNet(NeuralNet):
     def prepare(self, rows: Tensor | DataStatistics, device: torch.device) -> None:
         """Build the model, and initialise it from rows (n_samples, n_features) or their statistics.
 
-        ValueError when the rows are too few to set some aside, outside the likelihood's support, or
-        not resolved by float32.
+        ValueError for too few rows, or values that the likelihood or float32 cannot hold.
         """
         self.initialize()
         if isinstance(rows, Tensor):
@@ -90,11 +89,15 @@ class AutoencoderNet(NeuralNet):
         self.autoencoder.prepare(rows)
         self.streams_ = Streams(self.seed, device)
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
-        self.has_batch_callbacks_ = any(_uses_batches(callback) for _, callback in self.callbacks_)
+        self.has_batch_callbacks_ = any(
+            isinstance(callback, PassthroughScoring)  # uses records of batches
+            or any(getattr(type(callback), name) is not getattr(Callback, name) for name in _BATCH)
+            for _, callback in self.callbacks_
+        )
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
         self.stopper_ = None if self.stopping is None else EarlyStopper(self.stopping)
-        self.validation_rows_: TrainingRows | None = None
+        self.validation_rows_: Rows | None = None
 
     def split(self, n_rows: int) -> Split | None:
         """Return the rows to train on and to validate on, or None without early stopping."""
@@ -103,7 +106,7 @@ class AutoencoderNet(NeuralNet):
         needed = self.objective.min_rows
         return split_rows(self.stopping, n_rows, self.seed, (max(needed, self.min_rows), needed))
 
-    def train(self, x: TrainingRows) -> None:
+    def train(self, x: Rows) -> None:
         """Train on rows of shape (n_samples, n_features) for at most ``max_epochs`` epochs.
 
         A KeyboardInterrupt that a callback raises, as is skorch's way, ends training in good order;
@@ -111,14 +114,14 @@ class AutoencoderNet(NeuralNet):
         """
         split = self.split(len(x))
         if split is not None:
-            x, self.validation_rows_ = lazy(x)[split.train], lazy(x)[split.valid]
+            x, self.validation_rows_ = x.select(split.train), x.select(split.valid)
         with suppress(StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
         for warning in self.finish(x):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
 
-    def finish(self, x: TrainingRows) -> list[SkvimWarning]:
+    def finish(self, x: Rows) -> list[SkvimWarning]:
         """End the training on these rows, and return the warnings that it gives reason for."""
         last = "train_loss" if self.stopper_ is None else "valid_loss"
         if len(self.history) and last not in self.history[-1]:
@@ -163,7 +166,7 @@ class AutoencoderNet(NeuralNet):
         model = self.in_precision(dtype)
         return model if model.mean.device.type == "cpu" else deepcopy(model).cpu()
 
-    def pretrain(self, x: TrainingRows) -> None:
+    def pretrain(self, x: Rows) -> None:
         """Run ``pretrain_encoder`` on training rows, if asked to."""
         if self.pretraining:
             generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "pretraining"))
@@ -207,12 +210,12 @@ class AutoencoderNet(NeuralNet):
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Wrap rows as a data set, unless they are one."""
-        return X if is_dataset(X) else Rows(place(X, torch.device(self.device)))
+        return X if is_dataset(X) else place(X, torch.device(self.device))
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Return training and validation sets: those of early stopping, or skorch's."""
         if self.validation_rows_ is not None:
-            return self.get_dataset(X), self.get_dataset(self.validation_rows_)
+            return X, self.validation_rows_
         return super().get_split_datasets(X, y, **fit_params)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> TensorBatches:
@@ -234,7 +237,7 @@ class AutoencoderNet(NeuralNet):
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, about batches only if one uses them."""
-        if method_name in _BATCH_HOOKS and not self.has_batch_callbacks_:
+        if method_name in _BATCH and not self.has_batch_callbacks_:
             return
         try:
             super().notify(method_name, **cb_kwargs)
@@ -290,8 +293,6 @@ class AutoencoderNet(NeuralNet):
         temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_")
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
 
-    # Parts of the above.
-
     def _run_batches(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> list[float]:
         """Return the means of loss and terms over the rows of all batches."""
         total = self.autoencoder.mean.new_zeros(len(self.objective.names))
@@ -307,26 +308,20 @@ class AutoencoderNet(NeuralNet):
                 progress = self.objective.progress
                 begin_step(number, share, progress, self.optimizer_, self.schedule)
                 captured = accelerator.captured(batch[0])
-            if captured is None:
-                terms = self._eager_step(batch, training, prefix, step_fn)
-            else:
+            if captured is not None:
                 terms = captured(batch[0])
+            else:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch)
+                terms = step["terms"]
+                if self.has_batch_callbacks_:
+                    self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                    self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+                del step  # its outputs need memory
             total += terms * len(batch[0])
         means: list[float] = (total / len(iterator.x)).tolist()
         return means
-
-    def _eager_step(
-        self, batch: tuple[Tensor, Tensor], training: bool, prefix: str, step_fn: Any
-    ) -> Tensor:
-        """Take skorch's step and return loss and terms."""
-        self.notify("on_batch_begin", batch=batch, training=training)
-        step = step_fn(batch)
-        if self.has_batch_callbacks_:
-            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-            self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-        self.notify("on_batch_end", batch=batch, training=training, **step)
-        terms: Tensor = step["terms"]
-        return terms
 
     def _losses(self, x: Tensor) -> tuple[dict[str, Any], Tensor]:
         """Return what callbacks see of a batch, and the scalar to differentiate."""
@@ -355,18 +350,15 @@ class AutoencoderNet(NeuralNet):
             )
         return self.accelerator_
 
-    def _fit_likelihood(self, x: TrainingRows) -> Moments | None:
-        """Set what the likelihood learns to its optimum for some rows; return their posteriors.
-
-        A few thousand rows give the mean error to a per cent, in a fraction of an epoch's time.
-        """
+    def _fit_likelihood(self, x: Rows) -> Moments | None:
+        """Set what the likelihood learns to its optimum for some rows; return their posteriors."""
         model = self.autoencoder
         standardised = isinstance(model.encoder, BatchNormEncoder)
         if not (model.likelihood.learns or standardised):
             return None
         if len(x) > _LAST_PASS_ROWS:
             order = torch.randperm(len(x), generator=self.streams_.shuffle, device=x.device)
-            x = x[order[:_LAST_PASS_ROWS]]
+            x = x.select(order[:_LAST_PASS_ROWS])
         codes, errors = [], []
         with torch.no_grad():
             if standardised:  # by these rows instead of running averages of batches
@@ -380,7 +372,7 @@ class AutoencoderNet(NeuralNet):
             model.likelihood.settle(torch.cat(errors), x.shape[1])
         return concatenate(codes)
 
-    def _diagnose(self, x: TrainingRows, q: Moments | None) -> list[SkvimWarning]:
+    def _diagnose(self, x: Rows, q: Moments | None) -> list[SkvimWarning]:
         """Check history and posteriors, which are computed for some rows if ``q`` is None."""
         n_rows = rows_to_diagnose(self.history, len(x))
         if n_rows == 0:
@@ -389,16 +381,15 @@ class AutoencoderNet(NeuralNet):
         with torch.no_grad():
             if q is None:
                 if n_rows < len(x):
-                    x = x[torch.randint(len(x), (n_rows,), generator=generator, device=x.device)]
+                    index = torch.randint(len(x), (n_rows,), generator=generator, device=x.device)
+                    x = x.select(index)
                 q = concatenate([self.autoencoder.encode(rows) for rows in _chunks(x)])
             return diagnose(self.objective, q, self.history, generator)
 
 
-def _chunks(x: TrainingRows) -> Iterator[Tensor]:
+def _chunks(x: Rows) -> Iterator[Tensor]:
     """Yield rows in float32 on the model's device, as many at a time as memory allows."""
-    for rows in x.split(max(1, _CHUNK_VALUES // x.shape[1])):
-        # A user's module may write to its input, and rows on the device come without a copy.
-        yield rows.to(torch.float32, copy=True)
+    return x.split(max(1, _CHUNK_VALUES // x.shape[1]))
 
 
 @contextmanager
@@ -410,11 +401,3 @@ def full_progress(objective: Objective) -> Iterator[None]:
         yield
     finally:
         objective.progress.copy_(before)
-
-
-def _uses_batches(callback: Any) -> bool:
-    """Tell whether a callback uses single batches, or their records."""
-    overrides = (
-        getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
-    )
-    return isinstance(callback, PassthroughScoring) or any(overrides)

@@ -1,12 +1,12 @@
 """Pretraining of the encoder: moment matching between codes and the prior."""
 
-from collections.abc import Iterator
+from itertools import chain, repeat
 
 import torch
 from torch import Tensor, optim
 
 from skvim.engine._batches import TensorBatches
-from skvim.engine._placement import TrainingRows
+from skvim.engine._placement import Rows
 from skvim.objectives import Autoencoder, Prior
 
 __all__ = ["pretrain_encoder"]
@@ -16,7 +16,7 @@ _ROWS, _DRAWS, _CLOSE, _LR = 1000, 10_000, 0.1, 1e-3
 
 
 def pretrain_encoder(
-    model: Autoencoder, prior: Prior, x: TrainingRows, *, steps: int, generator: torch.Generator
+    model: Autoencoder, prior: Prior, x: Rows, *, steps: int, generator: torch.Generator
 ) -> list[float]:
     """Take at most so many Adam steps on the encoder towards the prior's mean and covariance.
 
@@ -31,11 +31,12 @@ def pretrain_encoder(
     if not weights:
         return []
     optimizer = optim.Adam(weights, lr=_LR)
-    batches = _endless_batches(x, generator)
+    batches = TensorBatches(x, _ROWS, min(_ROWS, len(x)), generator)
+    endless = chain.from_iterable(repeat(batches))  # in a new order at every pass
     target: tuple[Tensor, Tensor] | None = None
     distances: list[float] = []
     while len(distances) < steps and not (distances and distances[-1] < _CLOSE):
-        rows = next(batches)
+        rows, _ = next(endless)
         seen = rows if model.corruption is None else model.corruption(rows, generator)
         codes = model.posterior.draw(model.encode(seen), generator)
         if target is None:
@@ -46,13 +47,6 @@ def pretrain_encoder(
         optimizer.step()
         distances.append(distance.item())
     return distances
-
-
-def _endless_batches(x: TrainingRows, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches of rows without end, in a new order at every pass."""
-    batches = TensorBatches(x, _ROWS, min(_ROWS, len(x)), generator)
-    while True:
-        yield from (rows for rows, _ in batches)
 
 
 def _spread(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,11 +47,7 @@ def net_state(net: AutoencoderNet) -> dict[str, Any]:
 def restored_net(
     state: dict[str, Any], device: torch.device
 ) -> tuple[AutoencoderNet, ModelSettings]:
-    """Return the net of a state, and the settings of its model.
-
-    TypeError, ValueError or RuntimeError when parts are of the wrong kind, or weights have other
-    names, shapes or types.
-    """
+    """Return net and settings of a state; TypeError, ValueError or RuntimeError if it is wrong."""
     model = _model_settings(**state["model"])
     training = TrainingSettings(
         **state["training"], optimizer="adam", callbacks=None, net_params={}, device=device

@@ -38,10 +38,7 @@ class Split(NamedTuple):
 
 
 def split_rows(stopping: Stopping, n_rows: int, seed: int, needed: tuple[int, int]) -> Split:
-    """Split rows at random, by the seed alone.
-
-    ValueError when a part has fewer rows than ``needed`` (n_train, n_valid), or one to train on.
-    """
+    """Split rows at random, by the seed alone; ValueError if parts are smaller than ``needed``."""
     n_valid = stopping.n_valid(n_rows)
     least_train, least_valid = max(2, needed[0]), needed[1]
     if n_rows - n_valid < least_train or n_valid < least_valid:

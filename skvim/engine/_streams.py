@@ -29,10 +29,8 @@ class Streams:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         device = torch.device(state["device"])
-        if device.type == "cuda" and not torch.cuda.is_available():
-            # A model trained on a GPU opens on a CPU; a stream cannot be continued across devices.
-            self.__init__(state["seed"], torch.device("cpu"))
-            return
-        self.__init__(state["seed"], device)
-        for name, values in state["states"].items():
+        # A model trained on a GPU opens on a CPU, where its streams cannot be continued.
+        is_lost = device.type == "cuda" and not torch.cuda.is_available()
+        self.__init__(state["seed"], torch.device("cpu") if is_lost else device)
+        for name, values in ({} if is_lost else state["states"]).items():
             getattr(self, name).set_state(values)

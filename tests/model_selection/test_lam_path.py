@@ -26,7 +26,7 @@ from skvim import (
 )
 from skvim.engine import AutoencoderNet
 from skvim.engine._build import build_net
-from skvim.engine._placement import LazyRows, as_rows, place
+from skvim.engine._placement import Rows, as_rows, place
 from skvim.engine._statistics import data_statistics
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.batched._train import train_batched
@@ -92,9 +92,9 @@ def positions(net: AutoencoderNet) -> list[torch.Tensor]:
     ids=[f"{cls.__name__}-{'-'.join(o)}-{i}" for i, (cls, o) in enumerate(CASES)],
 )
 def test_models_trained_together_are_those_trained_one_by_one(cls, options, precision, monkeypatch):
-    whole = LazyRows.batches
+    whole = Rows.batches
     monkeypatch.setattr(
-        LazyRows, "batches", lambda *args: (rows.to(precision) for rows in whole(*args))
+        Rows, "batches", lambda *args: (rows.to(precision) for rows in whole(*args))
     )
     variants = [{**options, **varied} for varied in VARIED.get(cls, [{}, {}])]
     exact = precision == torch.float64

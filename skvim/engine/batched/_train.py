@@ -6,7 +6,6 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from skvim.engine._batches import Rows
 from skvim.engine._net import AutoencoderNet, StopRequestedError
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
@@ -101,9 +100,8 @@ class _Training:
 
     def _begin_epoch(self) -> None:
         """Notify the nets."""
-        rows = {net: part.rows for part in self.sets for net in part.nets}
         for net in self._live():
-            net.notify("on_epoch_begin", dataset_train=Rows(rows[net]), dataset_valid=None)
+            net.notify("on_epoch_begin", dataset_train=None, dataset_valid=None)
 
     def _set_up(self) -> None:
         """Pretrain and stack the nets, as they are when the first batch comes."""
