@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer; everything else goes into $(VENV) on first use.
+# Requires make and Python 3.11 or newer; all else is installed into $(VENV) on first use.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,96 +6,100 @@ OUT ?= demo
 PRESET ?= cpu
 PAPER_ARGS ?=
 PYTEST_ARGS ?=
+TORCH_NEXT ?= 2.14.1
 
 bin := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-# Two targets must not install into one environment at the same time.
+# Two targets must not install into one environment concurrently.
 .NOTPARALLEL:
-.PHONY: help demo test oldest lint fmt types imports doctest docs check clean
+.PHONY: help demo test oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
 .PHONY: bench-lamda bench-paths
 
-help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help:  ## list all targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into demo/
+demo: $(VENV)/installed-plot  ## robustness table and figures on digits, into demo/
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
 
-paper: $(VENV)/installed-test  ## the paper's tables and figures; PRESET, PAPER_ARGS="--data-home DIR"
+paper: $(VENV)/installed-test  ## reproduce the paper; PRESET, PAPER_ARGS="--data-home DIR"
 	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset $(PRESET) $(PAPER_ARGS)
 	$(bin)/python examples/paper/pages.py
 
-paper-tiny: $(VENV)/installed-test  ## the same in two minutes on stand-ins, into demo/paper
+paper-tiny: $(VENV)/installed-test  ## the same in two minutes on small substitute data, into demo/paper
 	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset tiny --out $(OUT)/paper
 
-paper-pages: $(VENV)/installed-test  ## the pages of the paper again, from committed results
+paper-pages: $(VENV)/installed-test  ## rewrite the pages of the paper from committed results
 	$(bin)/python examples/paper/pages.py
 
-test: $(VENV)/installed-dev  ## all tests, on every core
+test: $(VENV)/installed-dev  ## all tests, in parallel
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
-oldest: $(VENV)-oldest/installed  ## the quick tests with the oldest supported versions
+oldest: $(VENV)-oldest/installed  ## quick tests with the oldest supported dependencies
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
 
-lint: $(VENV)/installed-dev  ## style, format and spelling
+torch-next: $(VENV)-torch-next/installed  ## quick tests with a newer torch, TORCH_NEXT
+	OMP_NUM_THREADS=1 $(VENV)-torch-next/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
+
+lint: $(VENV)/installed-dev  ## ruff (style, format) and codespell
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/codespell
 
-fmt: $(VENV)/installed-dev  ## rewrite the code in the project's format
+fmt: $(VENV)/installed-dev  ## reformat the code
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-types: $(VENV)/installed-dev  ## mypy, strict
+types: $(VENV)/installed-dev  ## mypy in strict mode
 	$(bin)/mypy
 
-imports: $(VENV)/installed-dev  ## the contracts between layers
+imports: $(VENV)/installed-dev  ## import-linter: layers and dependencies
 	$(bin)/lint-imports --no-logo --no-cache
 
-doctest: $(VENV)/installed-dev  ## the examples in docstrings and in the guide
+doctest: $(VENV)/installed-dev  ## examples in docstrings and documentation
 	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(bin)/python -m pytest --doctest-modules skvim docs/*.rst
 
-docs: $(VENV)/installed-docs  ## the documentation, into docs/_build/html
+docs: $(VENV)/installed-docs  ## build the documentation into docs/_build/html
 	rm -rf docs/_build docs/generated
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all measurements; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all benchmarks; takes hours
 
-bench-models: $(VENV)/installed-plot  ## every model and the measurements behind the defaults
+bench-models: $(VENV)/installed-plot  ## all models, and the defaults varied one at a time
 	$(bin)/python benchmarks/defaults.py
 
-bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training against other loops
+bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training time against other implementations
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/limits.py
 
-bench-resources: $(VENV)/installed-plot  ## time and memory: searches, import, use, growth
+bench-resources: $(VENV)/installed-plot  ## time and memory of searches, import, inference, scaling
 	$(bin)/python benchmarks/resources.py
 
-bench-metrics: $(VENV)/installed-plot  ## time and memory of every measure
+bench-metrics: $(VENV)/installed-plot  ## time and memory of each metric
 	$(bin)/python benchmarks/metrics.py
 
-bench-transductive: $(VENV)/installed-plot  ## the transductive machine: errors, optima, growth
+bench-transductive: $(VENV)/installed-plot  ## transductive SVM: errors, local minima, scaling
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --self-training --codes
 
-bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## another library's machine; Python 3.11
+bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM of LAMDA-SSL; needs Python 3.11
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \
 		--lamda $(VENV)-lamda/bin/python
 
-bench-paths: $(VENV)/installed-plot  ## searches over λ whose fits train as one network
+bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
 
-check: lint types imports doctest docs oldest demo paper-tiny test  ## all of the above that can fail
+check: lint types imports doctest docs oldest demo paper-tiny test  ## all checks that a change has to pass
 
-clean:  ## remove what was built; the environment stays
+clean:  ## remove build products and caches, keep the environment
 	rm -rf build dist *.egg-info demo docs/_build docs/generated
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find skvim tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps make a second call start at once.
+# Stamp files: later calls skip the installation.
 $(VENV)/created:
 	@command -v $(PYTHON) > /dev/null \
 		|| { echo "$(PYTHON) was not found; name a Python: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -120,13 +124,21 @@ $(VENV)-oldest/installed: $(VENV)/created pyproject.toml constraints-oldest.txt
 		--editable '.[test]'
 	@touch $@
 
+$(VENV)-torch-next/installed: $(VENV)/created pyproject.toml constraints.txt
+	$(bin)/python -m venv $(VENV)-torch-next
+	@echo "Installing torch $(TORCH_NEXT) into $(VENV)-torch-next (minutes the first time)"
+	sed 's/^torch==.*/torch==$(TORCH_NEXT)/' constraints.txt > $(VENV)-torch-next/constraints.txt
+	$(VENV)-torch-next/bin/python -m pip install --quiet \
+		--constraint $(VENV)-torch-next/constraints.txt --editable '.[test]'
+	@touch $@
+
 $(VENV)-pythae/installed: $(VENV)/created
 	$(bin)/python -m venv $(VENV)-pythae
 	@echo "Installing pythae into $(VENV)-pythae (minutes the first time)"
 	$(VENV)-pythae/bin/python -m pip install --quiet 'torch==2.13.0' 'pythae==0.1.2'
 	@touch $@
 
-# Its newest release takes none of today's versions, and much that a machine of its needs not.
+# Its newest release requires old versions, and packages that its SVM does not need.
 $(VENV)-lamda/installed: $(VENV)/created
 	$(bin)/python -m venv $(VENV)-lamda
 	@echo "Installing LAMDA-SSL into $(VENV)-lamda (minutes the first time)"

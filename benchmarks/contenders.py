@@ -1,4 +1,4 @@
-"""Who trains: a bare torch loop, plain skorch, pythae and skvim, on one job each."""
+"""Implementations of training to compare: torch loop, plain skorch, pythae and skvim."""
 
 import json
 import math
@@ -16,20 +16,22 @@ from skorch import NeuralNet
 from torch import nn
 
 from skvim import VAETransformer, VIMAETransformer
-from skvim.engine import ModelSettings, build_autoencoder, build_objective, data_statistics
+from skvim.engine import ModelSettings
+from skvim.engine._build import build_autoencoder, build_objective
+from skvim.engine._statistics import data_statistics
 from skvim.exceptions import SkvimWarning
 from skvim.networks import Architecture, Convolutional, Perceptrons
 from skvim.objectives import Autoencoder, Losses, make_likelihood
 
 __all__ = ["Job", "Pythae", "bare_loop", "plain_skorch", "skvim_coarse", "skvim_fit", "skvim_plain"]
 
-# Of the reference's channels, the small convolutional net has an eighth.
+# Width of the small convolutional network relative to the reference's.
 _WIDTH = 1 / 8
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a model, its layer sizes, and how much of it."""
+    """A training: model, layer sizes, number of rows, batch size and epochs."""
 
     model: str
     sizes: tuple[int, ...]
@@ -42,7 +44,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """How tables name it."""
+        """Name in tables."""
         network = "-".join(map(str, self.sizes))
         if self.network != "mlp":
             network = f"{self.network} convolutions, {'×'.join(map(str, self.shape))}"
@@ -50,12 +52,12 @@ class Job:
 
     @property
     def data(self) -> np.ndarray:
-        """Its rows."""
+        """Training rows."""
         return make_rows(self.rows, self.sizes[0])
 
     @property
     def estimator(self) -> Any:
-        """The estimator of skvim that does the job."""
+        """The estimator of skvim for the job."""
         cls = VAETransformer if self.model == "vae" else VIMAETransformer
         return cls(
             self.sizes[-1],
@@ -69,7 +71,7 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a row: that of an image for convolutions, of three colours where it can be."""
+        """Shape of a row; for convolutions (side, side, 1), or 3 channels if it is no square."""
         if self.network == "mlp":
             return (self.sizes[0],)
         channels = 1 if math.isqrt(self.sizes[0]) ** 2 == self.sizes[0] else 3
@@ -78,14 +80,14 @@ class Job:
 
     @property
     def architecture(self) -> Architecture:
-        """Its networks."""
+        """Architecture of the networks."""
         if self.network == "mlp":
             return Perceptrons(self.sizes[1:-1])
         return Convolutional(1.0 if self.network == "full" else _WIDTH)
 
 
 def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
-    """Return skvim's own modules for a job, fresh, and its rows."""
+    """Return new modules of skvim for a job, and its rows."""
     estimator = job.estimator
     settings = ModelSettings(
         shape=job.shape,
@@ -103,7 +105,7 @@ def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
 
 
 def bare_loop(job: Job) -> float:
-    """Time the loop that a user would write around the same modules, with fused Adam."""
+    """Time a hand-written loop around the same modules, with fused Adam."""
     model, objective, x = parts(job)
     noise = torch.Generator(job.device).manual_seed(0)
     start = time.perf_counter()
@@ -124,7 +126,7 @@ def bare_loop(job: Job) -> float:
 
 
 class _Plain(NeuralNet):
-    """skorch as it comes, but for the model's and objective's arguments."""
+    """Plain skorch net that passes the arguments of model and objective."""
 
     def infer(self, x: torch.Tensor, **fit_params: Any) -> Any:
         """Run the model."""
@@ -153,34 +155,34 @@ def plain_skorch(job: Job) -> float:
         device=job.device,
     )
     net.noise = torch.Generator(job.device).manual_seed(0)
-    x = x.cpu()  # what a DataLoader takes
+    x = x.cpu()  # as a DataLoader requires
     start = time.perf_counter()
     net.fit(x, np.zeros(len(x), dtype=np.float32))
     return time.perf_counter() - start
 
 
 def skvim_fit(job: Job, **options: Any) -> float:
-    """Time ``fit`` as users call it, validation and all."""
+    """Time ``fit``, validation of the data included."""
     estimator, X = job.estimator.set_params(**options), job.data
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SkvimWarning)  # a few epochs make no good model
+        warnings.simplefilter("ignore", SkvimWarning)  # few epochs give bad models
         start = time.perf_counter()
         estimator.fit(X)
         return time.perf_counter() - start
 
 
 def skvim_plain(job: Job) -> float:
-    """Time ``fit`` without captured steps."""
+    """Time ``fit`` with eager steps."""
     return skvim_fit(job, acceleration=None)
 
 
 def skvim_coarse(job: Job) -> float:
-    """Time ``fit`` with captured steps whose products are in bfloat16."""
+    """Time ``fit`` with captured steps and matrix products in bfloat16."""
     return skvim_fit(job, acceleration="capture", precision="bfloat16")
 
 
 class Pythae:
-    """pythae in an environment of its own, kept running between jobs."""
+    """Worker process with pythae in a separate environment, reused between jobs."""
 
     def __init__(self, python: Path) -> None:
         worker = Path(__file__).with_name("pythae_worker.py")
@@ -193,7 +195,7 @@ class Pythae:
         )
 
     def __call__(self, job: Job) -> float:
-        """Return the seconds of one training."""
+        """Return the seconds of a training."""
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("the worker has no pipes")
         print(json.dumps(asdict(job)), file=self.process.stdin, flush=True)

@@ -1,13 +1,14 @@
-"""Measure what stands behind the defaults and write docs/_tables/family.md and defaults.md.
+"""Compare all models and vary the defaults: write docs/_tables/family.md and defaults.md.
 
-The first table has all models with all divergences and both priors, the second every default varied
-alone; both on digits / 16, standardised wine and, with ``--data-home``, the first 10,000 training
-images of MNIST in [0, 1] (its gz files in DATA_HOME/mnist). Run it with ``make bench-models`` or::
+The first table has all models with all divergences and both priors, the second the main models with
+one default varied at a time; both on digits / 16, standardised wine and, with ``--data-home``, the
+first 10,000 training images of MNIST in [0, 1] (gz files in DATA_HOME/mnist). Run it with
+``make bench-models`` or::
 
     python benchmarks/defaults.py [--data-home DIR]
 
-Figures are kept in benchmarks/results as they come: a run that was stopped goes on where it was,
-and ``--fresh`` measures again.
+Each result is written to benchmarks/results at once: a run that was stopped resumes, and
+``--fresh`` starts anew.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import skvim
 FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
 RESULTS = Path(__file__).parent / "results"
 HEADER = ("data", "model", "setting", *COLUMNS)
-# Passes over MNIST, whose epochs are long; elsewhere the models' own default.
+# Epochs on MNIST, whose epochs are long; the other data sets use the models' default.
 MNIST_EPOCHS = 15
 
 
@@ -46,7 +47,7 @@ def jobs(
 
 
 def row(data: DataSet, label: str, model: Any) -> tuple[str, list[str]]:
-    """Measure one model and return its key and its row of the table."""
+    """Measure a model and return its key and its row of the table."""
     name, X, y, n_components = data
     kind = type(model).__name__.removesuffix("Transformer")
     cells = [f"{name}, {n_components}", kind, f"`{label}`" if label else "–"]
@@ -64,7 +65,7 @@ def key(job: tuple[DataSet, str, Any]) -> str:
 
 
 def measured(name: str, sets: list[DataSet], options: argparse.Namespace) -> dict[str, list[str]]:
-    """Measure what is not known yet, keep it, and return all rows in the order of the jobs."""
+    """Measure what has no result yet, save it, and return all rows in the order of the jobs."""
     wanted = list(jobs(sets, {"family": family, "defaults": defaults}[name]))
     kept = RESULTS / f"{name}.json"
     known = json.loads(kept.read_text("utf-8")) if kept.exists() and not options.fresh else {}
@@ -81,7 +82,7 @@ def measured(name: str, sets: list[DataSet], options: argparse.Namespace) -> dic
 
 
 def table(rows: list[list[str]], sets: list[DataSet]) -> str:
-    """Return a whole table with what it is measured against, when and where."""
+    """Return a table with PCA's errors, date, versions and machine."""
     rule = "| --- | --- | --- |" + " --: |" * len(COLUMNS)
     pca = ", ".join(f"{name} {pca_error(X, k):.3g}" for name, X, _, k in sets)
     versions = f"skvim {skvim.__version__}, torch {torch.__version__}"
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
     parser.add_argument("--tables", nargs="+", default=["family", "defaults"], help="which ones")
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count(only_physical_cores=True))
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--fresh", action="store_true", help="ignore earlier results")
     options = parser.parse_args()
     sets = list(data_sets(options.data_home))
     for name in options.tables:

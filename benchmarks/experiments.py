@@ -1,4 +1,4 @@
-"""What is measured: data sets, the whole family on each, and every default varied alone."""
+"""Experiments: data sets, all models, and the defaults varied one at a time."""
 
 import gzip
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def data_sets(data_home: Path | None) -> Iterator[DataSet]:
 
 
 def unpack(path: Path, offset: int) -> NDArray[np.uint8]:
-    """Return the bytes of an IDX file behind its header."""
+    """Return the bytes of an IDX file after its header."""
     with gzip.open(path) as file:
         return np.frombuffer(file.read(), np.uint8, offset=offset)
 
@@ -59,7 +59,7 @@ def unpack(path: Path, offset: int) -> NDArray[np.uint8]:
 def family(name: str) -> Iterator[tuple[str, Any]]:
     """Yield all models, with all divergences and both priors.
 
-    WAE and AAE are VIMAE with a point posterior, figure for figure: MNIST shows them once.
+    WAE and AAE equal VIMAE with a deterministic posterior: on MNIST they are left out.
     """
     yield "", AETransformer()
     yield "", DenoisingAETransformer()
@@ -78,12 +78,12 @@ def family(name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _aggregated(label: str, common: dict[str, Any], *, twins: bool) -> Iterator[tuple[str, Any]]:
-    """Yield the models that compare q(z) with the prior by one divergence."""
+    """Yield the models that compare q(z) with the prior by a divergence."""
     for posterior in ("gaussian", "logistic"):
         yield f"{label}, {posterior}", VIMAETransformer(**common, posterior=posterior)
     yield label, InfoVAETransformer(**common)
     if common["divergence"] == "kl":
-        return  # its mixture needs posteriors with a spread
+        return  # it needs a stochastic posterior
     yield f"{label}, dirac", VIMAETransformer(**common)
     if not twins:
         return
@@ -93,7 +93,7 @@ def _aggregated(label: str, common: dict[str, Any], *, twins: bool) -> Iterator[
 
 
 def defaults(name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the main models at their defaults, then each default varied alone."""
+    """Yield the main models at their defaults, then with one default varied at a time."""
     yield "default", AETransformer()
     yield "default", VAETransformer()
     yield "default", BetaVAETransformer()

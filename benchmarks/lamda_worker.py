@@ -1,7 +1,7 @@
-"""Fit LAMDA-SSL's TSVM, in an environment of its own, to the rows of a file.
+"""Fit LAMDA-SSL's TSVM to the rows of a file; runs in a separate environment.
 
-Arguments: the file, and values of C. Prints a line of C, error on the unlabelled rows and seconds
-after every fit.
+Arguments: the file, and values of C. After every fit it prints a line of JSON with C, the error on
+the unlabelled rows and the seconds.
 """
 
 import json
@@ -16,7 +16,7 @@ warnings.simplefilter("ignore")
 rows = np.load(sys.argv[1])
 for C in map(float, sys.argv[2:]):
     start = time.perf_counter()
-    # The weight of unlabelled rows starts at this value and doubles up to that of labelled ones.
+    # Initial weight of unlabelled rows, which TSVM doubles up to that of labelled rows.
     model = TSVM(Cl=C, Cu=C / 1024, kernel="rbf", gamma=float(rows["gamma"]))
     model.fit(rows["labeled"], rows["labels"], rows["unlabeled"])
     error = float(np.mean(model.predict() != rows["truth"]))

@@ -1,11 +1,10 @@
-"""Compare the trainings that ``speed.py`` timed with what their arithmetic and traffic must take.
+"""Lower bounds of the times of ``speed.py``: arithmetic and memory traffic (roofline model).
 
-A step's operations are counted by torch: forward and backward, a multiplication and an addition
-each. What Adam must move is 7 numbers of 4 bytes a weight (weight, gradient and both moments read;
-weight and moments written), and every product reads and writes its operands once. The limit is the
-larger of operations over the machine's measured rate of a large matrix product, and bytes over the
-measured rate of a large copy; a program that overlaps nothing takes their sum. Run it after
-``speed.py``::
+torch counts the floating-point operations of a forward and backward pass. Adam moves at least 7
+numbers of 4 bytes per weight (weight, gradient and both moments read; weight and moments written),
+and every matrix product reads and writes its operands once. The lower bound is the larger of
+operations over the measured rate of a large matrix product, and bytes over the measured rate of a
+large copy; without overlap it is their sum. Run it after ``speed.py``::
 
     python benchmarks/limits.py [--device cuda]
 """
@@ -29,7 +28,7 @@ _ADAM_NUMBERS = 7
 
 
 def seconds(function: Callable[[], object], device: str) -> float:
-    """Return the median seconds of a call."""
+    """Return the median time of a call in seconds."""
     taken = []
     for _ in range(7):
         start = time.perf_counter()
@@ -41,7 +40,7 @@ def seconds(function: Callable[[], object], device: str) -> float:
 
 
 def rates(device: str) -> tuple[float, float]:
-    """Return operations a second of a large product, and bytes a second of a large copy."""
+    """Return operations per second of a large product, and bytes per second of a large copy."""
     n = 2048 if device == "cpu" else 8192
     a, b = torch.randn(2, n, n, device=device)
     out = torch.empty_like(a)
@@ -53,7 +52,7 @@ def rates(device: str) -> tuple[float, float]:
 
 
 def counts(job: Job) -> tuple[int, int]:
-    """Return operations of a step, and bytes that it must move."""
+    """Return the operations of a step, and the bytes that it moves at least."""
     model, objective, x = parts(job)
     noise = torch.Generator(job.device).manual_seed(0)
     model.train()
@@ -67,7 +66,7 @@ def counts(job: Job) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Count, measure, print the table and write the results."""
+    """Count and measure, print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--device", default="cpu", help="as of speed.py")
     parser.add_argument("--speed", type=Path, default=RESULTS / "speed.json", help="its results")

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Description of the machine and of the versions in use."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ __all__ = ["machine"]
 
 
 def machine() -> dict[str, str | int]:
-    """Say what the figures were measured on."""
+    """Return date, machine and versions, for the record of a benchmark."""
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": platform.machine(),

@@ -1,4 +1,4 @@
-"""How a model is measured: trained on two thirds of the rows, judged on the rest."""
+"""Evaluation of a model: trained on two thirds of the rows, tested on the others."""
 
 import time
 import warnings
@@ -15,7 +15,7 @@ from skvim.metrics import log_likelihood
 
 __all__ = ["COLUMNS", "measure", "pca_error"]
 
-# The columns that this module fills, in order.
+# Columns of the table, in order.
 COLUMNS = (
     "SSE",
     "held-out SSE",
@@ -30,12 +30,12 @@ COLUMNS = (
     "seconds",
 )
 _SCORED_ROWS = 500
-# Values that all draws of a row may have: more of them where rows are short.
+# Draws per row times features: more draws for shorter rows.
 _DRAWN_VALUES = 160_000
 
 
 def measure(model: Any, X: NDArray[Any], y: NDArray[Any], n_components: int) -> list[str]:
-    """Return the columns for one model; an error if a figure is not finite."""
+    """Return the columns of a model; raise ``ArithmeticError`` if a figure is not finite."""
     torch.set_num_threads(1)
     order = np.random.default_rng(0).permutation(len(X))
     train, test = np.split(order, [2 * len(X) // 3])
@@ -62,14 +62,14 @@ def measure(model: Any, X: NDArray[Any], y: NDArray[Any], n_components: int) -> 
 
 
 def finite(value: float) -> float:
-    """Return a figure, if it is one."""
+    """Return a figure, or raise ``ArithmeticError`` if it is not finite."""
     if not np.isfinite(value):
         raise ArithmeticError(f"a figure of the benchmark is {value}")
     return value
 
 
 def likelihood(model: Any, X: NDArray[Any]) -> str:
-    """Write the log-likelihood with its standard error, for a model that has one."""
+    """Format the log-likelihood with its standard error, or "–" for a model without a prior."""
     if not hasattr(model, "prior_"):
         return "–"
     found = log_likelihood(model, X, n_draws=min(1000, _DRAWN_VALUES // X.shape[1]))
@@ -77,7 +77,7 @@ def likelihood(model: Any, X: NDArray[Any]) -> str:
 
 
 def information(model: Any, X: NDArray[Any]) -> list[str]:
-    """Write rate, mutual information, mismatch and active units, where they are defined."""
+    """Format rate, mutual information, aggregated KL and active units, or "–" if not defined."""
     known = model.information(X, max_samples=2000)
     values = (known.rate, known.mutual_information, known.aggregated_kl)
     written = ["–" if value is None else f"{finite(value):.2f}" for value in values]
@@ -85,7 +85,7 @@ def information(model: Any, X: NDArray[Any]) -> list[str]:
 
 
 def spread(model: Any, codes: NDArray[Any]) -> str:
-    """Write the least and greatest spread of codes in units of the prior's."""
+    """Format the range of the codes' standard deviations, in units of the prior's."""
     scale = np.sqrt(model.prior_.variance) if hasattr(model, "prior_") else 1.0
     relative = codes.std(axis=0) / scale
     return f"{finite(relative.min()):.2f}–{finite(relative.max()):.2f}"

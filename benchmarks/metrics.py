@@ -1,7 +1,7 @@
-"""Measure the time and the memory of every measure, each in a process of its own.
+"""Time and peak memory of each metric, each in a separate process.
 
-Memory is what a measure adds at its peak beyond the rows that it is given. A table is printed, and
-all goes to ``results/metrics.json`` and into the documentation. Run it on a quiet machine, with
+Memory is the peak beyond the rows that are passed. It prints a table and writes
+``results/metrics.json`` and the table of the documentation. Run it on an idle machine, with
 ``make bench-metrics`` or::
 
     python benchmarks/metrics.py [--rows N] [--features D ...] [--only MEASURE]
@@ -43,7 +43,7 @@ FITTED_ROWS, COMPONENTS = 500, 16
 
 Measure = Callable[[Any, np.ndarray, np.ndarray], object]
 
-# What each does with a fitted model, rows and as many other rows.
+# Calls with a fitted model, rows X and as many other rows Y.
 MEASURES: dict[str, Measure] = {
     "reconstruction_error": lambda model, X, Y: reconstruction_error(Y, X),
     "reconstruction_error, model": lambda model, X, Y: reconstruction_error(model, X),
@@ -62,18 +62,18 @@ MEASURES: dict[str, Measure] = {
 
 
 def reconstruction(model: Any, X: Any, y: Any = None) -> float:
-    """Score a model: what costs one pass through it."""
+    """Score a model at the cost of one forward pass."""
     return -reconstruction_error(model, X).sse_per_sample
 
 
 def measure(name: str, n_rows: int, n_features: int) -> dict[str, float]:
-    """Return the seconds and the bytes that a measure takes in this process."""
+    """Return seconds and peak bytes of a metric in this process."""
     both = make_rows(2 * n_rows, n_features)
     X, Y = both[:n_rows], both[n_rows:]
     model = VAETransformer(
         COMPONENTS, hidden_layer_sizes=(256,), max_epochs=1, random_state=0, device="cpu"
     ).fit(X[:FITTED_ROWS])
-    # Once with few rows, for what is loaded at the first call.
+    # A first call with few rows loads lazily imported code.
     few = min(n_rows, 100)
     MEASURES[name](model, X[:few], Y[:few])
     before = peak()
@@ -83,7 +83,7 @@ def measure(name: str, n_rows: int, n_features: int) -> dict[str, float]:
 
 
 def measured_apart(name: str, n_rows: int, n_features: int) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     sizes = ["--rows", str(n_rows), "--features", str(n_features)]
     command = [sys.executable, __file__, "--here", name, *sizes]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "metrics.json", help="to write")
     parser.add_argument("--here", choices=MEASURES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Models this short collapse, and say so.
+    # Models after so few epochs collapse, with warnings.
     warnings.simplefilter("ignore")
     if options.here:
         print(json.dumps(measure(options.here, options.rows, options.features[0])))

@@ -1,10 +1,10 @@
-"""Measure a search over λ whose fits train as one network, beside GridSearchCV.
+"""Time batched searches over λ against GridSearchCV.
 
-Every search fits K values of λ to three folds and does not refit. Contenders take turns, forwards
-and backwards, and figures are medians. The workers of ``n_jobs=2`` are there already when their
-turn comes, but for the contender "n_jobs=2, first", which starts them as a script does. All goes to
-``results/paths.json``, where other networks and numbers of values stay if they were measured on the
-same machine. Run it on a quiet machine, with ``make bench-paths`` or::
+Every search fits K values of λ to three folds and does not refit. Searches run in turns, in
+alternating order, and figures are medians. The worker processes of ``n_jobs=2`` are started before,
+except for "n_jobs=2, first", whose time includes their start. Results go to ``results/paths.json``,
+which keeps those of other networks and numbers of values if measured on the same machine. Run it on
+an idle machine, with ``make bench-paths`` or::
 
     python benchmarks/paths.py [--values K ...] [--sizes SIZES ...] [--share SHARE]
 """
@@ -28,14 +28,14 @@ from skvim import VIMAETransformer
 from skvim.exceptions import SkvimWarning
 from skvim.model_selection import BatchedSearchCV
 
-# Epochs of each network: fits of about a second.
+# Epochs of each network, for fits of about a second.
 EPOCHS = {"20-64-64-8": 100, "64-128-128-16": 60, "784-256-256-16": 10}
 VALUES = (1, 4, 8, 16, 32)
 ROWS, FOLDS = 1500, 3
 
 
 def final_loss(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a model by its training: a search then costs what its fits cost."""
+    """Score a model by its training loss, at no cost: a search then measures its fits."""
     return -float(estimator.loss_curve_[-1])
 
 
@@ -65,7 +65,7 @@ def contenders(sizes: list[int], n_values: int, epochs: int) -> dict[str, Callab
 
 
 def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, Any]:
-    """Time the searches in turns, after a short one each that does not count."""
+    """Time the searches in turns, after a short untimed one of each."""
     sizes = [int(part) for part in network.split("-")]
     epochs = max(1, round(share * EPOCHS[network]))
     for run in contenders(sizes, 2, 1).values():
@@ -73,7 +73,7 @@ def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, A
     seconds: dict[str, list[float]] = {}
     turns = list(contenders(sizes, n_values, epochs).items())
     for turn in range(repeats):
-        # It matters a little whose turn it was before.
+        # The search before influences a time a little.
         for name, run in turns if turn % 2 == 0 else turns[::-1]:
             start = time.perf_counter()
             found = run()
@@ -94,7 +94,7 @@ def race(network: str, n_values: int, repeats: int, share: float) -> dict[str, A
 
 
 def kept(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was measured before on this machine and is not measured again."""
+    """Return earlier results from this machine that are not measured again."""
     path = RESULTS / "paths.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": []}
     if before.get("measured on") != machine() or before.get("rows") != ROWS:

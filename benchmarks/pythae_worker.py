@@ -1,4 +1,4 @@
-"""Time pythae, in an environment of its own: one JSON job a line in, its seconds a line out."""
+"""Time pythae in a separate environment: reads a JSON job per line, writes its seconds per line."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from torch import nn
 
 
 def mlp(sizes):
-    """Return a perceptron with ReLU between its layers."""
+    """Return a multilayer perceptron with ReLU between its layers."""
     layers = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
@@ -26,7 +26,7 @@ def mlp(sizes):
 
 
 class Encoder(BaseEncoder):
-    """The same layers as the other contenders'."""
+    """Encoder with the layers of the other implementations."""
 
     def __init__(self, sizes, stochastic):
         super().__init__()
@@ -43,7 +43,7 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """The mirrored layers."""
+    """Decoder with the encoder's layers in reverse order."""
 
     def __init__(self, sizes):
         super().__init__()
@@ -55,7 +55,7 @@ class Decoder(BaseDecoder):
 
 
 def run(job):
-    """Train once and return the seconds that it took."""
+    """Train once and return the seconds."""
     torch.set_num_threads(job["threads"])
     sizes = job["sizes"]
     torch.manual_seed(0)

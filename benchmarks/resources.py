@@ -1,8 +1,8 @@
-"""Measure time and memory: parallel searches, import, use, and how cost grows.
+"""Time and memory: parallel searches, import, inference, and scaling.
 
-Contenders take turns, and figures are medians. Each part prints a table; all go to
-``results/resources.json``, and growth to ``results/resources.svg``. Run it on a quiet machine,
-with ``make bench-resources`` or::
+Alternatives run in turns, and figures are medians. Each part prints a table; results go to
+``results/resources.json``, a figure of the scaling to ``results/resources.svg``. Run it on an idle
+machine, with ``make bench-resources`` or::
 
     python benchmarks/resources.py [--only PART]
 """
@@ -32,9 +32,9 @@ from tables import RESULTS, write_tables
 SMALL, LARGE = (20, 64, 64, 8), (784, 256, 256, 16)
 ROWS = 20_000
 IMPORTS = {"baseline": "import torch, sklearn, skorch", "skvim": "import skvim"}
-# Rows of the smallest data set whose memory is measured, and how many times as many follow.
+# Rows of the smallest data set for memory, and multiples of it.
 MEMORY_ROWS, TIMES = 5_000, (1, 4, 16)
-# What changes, while all else stays as in the first training.
+# Sizes of a training, of which GROWTH varies one at a time.
 BASE = {"n": 10_000, "d": 64, "batch": 100, "latent": 8}
 GROWTH = {
     "n": (5_000, 10_000, 20_000, 40_000),
@@ -47,7 +47,7 @@ Seconds = dict[str, list[float]]
 
 
 def turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> Seconds:
-    """Time contenders that take turns, after one turn each that does not count."""
+    """Time alternatives in turns, after one untimed turn of each."""
     seconds: Seconds = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name, contender in contenders.items():
@@ -59,7 +59,7 @@ def turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> Seconds:
 
 
 def report(title: str, seconds: Seconds) -> dict[str, Any]:
-    """Print medians and their ratios to the first contender's, and return all of it."""
+    """Print medians and their ratios to the first, and return all times."""
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     base = next(iter(medians.values()))
     cells = [
@@ -71,12 +71,12 @@ def report(title: str, seconds: Seconds) -> dict[str, Any]:
 
 
 def final_loss(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a model by its training: a search then costs what its fits cost."""
+    """Score a model by its training loss, at no cost: a search then measures its fits."""
     return -float(estimator.loss_curve_[-1])
 
 
 def searches(repeats: int) -> list[dict[str, Any]]:
-    """Race searches with two workers against one without."""
+    """Time searches with two workers and without."""
 
     def search(job: Job, n_jobs: int, backend: str) -> None:
         grid = GridSearchCV(
@@ -98,7 +98,7 @@ def searches(repeats: int) -> list[dict[str, Any]]:
 
 
 def imports(repeats: int) -> list[dict[str, Any]]:
-    """Race fresh processes that import."""
+    """Time the import in new processes."""
     contenders = {
         name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
         for name, code in IMPORTS.items()
@@ -107,7 +107,7 @@ def imports(repeats: int) -> list[dict[str, Any]]:
 
 
 def use(repeats: int) -> list[dict[str, Any]]:
-    """Race ``transform`` and ``sample`` against one bare pass through encoder and decoder."""
+    """Time ``transform`` and ``sample`` against a forward pass of encoder or decoder."""
     found = []
     for sizes in (LARGE, SMALL):
         job = Job("vae", sizes, ROWS, 100, 1)
@@ -130,7 +130,7 @@ def use(repeats: int) -> list[dict[str, Any]]:
 
 
 def peak() -> int:
-    """Return the most bytes that this process has held so far."""
+    """Return the peak memory of this process so far, in bytes."""
     import resource  # not on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
@@ -138,7 +138,7 @@ def peak() -> int:
 
 
 def memory_of(method: str, rows: int) -> int:
-    """Return the bytes that a method adds at its peak, beyond its input and its output."""
+    """Return the peak memory of a method beyond its input and output, in bytes."""
     job = Job("vae", LARGE, rows, 100, 1)
     X = job.data
     model = job.estimator.fit(X[:200])
@@ -149,7 +149,7 @@ def memory_of(method: str, rows: int) -> int:
 
 
 def memory(repeats: int) -> list[dict[str, Any]]:
-    """Measure memory in a process for each method and size."""
+    """Measure memory in a separate process for each method and size."""
     found = []
     for method in ("fit", "transform"):
         for times in TIMES:
@@ -163,7 +163,7 @@ def memory(repeats: int) -> list[dict[str, Any]]:
 
 
 def growth(repeats: int) -> list[dict[str, Any]]:
-    """Time a pass over the rows while one size of the training changes."""
+    """Time an epoch while one size of the training varies."""
     found = []
     for axis, values in GROWTH.items():
         for value in values:
@@ -177,7 +177,7 @@ def growth(repeats: int) -> list[dict[str, Any]]:
 
 
 def plot(found: list[dict[str, Any]], path: Path) -> None:
-    """Draw medians against every axis."""
+    """Plot medians against each size."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3), layout="constrained")
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--memory", choices=["fit", "transform"], help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Trainings this short collapse, and say so.
+    # Models after so few epochs collapse, with warnings.
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
     if options.memory:

@@ -1,8 +1,8 @@
-"""Time training: skvim against a bare torch loop, plain skorch and pythae, side by side.
+"""Training time of skvim against a hand-written torch loop, plain skorch and pythae.
 
-Contenders take turns within one run, on the same rows, network, batch size, threads and epochs. The
-table has medians, their spread, and the ratio to the bare loop. pythae runs in an environment of
-its own, when one is named. Run it with ``make bench-speed`` or::
+The implementations run in turns, with the same rows, network, batch size, threads and epochs. The
+table has medians, half of the range, and the ratio to the hand-written loop. pythae runs in a
+separate environment, if one is given. Run it with ``make bench-speed`` or::
 
     python benchmarks/speed.py [--pythae VENV/bin/python]
     python benchmarks/speed.py --device cuda --out benchmarks/results/speed-cuda.json
@@ -31,7 +31,7 @@ from tables import RESULTS, header, row, write_tables
 
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
 ROWS = 20_000
-# Passes over the rows: as few as still tell a training from its first and last second.
+# Epochs: as few as make start and end of a training negligible.
 EPOCHS = {
     (20, 100): 15,
     (20, 1024): 5,
@@ -41,7 +41,7 @@ EPOCHS = {
     (784, 1024): 1,
 }
 CONVOLUTIONAL = Job("vae", (784, 16), 2_000, 100, 3, network="small")
-# On a GPU also the reference's own networks, for MNIST and CIFAR-10.
+# On a GPU also the reference's networks for MNIST and CIFAR-10.
 FULL = [
     Job(model, (features, latent), ROWS, 100, 3, network="full")
     for features, latent in ((784, 8), (3072, 64))
@@ -52,12 +52,12 @@ Contender = Callable[[Job], float]
 
 
 def epochs(model: str, n_features: int, batch: int) -> int:
-    """Return the passes of a job: one where a step of pythae's takes seconds."""
+    """Return the epochs of a job: one if a step of pythae takes seconds."""
     return 1 if model == "mmd" and batch > 1000 else EPOCHS[n_features, batch]
 
 
 def jobs(threads: int, device: str) -> list[Job]:
-    """Return every training that is timed."""
+    """Return all trainings to time."""
     perceptrons = [
         Job(model, sizes, ROWS, batch, epochs(model, sizes[0], batch), threads)
         for sizes in SIZES
@@ -69,7 +69,7 @@ def jobs(threads: int, device: str) -> list[Job]:
 
 
 def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, list[float]]:
-    """Let the contenders take turns, after a short one each that does not count."""
+    """Time the implementations in turns, after a short untimed training of each."""
     torch.set_num_threads(job.threads)
     if job.network != "mlp":  # pythae has no such modules
         contenders = {name: turn for name, turn in contenders.items() if name != "pythae"}

@@ -1,4 +1,4 @@
-"""Write the tables of time and memory in the documentation from the results of benchmarks."""
+"""Write the documentation's tables of time and memory from the results of the benchmarks."""
 
 import json
 import statistics
@@ -13,13 +13,13 @@ FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
 
 
 def header(first: str, names: Iterable[str]) -> str:
-    """Return the head of a table of contenders."""
+    """Return the header of a table of implementations."""
     names = list(names)
     return f"| {first} | {' | '.join(names)} |\n| --- |" + " --: |" * len(names)
 
 
 def row(run: dict[str, Any], names: Iterable[str]) -> str:
-    """Return a line: milliseconds a step, half the range, and how many times the bare loop's."""
+    """Return a line: milliseconds per step, half of the range, and the ratio to the torch loop."""
     base = statistics.median(run["seconds"]["loop"])
     cells = []
     for name in names:
@@ -34,7 +34,7 @@ def row(run: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def write_tables() -> None:
-    """Write what there are results for."""
+    """Write the tables of all benchmarks that have results."""
     names = ("speed", "resources", "metrics", "transductive", "paths")
     speed, resources, metrics, transductive, paths = (RESULTS / f"{name}.json" for name in names)
     if speed.exists():
@@ -57,7 +57,7 @@ def write_tables() -> None:
 
 
 def _limits() -> dict[str, str]:
-    """Return by job the shares of skvim's time that products and memory traffic must take."""
+    """Return by job the lower bounds of products and memory traffic, as shares of skvim's time."""
     path = RESULTS / "limits.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
     return {
@@ -67,7 +67,7 @@ def _limits() -> dict[str, str]:
 
 
 def _resources(found: dict[str, Any]) -> list[str]:
-    """Return the lines of the table of searches, imports, use and memory."""
+    """Return the lines of the table of searches, imports, inference and memory."""
     lines = ["| what | time, in units of the first |", "| --- | --- |"]
     parts = [found[part] for part in ("searches", "imports", "use") if part in found]
     races = [run for part in parts for run in part["runs"]]
@@ -82,7 +82,7 @@ def _resources(found: dict[str, Any]) -> list[str]:
 
 
 def _metrics(found: dict[str, Any]) -> list[str]:
-    """Return the lines of the table of measures."""
+    """Return the lines of the table of metrics."""
     runs = found["runs"]
     widths = sorted({run["features"] for run in runs})
     names = [f"{what}, {width} features" for width in widths for what in ("seconds", "MiB")]
@@ -101,7 +101,7 @@ def _metrics(found: dict[str, Any]) -> list[str]:
 
 
 def _transductive(found: dict[str, Any]) -> list[str]:
-    """Return the lines of the tables of the transductive machine, one for each part."""
+    """Return the lines of the tables of the transductive SVM, one for each part."""
     parts = {
         "published": _published,
         "elsewhere": _elsewhere,
@@ -117,7 +117,7 @@ def _transductive(found: dict[str, Any]) -> list[str]:
 
 
 def _published(runs: list[dict[str, Any]]) -> list[str]:
-    """Return errors with the C that labels choose, then with the best, then as published."""
+    """Return errors with C chosen on the labels, with the best C, and as published."""
     cells: dict[str, list[list[str]]] = {}
     for run in runs:
         chosen = [run["errors"][str(C)][draw] for draw, C in enumerate(run["chosen"])]
@@ -134,7 +134,7 @@ def _published(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _elsewhere(runs: list[dict[str, Any]]) -> list[str]:
-    """Return errors of LAMDA-SSL's machine with the best C, and seconds of a fit."""
+    """Return errors of LAMDA-SSL's TSVM with the best C, and seconds of a fit."""
     by_problem: dict[str, list[dict[float, tuple[float, float]]]] = {}
     for run in runs:
         fits = {C: (error, seconds) for C, error, seconds in run["fits"]}
@@ -171,7 +171,7 @@ def _paths(found: dict[str, Any]) -> list[str]:
 
 
 def _percent(errors: list[float]) -> str:
-    """Return mean and, of several, standard error in %."""
+    """Format the mean, and for several errors the standard error, in %."""
     mean = f"{100 * statistics.mean(errors):.1f}"
     if len(errors) == 1:
         return mean
@@ -193,7 +193,7 @@ def _mnist(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _scale(runs: list[dict[str, Any]]) -> list[str]:
-    """Return what a fit takes and how right it is."""
+    """Return time, memory and accuracy of fits."""
     names = ["seconds", "MiB beyond X", "accuracy in %", "of SVC"]
     lines = [header("features, unlabelled rows", names)]
     for run in runs:
@@ -208,7 +208,7 @@ def _scale(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _optimum(runs: list[dict[str, Any]]) -> list[str]:
-    """Return how often, and how far, J ends above its least value."""
+    """Return how often, and how far, the objective J is above its global minimum."""
     lines = [header("J above the optimum, in %", ["instances within 1 %", "median", "largest"])]
     for run in runs:
         gaps = run["gaps"]
@@ -220,7 +220,7 @@ def _optimum(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _machine(measured_on: dict[str, Any]) -> str:
-    """Say where and when."""
+    """Format date, versions and machine."""
     versions = ", ".join(f"{name} {measured_on[name]}" for name in ("skvim", "torch", "sklearn"))
     return (
         f"{measured_on['date']}, {versions}, Python {measured_on['python']}, "

@@ -1,11 +1,11 @@
-"""Measure the transductive machine: published data sets, MNIST, how cost grows, and optima.
+"""Benchmark the transductive SVM: published data sets, MNIST, scaling, and local minima.
 
 Parts are ``scale`` (time and memory against the number of rows), ``published`` (errors on data
-sets of the literature), ``elsewhere`` (the same with another library's machine, in an environment
-of its own), ``optimum`` (distance from the global optimum, where it can be found) and ``mnist``
-(against other semi-supervised classifiers). All goes to ``results/transductive.json``
-and into the documentation, growth to ``results/transductive.svg``. Run it on a quiet machine,
-with ``make bench-transductive`` or::
+sets of the literature), ``elsewhere`` (the same with LAMDA-SSL's TSVM, in a separate environment),
+``optimum`` (gap to the global minimum, on problems where it is computable) and ``mnist`` (against
+other semi-supervised classifiers). Results go to ``results/transductive.json`` and to the tables of
+the documentation, a figure of the scaling to ``results/transductive.svg``. Run it on an idle
+machine, with ``make bench-transductive`` or::
 
     python benchmarks/transductive.py [--only PART] [--draws N] [--data-home FOLDER]
 """
@@ -46,10 +46,10 @@ Draw = tuple[np.ndarray, np.ndarray]
 
 COSTS = (0.1, 1.0, 10.0, 100.0)
 SOLVERS = ("gradient", "switching")
-# Published: the data of a draw, how many labels, and the error in % of the transductive machine
-# in the literature, where it is known: Chapelle, Schölkopf and Zien (2006), Semi-Supervised
-# Learning, chapter 21; for g50c Chapelle and Zien (2005), AISTATS. Those of the book use one draw
-# of the rows and several of the labels; here each draw has rows of its own.
+# Published: function that draws the data, number of labels, and published error of the transductive
+# SVM in %, if known: Chapelle, Schölkopf and Zien (2006), Semi-Supervised Learning, chapter 21; for
+# g50c Chapelle and Zien (2005), AISTATS. The book uses one draw of the rows and several of the
+# labels; here each draw has new rows.
 PROBLEMS: dict[str, tuple[Callable[[int], Draw], int, float | None]] = {
     "g241c, 10": (lambda seed: make_g241c(random_state=seed), 10, 24.7),
     "g241c, 100": (lambda seed: make_g241c(random_state=seed), 100, 18.5),
@@ -58,20 +58,20 @@ PROBLEMS: dict[str, tuple[Callable[[int], Draw], int, float | None]] = {
     "g50c, 50": (lambda seed: make_g50c(random_state=seed), 50, 6.9),
     "two moons, 4": (lambda seed: make_moons(300, noise=0.08, random_state=seed), 4, None),
 }
-# Elsewhere: the problems that LAMDA-SSL is tried on, and how many seconds it gets for a draw.
+# Elsewhere: problems for LAMDA-SSL, and the time limit of a draw in seconds.
 ELSEWHERE, PATIENCE = ("g50c, 50", "g241c, 100", "two moons, 4"), 300
-# Scale: labels, rows without a label, features, classes.
+# Scale: numbers of labelled rows, unlabelled rows, features and classes.
 LABELS, UNLABELED, FEATURES, CLASSES = 1_000, (5_000, 20_000, 59_000), (8, 50), 10
 MILLION = (1_000_000, 8)
-# Optimum: rows with and without a label, and features, few enough to try every labelling.
+# Optimum: labelled and unlabelled rows, features and problems; all labellings are tried.
 FEW_LABELS, FEW_UNLABELED, FEW_FEATURES, INSTANCES = 6, 8, 4, 50
-WEIGHT = min(1.0, (FEW_LABELS / FEW_UNLABELED) ** 0.5)  # of a row without a label, by default
-# MNIST: labels among the 60,000 rows, and the cost of a slack, fixed beforehand.
+WEIGHT = min(1.0, (FEW_LABELS / FEW_UNLABELED) ** 0.5)  # default weight of an unlabelled row
+# MNIST: labels among the 60,000 rows, C (fixed in advance), components of PCA and of the VIMAE.
 DIGIT_LABELS, DIGIT_COST, COMPONENTS, CODES = (100, 600, 1_000, 3_000), 10.0, 50, 32
 
 
 def published(options: argparse.Namespace) -> Runs:
-    """Measure errors on unlabelled rows, for every C and for the C that labels choose."""
+    """Measure errors on unlabelled rows, for every C and for the C chosen on the labels."""
     models: dict[str, Any] = {"SVC": SVC()}
     for solver in SOLVERS:
         models[solver] = TransductiveSVC(solver=solver)
@@ -95,7 +95,7 @@ def published(options: argparse.Namespace) -> Runs:
 def errors_of(
     model: Any, X: np.ndarray, y: np.ndarray, n_labels: int, seed: int
 ) -> tuple[dict[float, float], float]:
-    """Return the error on unlabelled rows for every C, and the C that the labels choose."""
+    """Return the error on unlabelled rows for every C, and the C chosen by cross-validation."""
     masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
     given = masked != -1
     if isinstance(model, SVC):
@@ -104,7 +104,7 @@ def errors_of(
         rows, labels = X, masked
         model.set_params(random_state=seed)
     n_folds = min(5, int(np.bincount(y[given]).min()))
-    # Of equally good values the search takes the first, which is the smallest.
+    # Among equal scores the search takes the first, which is the smallest C.
     search = GridSearchCV(
         model, {"C": list(COSTS)}, cv=MaskedStratifiedKFold(n_folds), refit=False
     ).fit(rows, labels)
@@ -116,7 +116,7 @@ def errors_of(
 
 
 def elsewhere(options: argparse.Namespace) -> Runs:
-    """Measure LAMDA-SSL's TSVM on the same draws, each fit as long as it is given."""
+    """Measure LAMDA-SSL's TSVM on the same draws, within the time limit."""
     found = []
     for problem in ELSEWHERE if options.lamda else ():
         make, n_labels, _ = PROBLEMS[problem]
@@ -134,7 +134,7 @@ def elsewhere(options: argparse.Namespace) -> Runs:
 def other_machine(
     python: Path, X: np.ndarray, y: np.ndarray, masked: np.ndarray
 ) -> list[list[float]]:
-    """Return C, error and seconds of every fit that ended in time."""
+    """Return C, error and seconds of every fit within the time limit."""
     given = masked != -1
     rows = {"labeled": X[given], "labels": y[given], "unlabeled": X[~given], "truth": y[~given]}
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +153,7 @@ def other_machine(
 
 
 def optimum(options: argparse.Namespace) -> Runs:
-    """Measure how far J lies above its least value over all labellings, as a share of that."""
+    """Measure the relative gap of the objective J to its minimum over all labellings."""
     gaps: dict[tuple[float, str, str], list[float]] = {}
     for C in (1.0, 10.0):
         for seed in range(INSTANCES):
@@ -175,9 +175,9 @@ def optimum(options: argparse.Namespace) -> Runs:
 
 
 def objective_of(model: TransductiveSVC, X: np.ndarray, prior: str) -> float:
-    """Return J; where shares are given, with half of the unlabelled rows supposed positive.
+    """Return J; if class shares are given, with half of the unlabelled rows labelled positive.
 
-    J itself supposes the cheaper label of each row, whatever the shares are.
+    J itself takes the label of lower loss for each row, whatever the shares are.
     """
     if prior == "free":
         return model.objective_
@@ -199,9 +199,9 @@ def few_rows(seed: int) -> Draw:
 
 
 def least_objectives(X: np.ndarray, y: np.ndarray, C: float) -> dict[str, float]:
-    """Return the least J over all labellings, and over those with half of the rows positive.
+    """Return the minimum of J over all labellings, and over those with half of the rows positive.
 
-    J is the least over the labellings of what a supervised machine has, and that is convex.
+    For a given labelling J is the convex objective of a supervised SVM.
     """
     signs = np.where(y[:FEW_LABELS, None] > 0, 1.0, -1.0)
     costs = LossWeights(C, C * WEIGHT)
@@ -217,7 +217,7 @@ def least_objectives(X: np.ndarray, y: np.ndarray, C: float) -> dict[str, float]
 
 
 def scale(options: argparse.Namespace) -> Runs:
-    """Measure time and memory in a process for each number of rows."""
+    """Measure time and memory in a separate process for each number of rows."""
     sizes = [(n, width) for width in FEATURES for n in UNLABELED]
     found = []
     for n, width in [*sizes, MILLION] if options.million else sizes:
@@ -231,12 +231,12 @@ def scale(options: argparse.Namespace) -> Runs:
 
 
 def blobs(n_rows: int, width: int) -> Draw:
-    """Draw normal clusters that overlap, one for each class."""
+    """Draw overlapping normal clusters, one for each class."""
     source = np.random.default_rng(0)
     centres = source.uniform(-5.0, 5.0, (CLASSES, width))
     y = source.integers(CLASSES, size=n_rows)
     X = source.standard_normal((n_rows, width))
-    # In place and in parts: a peak of memory here would hide the one that is measured later.
+    # In place and in parts, because a memory peak here would hide the one measured later.
     X *= 0.85 * np.sqrt(width)
     for start in range(0, n_rows, 1000):
         X[start : start + 1000] += centres[y[start : start + 1000]]
@@ -244,12 +244,12 @@ def blobs(n_rows: int, width: int) -> Draw:
 
 
 def cost_of(n_unlabeled: int, width: int) -> dict[str, float]:
-    """Return seconds, bytes beyond X and accuracies of a fit in this process."""
+    """Return seconds, memory beyond X and accuracies of a fit in this process."""
     X, y = blobs(LABELS + n_unlabeled, width)
     masked = y.copy()
     masked[LABELS:] = -1
     model = TransductiveSVC(10.0, random_state=0)
-    # Once with few rows, for what is loaded at the first call.
+    # A first call with few rows loads lazily imported code.
     model.fit(X[: LABELS + 100], masked[: LABELS + 100])
     before, start = peak(), time.perf_counter()
     model.fit(X, masked)
@@ -269,7 +269,7 @@ def cost_of(n_unlabeled: int, width: int) -> dict[str, float]:
 
 
 def plot(found: Runs, path: Path) -> None:
-    """Draw seconds against rows."""
+    """Plot seconds against the number of rows."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3), layout="constrained")
@@ -285,7 +285,7 @@ def plot(found: Runs, path: Path) -> None:
 
 
 def mnist(options: argparse.Namespace) -> Runs:
-    """Measure errors on MNIST's test rows, for few labels and one C."""
+    """Measure errors on MNIST's test rows, for few labels and a fixed C."""
     home = {"data_home": options.data_home, "return_X_y": True}
     X, y = fetch_mnist(subset="train", **home)
     X_test, y_test = fetch_mnist(subset="test", **home)
@@ -295,7 +295,7 @@ def mnist(options: argparse.Namespace) -> Runs:
         if source == "VIMAE":
             maker = VIMAETransformer(CODES, random_state=0)
         train, test = maker.fit_transform(X), maker.transform(X_test)
-        width = train.std()  # one for all components: their proportions tell classes apart
+        width = train.std()  # one scale for all components, because their proportions matter
         train, test = (np.asarray(rows / width, dtype=np.float64) for rows in (train, test))
         for n_labels, seed in itertools.product(DIGIT_LABELS, range(options.draws)):
             masked = mask_labels(y, n_labels, stratify=True, random_state=seed)
@@ -312,7 +312,7 @@ def mnist(options: argparse.Namespace) -> Runs:
 
 
 def classifiers(seed: int, self_training: bool) -> dict[str, Any]:
-    """Return what is compared."""
+    """Return the classifiers to compare."""
     machine_ = SVC(C=DIGIT_COST)
     found = {
         "SVC": machine_,
@@ -326,19 +326,19 @@ def classifiers(seed: int, self_training: bool) -> dict[str, Any]:
 
 
 def part(name: str, X: np.ndarray, masked: np.ndarray, seed: int) -> Draw:
-    """Return the rows that a classifier is fitted to: all, but for two of them."""
+    """Return the rows that a classifier is fitted to: all rows for most of them."""
     given = masked != -1
     if name == "SVC":
         return X[given], masked[given]
     if name == "SelfTrainingClassifier":
-        # With all rows it takes hours.
+        # All rows would take hours.
         hidden = np.random.default_rng(seed).permutation(np.flatnonzero(~given))[:5000]
         rows = np.concatenate([np.flatnonzero(given), hidden])
         return X[rows], masked[rows]
     return X, masked
 
 
-# Scale comes first: on Linux a process starts with the peak of the one that starts it.
+# Scale is first, because on Linux a process inherits the peak memory of its parent.
 PARTS = {
     "scale": scale,
     "published": published,
@@ -350,7 +350,7 @@ DRAWS = {"published": 10, "elsewhere": 10, "mnist": 3}
 
 
 def main() -> None:
-    """Measure everything, print the figures and write the results."""
+    """Run the benchmarks, print the figures and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--only", choices=PARTS, help="the one part to measure")
     parser.add_argument("--draws", type=int, help=f"draws of the labels, else {DRAWS}")
@@ -362,7 +362,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "transductive.json", help="to write")
     parser.add_argument("--here", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # A fit to few rows may stop at its limit of steps; the figures show it.
+    # A fit to few rows may stop at its iteration limit; the figures show it.
     warnings.simplefilter("ignore")
     if options.here:
         print(json.dumps(cost_of(*options.here)))

@@ -1,63 +1,84 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files: a reader sees the old content or the new one, never a part."""
 
 import os
 import stat
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["move", "write_whole"]
+__all__ = ["TEMPORARY_SUFFIX", "rename_durably", "write_atomically"]
+
+#: Ends the names of files that are still being written.
+TEMPORARY_SUFFIX = ".unfinished"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name in the same folder, and rename it once it is on the disk.
+@contextmanager
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file in the same folder; synchronise and rename it at the end of the block.
 
-    Whatever happens on the way, ``path`` holds what it held before or all of the content. Only a
-    process that is killed leaves the other file, ``.*.unfinished``, behind.
+    Whatever happens on the way, ``path`` holds what it held before or all that was written. An
+    exception in the block deletes the temporary file; only a process that is killed leaves it
+    behind, as ``.*.unfinished``.
 
     Parameters
     ----------
-    path : Path
-        A link is followed, and the mode of a file that is replaced is kept.
-    content : bytes
-        What to write.
+    path : str or path-like
+        A symbolic link is followed, and the mode of a file that is replaced is kept.
+
+    Yields
+    ------
+    file
+        Opened for writing bytes.
 
     Raises
     ------
     OSError
-        When the folder cannot be written to, the disk is full, or ``path`` is no ordinary file.
+        When the folder cannot be written to, the disk is full, or ``path`` is no regular file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skvim._disk import write_atomically
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with write_atomically(Path(folder) / "numbers.txt") as file:
+    ...         n_bytes = file.write(b"1 2 3")
+    ...     Path(folder, "numbers.txt").read_text()
+    '1 2 3'
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise OSError("it is there already, and is no ordinary file")
+        raise OSError("it exists already and is not a regular file")
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     # From the first byte nobody may read it who may not read what it replaces.
     opener = partial(os.open, mode=0o666 if mode is None else mode)
-    unfinished = target.with_name(f".{uuid.uuid4().hex}.unfinished")
+    temporary = target.with_name(f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
-        with open(unfinished, "xb", opener=opener) as file:
-            file.write(content)
+        with open(temporary, "xb", opener=opener) as file:
+            yield file
         if mode is not None:
-            os.chmod(unfinished, mode)  # what the umask has taken away
-        move(unfinished, target)
+            os.chmod(temporary, mode)  # what the umask has taken away
+        rename_durably(temporary, target)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def move(source: Path, target: Path) -> None:
-    """Replace one file by another that is complete, so that a crash leaves one of the two."""
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename a complete file, so that a crash of the machine leaves ``target`` old or new."""
     with open(source, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(source, target)
-    _sync(target.parent)
+    _sync_folder(target.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Make a renaming last through a crash of the machine, where folders can be synchronised.
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming durable, where folders can be synchronised.
 
-    Not all can: some file systems refuse, and a folder may be open for writing alone. The file has
-    its new name by then, so that an error would say the contrary of what has happened.
+    Some file systems refuse, and a folder may be open for writing alone. Such errors are ignored,
+    as the file has its new name already.
     """
     if os.name == "posix":
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a trained model knows of rows: rate, mutual information, divergences, use of the codes."""
+"""Rate, mutual information, divergences and latent statistics of a trained model."""
 
 import dataclasses
 import math
@@ -17,20 +17,21 @@ from skvim.objectives import (
     InformationEstimates,
     Moments,
     Prior,
+    count_active_units,
     effective_rank,
     estimate_information,
 )
 
 __all__ = ["Information", "measure_information"]
 
-# Share of the prior's variance above which posterior means count as spread out.
+# Share of the prior's variance above which the variance of posterior means counts as active.
 _ACTIVE_SHARE = 0.01
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Information:
-    """What a model knows of rows, in nats per row; None stands for what is not defined.
+    """Information measures of a model on given rows, in nats per row; None where not defined.
 
     Printing it gives a table, :meth:`to_series` a row of a data frame.
 
@@ -49,14 +50,14 @@ class Information:
     mutual_information_se : float or None
         Its standard error.
     mutual_information_bound : float
-        log n: what tells n rows apart. Close to it, ``mutual_information`` says only that the codes
-        do, and take more rows to show how much more they know.
+        log n, the entropy of the row's index and so the most that n rows can show. Where
+        ``mutual_information`` is close to it, the codes identify each row: use more rows.
     aggregated_kl : float or None
-        KL(q(z) ‖ p(z)), how far all codes together are from the prior.
+        KL(q(z) ‖ p(z)), the divergence of the aggregated posterior from the prior.
     aggregated_kl_se : float or None
         Its standard error.
     total_correlation : float or None
-        KL(q(z) ‖ Π q(z_j)), how much latent dimensions say of each other.
+        KL(q(z) ‖ Π q(z_j)), the dependence between latent dimensions.
     marginal_kl : ndarray of shape (n_components,) or None
         KL(q(z_j) ‖ p(z_j)) of every dimension.
     active_units : int or None
@@ -66,8 +67,8 @@ class Information:
         exp of the entropy of the normalised eigenvalues of the posterior means' covariance, in
         [1, n_components].
     latent_mean, latent_std : ndarray of shape (n_components,)
-        Mean and standard deviation of q(z): the latter holds the spread of posterior means and
-        that of the posteriors themselves.
+        Mean and standard deviation of q(z); the variance is that of the posterior means plus the
+        mean variance of the posteriors.
     prior_variance : ndarray of shape (n_components,) or None
         Variance of the prior.
     prior_entropy : float or None
@@ -75,24 +76,23 @@ class Information:
 
     See Also
     --------
-    information : Measures it.
+    information : Computes it.
 
     Notes
     -----
-    Not defined are the rate, the mutual information and the three KL divergences of q(z) for a
-    deterministic encoder: its codes are points, which have no density, so that the first two are
-    infinite and the others depend on the rows alone. Without a prior everything that refers to it
-    is not defined; and the effective rank is not where all codes are the same.
+    For a deterministic encoder the rate, the mutual information and the three KL divergences of
+    q(z) are not defined: point masses have no density. Without a prior, neither is anything that
+    refers to it. The effective rank is not defined where all codes are equal.
 
     q(z) is the mixture 1/n Σ_j q(z|x_j) of the rows' posteriors, each row's own included, in
-    float64 at one draw a row:
+    float64 with one draw per row:
 
-    - I = E[log q(z_i|x_i) − log q(z_i)] never exceeds log n. For the n rows as they are it has no
-      bias; for all rows that they stand for it is too low, and ``aggregated_kl`` too high by as
+    - I = E[log q(z_i|x_i) − log q(z_i)] never exceeds log n. It is unbiased for the given rows; for
+      the population that they are drawn from it is too low, and ``aggregated_kl`` too high by as
       much. More rows bring both closer.
     - ``rate`` = ``mutual_information`` + ``aggregated_kl``, and ``aggregated_kl`` =
       ``total_correlation`` + sum of ``marginal_kl``, up to rounding wherever they are finite.
-    - Standard errors are those of the draws of rows and codes; they do not hold the bias.
+    - Standard errors cover the draws of rows and codes, not the bias.
     - Estimates of a KL divergence near 0 may fall slightly below it. They are infinite for a
       prior with bounds that the posteriors do not respect.
 
@@ -124,13 +124,13 @@ class Information:
     prior_entropy: float | None
 
     def to_series(self) -> pd.Series:
-        """Return every figure as a float, those of single dimensions one by one.
+        """Return all values as one series of floats, arrays split into their elements.
 
         Returns
         -------
         Series
-            Indexed by the attributes' names, with ``_0``, ``_1``, … behind those of arrays; NaN
-            where a quantity is not defined.
+            Indexed by the attributes' names, elements of arrays with ``_0``, ``_1``, … appended;
+            NaN where a quantity is not defined.
         """
         arrays = {"marginal_kl", "latent_mean", "latent_std", "prior_variance"}
         values: dict[str, float] = {}
@@ -144,7 +144,7 @@ class Information:
         return pd.Series(values, dtype=np.float64)
 
     def __repr__(self) -> str:
-        """Show the table."""
+        """Return the table as text."""
         width = max(len(name) for name, _ in self._table())
         lines = [f"Information of {self.n_samples} rows, in nats per row"]
         lines += [f"  {name:<{width}}  {text}" for name, text in self._table()]
@@ -180,7 +180,7 @@ class Information:
 def measure_information(
     net: AutoencoderNet, rows: NDArray[np.float64], *, max_samples: int, values_per_row: int
 ) -> Information:
-    """Measure what a trained net knows of rows.
+    """Compute the information measures of a trained net on given rows.
 
     Parameters
     ----------
@@ -189,14 +189,14 @@ def measure_information(
     rows : ndarray of shape (n_samples, n_features)
         Within the likelihood's support.
     max_samples : int
-        Rows to use: a random subset, seeded by the net, where there are more.
+        Most rows to use; of more, a random subset seeded by the net.
     values_per_row : int
         Size of the largest intermediate result for one row in the networks.
 
     Returns
     -------
     Information
-        Whose docstring defines it.
+        As defined there.
     """
     seed = child_seed(net.seed, "information")
     if len(rows) > max_samples:
@@ -204,14 +204,14 @@ def measure_information(
         rows = rows[np.sort(chosen)]
     q, z, distortion = _draw(net, rows, torch.Generator().manual_seed(seed), values_per_row)
     prior = net.objective.prior
-    found = None if q.scale is None else estimate_information(q, z, prior)
+    estimates = None if q.scale is None else estimate_information(q, z, prior)
     variance = q.loc.var(0, correction=0)
     if q.scale is not None:
         variance = variance + q.scale.square().mean(0)
     return Information(
         n_samples=len(rows),
         distortion=distortion,
-        **_estimates(found),
+        **_as_fields(estimates),
         mutual_information_bound=math.log(len(rows)),
         active_units=None if prior is None else _active_units(q.loc, prior),
         effective_rank=effective_rank(q.loc),
@@ -225,7 +225,7 @@ def measure_information(
 def _draw(
     net: AutoencoderNet, rows: NDArray[np.float64], generator: torch.Generator, values: int
 ) -> tuple[Moments, Tensor, float]:
-    """Return the posteriors of rows, a draw from each and the mean of −log p(x|z) there."""
+    """Return the posteriors of rows, one draw from each, and the mean of −log p(x|z) over them."""
     device = net.autoencoder.mean.device
     with torch.no_grad():
         first = net.in_precision(torch.float64).encode(to_tensor(rows[:1], device=device))
@@ -233,7 +233,7 @@ def _draw(
     if first.scale is None:
         noise = np.zeros((len(rows), n_components))
     else:
-        # On the CPU, so that every device sees the same draws.
+        # Drawn on the CPU, so that all devices use the same draws.
         noise = first.base.draw((len(rows), n_components), generator, torch.float64).numpy()
 
     def encode(model: Autoencoder, both: Tensor) -> list[Tensor]:
@@ -244,29 +244,29 @@ def _draw(
         return [loc, scale, z, -model.likelihood(x, model.decode(z))]
 
     both = np.hstack([rows, noise])
-    found = map_rows(net, encode, both, values_per_row=max(values, both.shape[1]))
-    loc, scale, z = (to_tensor(part, device=device) for part in found[:3])
+    *codes, costs = map_rows(net, encode, both, values_per_row=max(values, both.shape[1]))
+    loc, scale, z = (to_tensor(part, device=device) for part in codes)
     q = Moments(loc, None if first.scale is None else scale, first.base)
-    return q, z, float(found[3].mean())
+    return q, z, float(costs.mean())
 
 
-def _estimates(found: InformationEstimates | None) -> dict[str, Any]:
-    """Name what has been estimated, or all of it as not defined."""
-    named: dict[str, Any] = {"total_correlation": None, "marginal_kl": None}
+def _as_fields(estimates: InformationEstimates | None) -> dict[str, Any]:
+    """Return estimates as attributes of :class:`Information`, None where not defined."""
+    fields: dict[str, Any] = {"total_correlation": None, "marginal_kl": None}
     for name in ("rate", "mutual_information", "aggregated_kl"):
-        estimate = getattr(found, name, None)
-        named[name], named[f"{name}_se"] = (None, None) if estimate is None else estimate
-    if found is not None:
-        named["total_correlation"] = found.total_correlation
-    if found is not None and found.marginal_kl is not None:
-        named["marginal_kl"] = _array(found.marginal_kl)
-    return named
+        estimate = getattr(estimates, name, None)
+        fields[name], fields[f"{name}_se"] = (None, None) if estimate is None else estimate
+    if estimates is not None:
+        fields["total_correlation"] = estimates.total_correlation
+    if estimates is not None and estimates.marginal_kl is not None:
+        fields["marginal_kl"] = _array(estimates.marginal_kl)
+    return fields
 
 
 def _active_units(codes: Tensor, prior: Prior) -> int:
-    """Count the dimensions whose posterior means vary."""
-    threshold = _ACTIVE_SHARE * torch.as_tensor(prior.variances, device=codes.device)
-    return int((codes.var(0, correction=0) > threshold).sum())
+    """Count the dimensions whose posterior mean varies by over 1 % of the prior's variance."""
+    variances = torch.as_tensor(prior.variances, device=codes.device)
+    return count_active_units(codes, _ACTIVE_SHARE * variances)
 
 
 def _variances(prior: Prior, n_components: int) -> NDArray[np.float64]:
@@ -275,20 +275,20 @@ def _variances(prior: Prior, n_components: int) -> NDArray[np.float64]:
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:
-    """Return a tensor as an array of its own."""
+    """Return a copy of a tensor as a float64 array."""
     array: NDArray[np.float64] = values.cpu().numpy().astype(np.float64)
     return array
 
 
 def _number(value: float | None, error: float | None = None, note: str = "") -> str:
-    """Write a figure with its standard error."""
+    """Format a value with its standard error."""
     if value is None:
         return "not defined"
     return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}") + note
 
 
 def _range(values: NDArray[np.float64] | None) -> str:
-    """Write the least and the greatest of a figure for each dimension."""
+    """Format the range of the values of all dimensions."""
     if values is None:
         return "not defined"
     low, high = values.min(), values.max()

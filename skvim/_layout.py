@@ -1,4 +1,4 @@
-"""Images and flat rows: how X was laid out, and back."""
+"""Conversion between images and flat rows."""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ def flatten(X: Any) -> tuple[Any, tuple[int, ...]]:
     Parameters
     ----------
     X : array-like
-        Images (n, height, width) or (n, height, width, channels) of any type of number, or
-        whatever may be rows.
+        Images (n, height, width) or (n, height, width, channels) of any numeric type, or anything
+        else that may be rows.
 
     Returns
     -------
     rows : object
-        Images of shape (n, height * width * channels), values and type as they were; or X.
+        Images as (n, height * width * channels), values and dtype unchanged; or X.
     axes : tuple of int
-        Shape of an image; empty where X holds none.
+        Shape of one image; empty if X holds no images.
 
     Raises
     ------
@@ -51,14 +51,14 @@ def flatten(X: Any) -> tuple[Any, tuple[int, ...]]:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """How the X of ``fit`` was laid out.
+    """Shape of the rows or images that ``fit`` was given.
 
     Parameters
     ----------
     axes : tuple of int
-        Its shape after the first axis: (n_features,), or that of an image.
+        Shape of X after the first axis: (n_features,), or that of an image.
     image : (height, width, channels) or None
-        What a row is, where it is known to be an image.
+        Shape of a row as an image, if it is known to be one.
     """
 
     axes: tuple[int, ...]
@@ -68,16 +68,16 @@ class Layout:
     def of(
         cls, n_features: int, axes: tuple[int, ...], image_shape: Sequence[int] | None
     ) -> "Layout":
-        """Return the layout of flat rows or, where ``axes`` are not empty, of images.
+        """Return the layout of flat rows or, if ``axes`` is not empty, of images.
 
         Raises
         ------
         ValueError
-            When ``image_shape``, the estimator's parameter, is no shape or another one.
+            If ``image_shape``, the estimator's parameter, is invalid or contradicts X.
         """
         given = None if image_shape is None else _image(image_shape)
-        seen = _image(axes) if axes else given
-        if given is not None and seen != given:
+        image = _image(axes) if axes else given
+        if given is not None and image != given:
             raise ValueError(
                 f"image_shape={image_shape!r} contradicts X, which holds images of shape {axes}. "
                 "Leave image_shape at None, or reshape X."
@@ -87,7 +87,7 @@ class Layout:
                 f"image_shape={image_shape!r} has {math.prod(given)} values, but X has "
                 f"{n_features} features. Pass the shape of an image, channels last."
             )
-        return cls(axes or (n_features,), seen)
+        return cls(axes or (n_features,), image)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ class Layout:
         return self.image or self.axes
 
     def check(self, axes: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` when later images are not of the same shape."""
+        """Raise ``ValueError`` if new images have another shape."""
         if axes and self.image is not None and _image(axes) != self.image:
             raise ValueError(
                 f"X holds images of shape {axes}, but the model was fitted on images of shape "
@@ -103,12 +103,12 @@ class Layout:
             )
 
     def restore(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return flat rows in the layout that ``fit`` saw."""
+        """Return flat rows in the layout of ``fit``."""
         return rows.reshape(len(rows), *self.axes)
 
 
 def _image(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return (height, width, channels), one channel where none are given."""
+    """Return (height, width, channels), with one channel if none is given."""
     sides = tuple(shape)
     whole = all(isinstance(s, Integral) and not isinstance(s, bool) and s > 0 for s in sides)
     if len(sides) not in {2, 3} or not whole:

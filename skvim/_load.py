@@ -1,4 +1,4 @@
-"""Opening files of models."""
+"""Loading of saved estimators."""
 
 import os
 from typing import Any
@@ -10,11 +10,11 @@ __all__ = ["load"]
 
 
 def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
-    """Return the estimator that a file holds.
+    """Load an estimator from a file that ``save`` has written.
 
-    No code of the file is run: it names classes, of skvim and scikit-learn, and holds values for
-    them. Results of the estimator are those of the one that was saved, to the last bit on the same
-    kind of machine.
+    The file contains no code: it names classes of skvim and scikit-learn, and holds values for
+    them. The loaded estimator computes the same as the saved one, to the last bit on the same kind
+    of machine.
 
     Parameters
     ----------
@@ -22,13 +22,13 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
         A file that ``save`` has written.
     device : str, default="auto"
         torch device for the networks; "auto" takes a GPU where torch finds one. Models trained on
-        a GPU open without one. The parameter ``device``, which ``fit`` follows, stays as it was.
+        a GPU open without one. The parameter ``device``, which ``fit`` uses, stays as it was.
 
     Returns
     -------
     estimator
-        Of the class that was saved. It can be used, cloned and fitted again; what continued a
-        training (the optimizer's state, callbacks) is not kept.
+        Of the class that was saved. It can be used, cloned and fitted again; the optimizer's state
+        and callbacks of the training are not kept.
 
     Raises
     ------
@@ -37,15 +37,15 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     FileAccessError
         When it cannot be read.
     FileFormatError
-        When it is anything else than what ``save`` writes: a pickle, a file of a later format, one
-        that was cut off or changed, or names classes that files may not hold.
+        When ``save`` has not written it, or it has a later format, was truncated or changed, or
+        names classes that files may not hold.
     ValueError
         When torch cannot use the device.
 
     Warns
     -----
     FileVersionWarning
-        When the file holds estimators that another release of scikit-learn fitted.
+        When the file holds estimators that another release of scikit-learn has fitted.
 
     See Also
     --------

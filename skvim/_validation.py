@@ -1,4 +1,4 @@
-"""The only module that uses scikit-learn's validation helpers."""
+"""Validation of parameters, arguments and rows; only this module uses scikit-learn's helpers."""
 
 import functools
 import inspect
@@ -9,15 +9,18 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils._param_validation import (
+from sklearn.utils import check_random_state, indexable, validation
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from skvim._sklearn_private import (
     HasMethods,
     Interval,
     StrOptions,
+    take,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 __all__ = [
     "ROWS",
@@ -41,7 +44,7 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
-# Bytes are pixels, and models keep them as bytes until they are used.
+# Bytes are pixels; models store them as bytes and convert them when they are used.
 ROWS = [*FLOATS, np.uint8]
 
 P = ParamSpec("P")
@@ -68,7 +71,7 @@ def check_parameters(estimator: BaseEstimator) -> None:
 
 
 def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function raise scikit-learn's error for the first argument outside its range."""
+    """Decorate a function to raise scikit-learn's error for the first argument out of range."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -85,37 +88,54 @@ def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Call
     return decorate
 
 
-def check_rows(
-    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: list[Any] = FLOATS, **options: Any
-) -> NDArray[Any]:
-    """Validate ``X`` as finite rows; the given dtypes stay, everything else becomes float64.
+def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **options: Any) -> Any:
+    """Validate rows, and labels if given, as scikit-learn does; rows get one memory layout.
+
+    Sums over rows of another layout differ in their last bits, and training amplifies that.
 
     Parameters
     ----------
     estimator : estimator
-        Whose ``n_features_in_`` and ``feature_names_in_`` are set or compared.
-    X : array-like of shape (n_samples, n_features)
-        What the user gave.
+        Its ``n_features_in_`` and ``feature_names_in_`` are set or compared.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows as given by the user.
+    *y : array-like of shape (n_samples,)
+        Labels, at most one argument.
     reset : bool
-        True in ``fit``.
-    dtype : list, default=[float64, float32]
-        What is kept as it is.
+        Whether to set the attributes; True in ``fit``.
     **options : object
-        Passed on to scikit-learn's ``validate_data``.
+        Passed to scikit-learn's ``validate_data``.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features)
-        ``X`` itself where nothing had to change.
+    rows : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        C-contiguous, or CSR with sorted indices and no duplicates; ``X`` itself if already so.
+    labels : ndarray of shape (n_samples,)
+        Only with ``y``.
     """
-    checked: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=dtype, **options)
-    return checked
+    validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
+    rows, *labels = validated if y else (validated,)
+    if issparse(rows) and not rows.has_canonical_format:
+        rows = rows.copy()  # X is the caller's
+        rows.sum_duplicates()
+    return (rows, *labels) if y else rows
+
+
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: list[Any] = FLOATS, **options: Any
+) -> NDArray[Any]:
+    """Validate ``X`` as finite dense rows; the given dtypes stay, everything else becomes float64.
+
+    Parameters and result are those of :func:`validate_data`, without labels.
+    """
+    rows: NDArray[Any] = validate_data(estimator, X, reset=reset, dtype=dtype, **options)
+    return rows
 
 
 def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    codes: NDArray[Any] = check_array(X, dtype=FLOATS, input_name="X", estimator=name)
+    codes: NDArray[Any] = check_array(X, dtype=FLOATS, order="C", input_name="X", estimator=name)
     if codes.shape[1] != n_components:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but inverse_transform of {name} takes codes and it "
@@ -132,15 +152,15 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
-    """Return an argument as a finite matrix in float64 with at least ``least`` rows."""
+    """Return an argument as a finite C-contiguous float64 matrix of at least ``least`` rows."""
     matrix: NDArray[np.float64] = check_array(
-        X, dtype=np.float64, input_name=name, estimator=name, ensure_min_samples=least
+        X, dtype=np.float64, order="C", input_name=name, estimator=name, ensure_min_samples=least
     )
     return matrix
 
 
 def same_length(*arrays: Any) -> list[Any]:
-    """Return array-likes with rows that can be taken; raise ``ValueError`` if lengths differ.
+    """Return array-likes that can be indexed by row; raise ``ValueError`` if lengths differ.
 
     Sparse matrices become CSR.
     """
@@ -149,15 +169,15 @@ def same_length(*arrays: Any) -> list[Any]:
 
 def take_rows(X: Any, rows: NDArray[np.intp]) -> Any:
     """Return rows of an array, list, data frame or CSR matrix, as the same kind of object."""
-    return _safe_indexing(X, rows)
+    return take(X, rows)
 
 
 def draw_seed(random_state: Any) -> int:
-    """Return a seed for an explicit generator.
+    """Return a seed for a new generator.
 
     An int gives the same seed every time and a ``RandomState`` is advanced, as in scikit-learn.
-    None takes fresh entropy from the operating system and so leaves NumPy's global generator,
-    which scikit-learn would advance, as it was.
+    None takes fresh entropy from the operating system; NumPy's global generator, which scikit-learn
+    would advance, is not used.
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0]) % (2**31)
@@ -168,8 +188,8 @@ def draw_seed(random_state: Any) -> int:
 def atomic(estimator: BaseEstimator) -> Iterator[None]:
     """Restore every attribute of the estimator when the block raises.
 
-    ``fit`` runs inside, so that bad input or an interruption leaves the previously fitted model
-    as it was: scikit-learn's helpers already overwrite ``feature_names_in_`` before they check X.
+    ``fit`` runs inside it, so that bad input or an interruption leaves the previously fitted model
+    unchanged: scikit-learn's helpers overwrite ``feature_names_in_`` before they check X.
     """
     before = dict(vars(estimator))
     try:

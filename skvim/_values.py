@@ -18,8 +18,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
-from torch.distributions.transforms import _InverseTransform
-from torch.distributions.utils import lazy_property
+
+from skvim._torch_private import distribution_state, transform_state
 
 __all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "itself"]
 
@@ -36,7 +36,8 @@ class ByValue:
     """Mixin of settings: objects of one class with equal attributes are equal.
 
     They hash and pickle alike too: ``joblib.hash`` of two equal ones is the same, also in another
-    process. Attributes that start with an underscore count like all others.
+    process. Attributes that start with an underscore count like all others; values of a
+    ``functools.cached_property``, which follow from the others, do not count and are not pickled.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -89,10 +90,16 @@ def describe(value: Any) -> Any:
 
 
 def _attributes(value: object) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots included."""
+    """Return the attributes of an object, those in slots included but no cached properties."""
     state: Any = object.__getstate__(value)
     parts = state if isinstance(state, tuple) else (state,)
-    return {name: entry for part in parts if part for name, entry in part.items()}
+    return {
+        name: entry
+        for part in parts
+        if part
+        for name, entry in part.items()
+        if not isinstance(getattr(type(value), name, None), functools.cached_property)
+    }
 
 
 def _describe(value: Any) -> Any:
@@ -141,9 +148,9 @@ def _describe_object(value: Any) -> Any:
     if isinstance(value, MethodType):
         return ("method", _describe(value.__self__), value.__func__)
     if isinstance(value, Distribution):
-        return (type(value), _describe(_distribution_state(value)))
+        return (type(value), _describe(distribution_state(value)))
     if isinstance(value, Transform):
-        return (type(value), _describe(_transform_state(value)))
+        return (type(value), _describe(transform_state(value)))
     if isinstance(value, ByValue):
         return (type(value), _describe(_attributes(value)))
     try:
@@ -163,32 +170,11 @@ def _tensor_parts(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
     """Return dtype, shape and bytes of a tensor."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise NotComparableError(f"tensors of layout {tensor.layout} cannot be compared.")
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    # A copy: contiguous() leaves the strides of axes of length 1 as they are, even 0.
+    plain = plain.clone(memory_format=torch.contiguous_format)
     raw = bytes(plain.reshape(-1).view(torch.uint8).numpy()) if plain.numel() else b""
     return tensor.dtype, tuple(tensor.shape), raw
-
-
-def _distribution_state(value: Distribution) -> dict[str, Any]:
-    """Return a distribution's attributes without those that were worked out from others."""
-    state = vars(value)
-    given = state.get("_param")
-    lazy = {
-        name
-        for name in state
-        if isinstance(getattr(type(value), name, None), lazy_property) and state[name] is not given
-    }
-    return {name: entry for name, entry in state.items() if name not in lazy}
-
-
-def _transform_state(value: Transform) -> dict[str, Any]:
-    """Return a transform's attributes without cached values, but with what it inverts.
-
-    torch's own state drops the transform that an inverse inverts.
-    """
-    state = vars(value) | {"_cache_size": 0, "_cached_x_y": (None, None)}
-    if not isinstance(value, _InverseTransform):  # any other keeps its inverse for speed
-        state["_inv"] = None
-    return state
 
 
 # Pickles.
@@ -267,9 +253,9 @@ class _Pickler(pickle._Pickler):
             is_parameter = isinstance(value, nn.Parameter)
             return _make_tensor, (*_tensor_parts(value), value.requires_grad, is_parameter)
         if isinstance(value, Distribution):
-            return _newobj(value, _distribution_state(value))
+            return _newobj(value, distribution_state(value))
         if isinstance(value, Transform):
-            return _newobj(value, _transform_state(value))
+            return _newobj(value, transform_state(value))
         return NotImplemented
 
 
@@ -287,4 +273,5 @@ def _make_tensor(
         tensor = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
     if is_parameter:
         return nn.Parameter(tensor, requires_grad)
-    return tensor.requires_grad_(requires_grad)
+    # Inside of torch.func.grad torch refuses even requires_grad_(False).
+    return tensor.requires_grad_() if requires_grad else tensor

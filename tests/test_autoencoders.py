@@ -38,6 +38,7 @@ def pca_error(n_components: int, rows: np.ndarray) -> float:
 
 @pytest.mark.parametrize("cls", MODELS)
 @pytest.mark.parametrize("n", [40, 700])
+@pytest.mark.numerics
 def test_learned_variance_is_the_mean_squared_error_after_training(cls, n):
     posterior = {"posterior": "gaussian"} if cls is VIMAETransformer else {}
     model = cls(4, **SMALL, **posterior).fit(DIGITS[:n])
@@ -59,6 +60,7 @@ def test_default_weight_brings_codes_to_the_scale_of_the_prior():
         assert 0.7 < spread.min() <= spread.max() < 1.4
 
 
+@pytest.mark.numerics
 def test_beta_vae_at_one_is_the_vae():
     vae = VAETransformer(2, **SMALL).fit(X)
     beta = BetaVAETransformer(2, beta=1.0, **SMALL).fit(X)
@@ -88,6 +90,7 @@ EQUAL = {
 
 @pytest.mark.parametrize("pair", EQUAL)
 @pytest.mark.parametrize("prior", ["normal", "logistic"])
+@pytest.mark.numerics
 def test_models_that_are_one_train_alike(pair, prior):
     curves = [model.set_params(prior=prior, **SMALL).fit(X).loss_curve_ for model in EQUAL[pair]]
     assert curves[0] == curves[1]
@@ -137,6 +140,7 @@ def test_gradients_reach_every_parameter(cls, likelihood):
 
 @pytest.mark.parametrize("shift", [0.0, 50.0])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.numerics
 def test_codes_do_not_depend_on_the_unit_of_the_data(scale, shift):
     reference = VIMAETransformer(2, **SMALL).fit(X)
     model = VIMAETransformer(2, **SMALL).fit(scale * (X + shift))
@@ -208,6 +212,7 @@ def test_output_may_change_after_fit_but_not_to_nonsense():
     [np.ones((30, 3)), X[:2], X[:, :1], np.vstack([X, 1e6 * X[:1]]), np.zeros((5, 2))],
     ids=["constant", "two rows", "one feature", "an outlier", "zeros"],
 )
+@pytest.mark.numerics
 def test_degenerate_data_give_finite_results(cls, rows):
     model = cls(4, **SMALL).fit(rows)
     assert np.isfinite(model.loss_curve_).all()

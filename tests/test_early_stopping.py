@@ -150,6 +150,7 @@ def test_a_file_and_a_pickle_keep_the_curve(cls, fitted, tmp_path):
 
 
 @by_model
+@pytest.mark.numerics
 def test_captured_steps_stop_where_plain_ones_do(cls):
     plain = cls(3, **FAST, acceleration=None).fit(X)
     captured = cls(3, **FAST, acceleration="capture").fit(X)
@@ -164,6 +165,7 @@ def test_captured_steps_stop_where_plain_ones_do(cls):
     assert captured.best_validation_loss_ == best
 
 
+@pytest.mark.numerics
 def test_the_loss_of_a_plain_autoencoder_is_its_score_of_the_rows_set_aside():
     model = AETransformer(3, **{**FAST, "likelihood": Gaussian(2.0), "max_epochs": 5}).fit(X)
     assert -model.score(X[set_aside(len(X))]) == pytest.approx(
@@ -265,6 +267,7 @@ def test_no_split_of_skorch_is_no_split_beside_it(fitted):
     assert model.validation_loss_curve_ == fitted[AETransformer].validation_loss_curve_
 
 
+@pytest.mark.numerics
 def test_a_value_that_float32_cannot_hold_beside_the_others_is_refused_in_them_too():
     rows = X.copy()
     rows[set_aside(len(X))[0]] = 1e30
@@ -355,6 +358,7 @@ def test_modules_pictures_and_bytes_are_taken():
         assert model.reconstruct(images).shape == images.shape
 
 
+@pytest.mark.numerics
 def test_bytes_are_measured_as_their_values():
     rows = (255 * normal_rows(60, 6, 2, 3).clip(0, 10) / 10).astype(np.uint8)
     options = {**FAST, "max_epochs": 4}

@@ -1,5 +1,6 @@
-"""Files of models: everything comes back as it was."""
+"""Saving and loading estimators: parameters, fitted attributes and results are unchanged."""
 
+import functools
 import json
 import os
 import subprocess
@@ -12,7 +13,6 @@ import torch
 from sklearn.base import clone, is_classifier
 from skorch.callbacks import EpochTimer
 from test_common import (
-    AUTOENCODERS,
     X,
     Y,
     assert_same,
@@ -86,51 +86,53 @@ def assert_alike(first, second):
 # Every public estimator
 
 
+@functools.cache
+def fitted_once(cls):
+    """Return a fit to a frame, shared between tests: none may change it."""
+    return fit(small(cls), NAMED)
+
+
 @by_estimator
 def test_what_a_loaded_estimator_computes_is_the_same_to_the_last_bit(cls, reopen):
-    fitted = fit(small(cls))
+    fitted = fitted_once(cls)
     loaded = reopen(fitted)
     assert type(loaded) is cls
-    for data in (X, X.astype(np.float32)):
+    for data in (NAMED, NAMED.astype(np.float32)):
         assert_same(results(fitted, data), results(loaded, data))
     if hasattr(fitted, "score"):
         labels = np.abs(Y) if is_classifier(fitted) else None
-        assert fitted.score(X, labels) == loaded.score(X, labels)
+        assert fitted.score(NAMED, labels) == loaded.score(NAMED, labels)
 
 
 @by_estimator
 def test_parameters_and_fitted_attributes_come_back(cls, reopen):
-    fitted = fit(small(cls), NAMED)
+    fitted = fitted_once(cls)
     loaded = reopen(fitted)
     assert_alike(fitted.get_params(), loaded.get_params())
     public = {key: value for key, value in vars(fitted).items() if key.endswith("_")}
     assert public.keys() == {key for key in vars(loaded) if key.endswith("_")}
     for key in public.keys() - {"net_"}:
         assert_alike(public[key], getattr(loaded, key))
-    assert list(loaded.feature_names_in_) == list(NAMED.columns)
     with pytest.raises(ValueError, match="feature names should match"):
         results(loaded, NAMED.rename(columns={"a": "z"}))
 
 
 @by_estimator
-def test_a_loaded_estimator_is_cloned_and_fitted_again(cls, reopen):
-    fitted = fit(small(cls))
-    loaded = reopen(fitted)
-    assert_same(results(fitted), results(fit(clone(loaded))))
-    assert_same(results(fitted), results(fit(loaded)))
+def test_a_loaded_estimator_is_fitted_again_to_the_same(cls, reopen):
+    fitted = fitted_once(cls)
+    assert_same(results(fitted, NAMED), results(fit(reopen(fitted), NAMED), NAMED))
 
 
 @by_estimator
 def test_an_estimator_that_is_not_fitted_comes_back_not_fitted(cls, reopen):
     loaded = reopen(small(cls))
+    assert vars(loaded).keys() == vars(small(cls)).keys()
     assert_alike(small(cls).get_params(), loaded.get_params())
-    assert_same(results(fit(small(cls))), results(fit(loaded)))
 
 
 @by_estimator
 def test_a_file_is_written_by_the_method_too_and_twice_the_same(cls, tmp_path):
-    fitted = fit(small(cls))
-    fitted.save(tmp_path / "a.skvim")
+    fitted_once(cls).save(tmp_path / "a.skvim")
     skvim.load(str(tmp_path / "a.skvim")).save(str(tmp_path / "b.skvim"))
     assert (tmp_path / "a.skvim").read_bytes() == (tmp_path / "b.skvim").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.skvim", "b.skvim"]
@@ -151,25 +153,11 @@ def test_a_random_state_that_advances_comes_back_where_it_stood(reopen):
     assert_same([noise.transform(X)], [loaded.transform(X)])
 
 
-def test_a_file_opens_in_another_process(tmp_path):
-    fitted = fit(small(VIMAETransformer, prior="logistic"))
-    fitted.save(tmp_path / "a path with späces.skvim")
-    np.save(tmp_path / "rows.npy", X)
-    script = """
-import sys, numpy as np, skvim
-np.save(sys.argv[3], skvim.load(sys.argv[1]).transform(np.load(sys.argv[2])))
-"""
-    names = ["a path with späces.skvim", "rows.npy", "codes.npy"]
-    command = [sys.executable, "-W", "error", "-c", script, *(str(tmp_path / n) for n in names)]
-    subprocess.run(command, check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), fitted.transform(X))
-
-
 # Parameters that are objects
 
 
 def vim(**parameters):
-    return small(VIMAETransformer, **parameters)
+    return small(VIMAETransformer, **{"max_epochs": 1} | parameters)
 
 
 OBJECTS = {
@@ -181,7 +169,7 @@ OBJECTS = {
     "MMD": lambda: vim(divergence=MMD("rbf", (0.5, 2.0))),
     "sliced": lambda: vim(divergence=SlicedWasserstein(7)),
     "critic": lambda: vim(divergence=Adversarial((4,), lr=1e-3, penalty=1.0)),
-    "warm-up": lambda: small(VAETransformer, warmup=0.5, posterior="logistic"),
+    "warm-up": lambda: small(VAETransformer, max_epochs=2, warmup=0.5, posterior="logistic"),
     "layers": lambda: vim(hidden_layer_sizes=[5, 4], normalization="batch", dropout=0.2),
     "architecture": lambda: vim(network=Perceptrons((6,), "tanh", "layer", 0.1)),
     "noise": lambda: vim(noise=MaskingNoise(0.1, random_state=1)),
@@ -220,16 +208,8 @@ DISTRIBUTIONS = {
     ),
     "Weibull": lambda: distributions.Weibull(2.0, 3.0),
     "LogNormal": lambda: distributions.LogNormal(0.0, 0.3),
-    "Gamma": lambda: distributions.Gamma(3.0, 2.0),
+    "Exponential": lambda: distributions.Exponential(2.0),
     "Uniform": lambda: distributions.Uniform(-1.0, 1.0),
-    "mixture": lambda: distributions.MixtureSameFamily(
-        distributions.Categorical(torch.tensor([0.1, 0.2, 0.3])),
-        distributions.Normal(torch.tensor([-2.0, 0.0, 2.0]), torch.tensor(0.7)),
-    ),
-    "logits": lambda: distributions.MixtureSameFamily(
-        distributions.Categorical(logits=torch.tensor([0.1, 0.7])),
-        distributions.Normal(torch.tensor([-2.0, 2.0]), torch.tensor(0.7)),
-    ),
     "logistic by transforms": lambda: objectives.Factorised(
         distributions.TransformedDistribution(
             distributions.Uniform(0.0, 1.0),
@@ -254,10 +234,29 @@ def test_distributions_of_torch_come_back(name, reopen):
     assert torch.equal(fitted.prior_.log_density(z), again.prior_.log_density(z))
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", Bernoulli()])
-def test_images_come_back_in_their_layout(likelihood, reopen):
+# They have no quantile function, and so are no priors to fit with.
+MIXTURES = {
+    "mixture": lambda: distributions.MixtureSameFamily(
+        distributions.Categorical(torch.tensor([0.1, 0.2, 0.3])),
+        distributions.Normal(torch.tensor([-2.0, 0.0, 2.0]), torch.tensor(0.7)),
+    ),
+    "logits": lambda: distributions.MixtureSameFamily(
+        distributions.Categorical(logits=torch.tensor([0.1, 0.7])),
+        distributions.Normal(torch.tensor([-2.0, 2.0]), torch.tensor(0.7)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_mixtures_come_back_in_models_that_are_not_fitted(name, reopen):
+    mixture = MIXTURES[name]()
+    loaded = reopen(vim(prior=mixture)).prior
+    assert objectives.Factorised(loaded) == objectives.Factorised(mixture)
+
+
+def test_images_come_back_in_their_layout(reopen):
     images = np.random.default_rng(0).integers(0, 2, size=(20, 8, 8), dtype=np.uint8)
-    model = vim(network=Convolutional(0.03), likelihood=likelihood, max_epochs=1).fit(images)
+    model = vim(network=Convolutional(0.03), likelihood=Bernoulli()).fit(images)
     loaded = reopen(model)
     assert loaded.reconstruct(images).shape == images.shape
     assert_same(results(model, images), results(loaded, images))
@@ -334,11 +333,11 @@ UNSAVABLE = {
     ),
     "covariance": (
         lambda: vim(prior=distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))),
-        r"parameters\.prior is MultivariateNormal(.|\n)*does not show what made it",
+        r"parameters\.prior is MultivariateNormal(.|\n)*do not give its arguments",
     ),
     "two names of one parameter": (
         lambda: vim(prior=distributions.RelaxedBernoulli(torch.tensor(1.0), torch.tensor(0.5))),
-        r"parameters\.prior is RelaxedBernoulli(.|\n)*does not show what made it",
+        r"parameters\.prior is RelaxedBernoulli(.|\n)*do not give its arguments",
     ),
     "stacked transforms": (
         lambda: vim(
@@ -347,7 +346,7 @@ UNSAVABLE = {
                 distributions.StackTransform([distributions.ExpTransform()] * 2),
             )
         ),
-        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*does not show what made it",
+        r"parameters\.prior\.transforms\[0\] is StackTransform(.|\n)*do not give its arguments",
     ),
     "another generator": (
         lambda: GaussianNoise(random_state=np.random.RandomState(np.random.PCG64())),
@@ -403,15 +402,14 @@ def test_other_programs_can_read_weights_and_settings(tmp_path):
     assert document["versions"].keys() == {"skvim", "torch", "scikit-learn", "numpy"}
     model = document["model"]["$estimator"]
     assert model["class"] == "skvim.VIMAETransformer"
-    assert model["parameters"]["max_epochs"] == 3
+    assert model["parameters"]["max_epochs"] == 1
     assert model["state"]["feature_names_in_"]["$array"]["items"] == list(NAMED.columns)
     losses = [epoch["train_loss"] for epoch in model["state"]["net_"]["history"]]
     assert losses == fitted.loss_curve_
 
 
-@by_autoencoder
-def test_loading_touches_no_global_generator(cls, reopen):
-    fitted = fit(small(cls))
+def test_loading_touches_no_global_generator(reopen):
+    fitted = fitted_once(VIMAETransformer)
     before = torch.get_rng_state(), np.random.get_state()[2]  # noqa: NPY002
     reopen(fitted)
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -446,7 +444,3 @@ def test_a_model_trained_on_a_gpu_opens_without_one(cls, tmp_path):
         check=True,
     )
     assert done.stdout.strip() == "cpu"
-
-
-def test_all_autoencoders_are_here():
-    assert len(AUTOENCODERS) == 11

@@ -38,6 +38,7 @@ EQUAL_PLAIN = {
 
 
 @pytest.mark.parametrize("pair", EQUAL_PLAIN)
+@pytest.mark.numerics
 def test_plain_models_that_are_one_train_alike(pair):
     first, second = (model.set_params(**SMALL).fit(X) for model in EQUAL_PLAIN[pair])
     assert first.loss_curve_ == pytest.approx(second.loss_curve_, rel=1e-6)
@@ -127,6 +128,7 @@ def test_models_without_a_prior_have_nothing_that_needs_one(cls):
 
 
 @pytest.mark.parametrize("max_epochs", [1, 5])
+@pytest.mark.numerics
 def test_codes_of_the_uncertainty_autoencoder_are_standardised_however_short_training_is(
     max_epochs,
 ):
@@ -137,6 +139,7 @@ def test_codes_of_the_uncertainty_autoencoder_are_standardised_however_short_tra
     assert model.information(X).mutual_information <= np.log(1 + 1 / 0.5**2)  # two dimensions
 
 
+@pytest.mark.numerics
 def test_a_chain_that_leaves_the_data_says_so():
     model = UncertaintyAETransformer(4, scale=0.01, hidden_layer_sizes=(32,), random_state=0)
     model.set_params(max_epochs=60, lr=3e-3).fit(np.random.default_rng(0).normal(size=(60, 6)))

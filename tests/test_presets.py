@@ -98,6 +98,7 @@ def test_the_likelihood_weighs_errors_by_one_twentieth(name):
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1)])
 @by_preset
+@pytest.mark.numerics
 def test_another_range_of_values_means_the_same_objective(name, low, high):
     theirs_low, theirs_high = PUBLISHED[name][1]
     settings = preset(name, value_range=(low, high))
@@ -109,6 +110,7 @@ def test_another_range_of_values_means_the_same_objective(name, low, high):
     assert settings | converted == preset(name) | converted
 
 
+@pytest.mark.numerics
 def test_models_of_equal_images_in_two_units_agree():
     # Rows in units of a quarter: standardised alike, with errors of the same weight.
     x = images((28, 28, 1))

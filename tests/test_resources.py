@@ -56,6 +56,7 @@ def test_imports_bring_nothing_that_their_libraries_do_not():
 
 
 @pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 9000])
+@pytest.mark.numerics
 def test_chunks_give_what_one_pass_gives(n):
     X = np.random.default_rng(0).standard_normal((n, 300))
     model = VAETransformer(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0)

@@ -23,6 +23,7 @@ def linear_vae():
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.1, 10.0])
+@pytest.mark.numerics
 def test_linear_vae_has_the_likelihood_of_probabilistic_pca(linear_vae, spread):
     model, rows = linear_vae
     bias = model.net_.module_.encoder.layers[-1].bias
@@ -36,6 +37,7 @@ def test_linear_vae_has_the_likelihood_of_probabilistic_pca(linear_vae, spread):
             bias[2:] -= math.log(spread)
 
 
+@pytest.mark.numerics
 def test_importance_sampling_is_exact_for_a_linear_decoder(linear_vae):
     model, rows = linear_vae
     module = model.net_.in_precision(torch.float64)
@@ -47,6 +49,7 @@ def test_importance_sampling_is_exact_for_a_linear_decoder(linear_vae):
 
 
 @pytest.mark.parametrize("scale", [0.3, 4.0])
+@pytest.mark.numerics
 def test_importance_sampling_is_exact_for_any_scale_of_the_prior(scale):
     settings = {**SMALL, "hidden_layer_sizes": ()}
     model = VAETransformer(2, prior=Normal(scale), **settings).fit(X)
@@ -88,6 +91,7 @@ def test_a_variance_for_each_feature_is_learned_and_scored():
 
 
 @pytest.mark.parametrize("cls", GENERATIVE)
+@pytest.mark.numerics
 def test_score_does_not_depend_on_the_other_rows(cls):
     model = cls(2, **SMALL).fit(X)
     alone = np.concatenate([model.score_samples(row[None]) for row in X[:4]])

@@ -1,7 +1,4 @@
-"""Files of models: weights and JSON without code, written whole or not at all.
-
-Only the mixin is imported here; ``_files`` knows torch.
-"""
+"""Files of models: weights and JSON without code, written atomically."""
 
 from skvim._persistence._savable import Savable
 

@@ -1,4 +1,4 @@
-"""The container: named arrays and one JSON document in a safetensors file, with a check sum."""
+"""File format: named arrays and one JSON document in a safetensors file, with a checksum."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save as serialise
 
-from skvim._disk import write_whole
+from skvim._disk import write_atomically
 from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 
 __all__ = ["DTYPES", "FORMAT_VERSION", "Arrays", "read_archive", "write_archive"]
 
 Arrays = dict[str, NDArray[Any]]
 
-#: Raised when files change so that an older skvim would misread them.
+#: To be raised when the format changes so that an older skvim would misread it.
 FORMAT_VERSION = 1
-#: What safetensors calls NumPy's types.
+#: NumPy's dtypes by their names in safetensors.
 DTYPES = {
     "BOOL": "bool",
     "F16": "float16",
@@ -40,7 +40,7 @@ _PICKLES = (b"\x80", b"PK", b"(")
 
 
 def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays: Arrays) -> None:
-    """Write a document of plain JSON and arrays of the types of ``DTYPES``, whole or not at all.
+    """Write a document of plain JSON and arrays of the dtypes in ``DTYPES``, atomically.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
     content = _serialised(text, arrays)
     place = Path(path)
     try:
-        write_whole(place, content)
+        with write_atomically(place) as file:
+            file.write(content)
     except OSError as error:
         raise FileAccessError(
             f"{place} cannot be written: {error.strerror or error}. Nothing was changed. Free "
@@ -65,7 +66,7 @@ def write_archive(path: str | os.PathLike[str], document: dict[str, Any], arrays
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
-    """Return the document and the arrays of a file, checked as far as the container goes.
+    """Read the document and the arrays of a file; check its format, version and checksum.
 
     Raises
     ------
@@ -74,13 +75,13 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     FileAccessError
         When it cannot be read.
     FileFormatError
-        When it is no file of skvim's, of a later format, truncated or changed.
+        When skvim has not written it, or it has a later format or was truncated or changed.
     """
     place = Path(path)
     document, content = _read(place)
     try:
-        found = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
-        arrays = {name: _array(part) for name, part in found}
+        parts = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+        arrays = {name: _array(part) for name, part in parts}
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise _damaged(place, str(error)) from error
     if document.pop(_DIGEST, None) != _digest(document, arrays):
@@ -89,7 +90,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
 
 
 def _read(place: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the document and all contents of an ordinary file."""
+    """Return the document and the whole content of a regular file."""
     try:
         if not stat.S_ISREG(os.stat(place).st_mode):
             raise FileAccessError(
@@ -98,7 +99,7 @@ def _read(place: Path) -> tuple[dict[str, Any], bytes]:
         with open(place, "rb") as file:
             start = file.read(_LENGTH)
             length = int.from_bytes(start, "little")
-            # Files of another kind are refused before they fill the memory.
+            # Other files are refused before they are read into memory.
             start += file.read(length) if length <= _LONGEST else b""
             document = _document(place, _metadata(place, start))
             file.seek(0)
@@ -112,7 +113,7 @@ def _read(place: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _metadata(place: Path, content: bytes) -> dict[str, Any]:
-    """Return the metadata of a safetensors file, written by skvim or not."""
+    """Return the metadata in the header of a safetensors file."""
     length = int.from_bytes(content[:_LENGTH], "little")
     header = content[_LENGTH : _LENGTH + length]
     if len(content) < _LENGTH or length > _LONGEST or not header.startswith(b"{"):
@@ -120,10 +121,10 @@ def _metadata(place: Path, content: bytes) -> dict[str, Any]:
     if len(header) < length:
         raise _damaged(place, "its end is missing")
     try:
-        found = json.loads(header)
+        parsed = json.loads(header)
     except (ValueError, RecursionError) as error:
         raise _damaged(place, "its header is no JSON") from error
-    metadata = found.get("__metadata__") if isinstance(found, dict) else None
+    metadata = parsed.get("__metadata__") if isinstance(parsed, dict) else None
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_DOCUMENT), str):
         raise FileFormatError(
             f"{place} is a safetensors file, but not one that skvim has written: it holds weights "
@@ -133,7 +134,7 @@ def _metadata(place: Path, content: bytes) -> dict[str, Any]:
 
 
 def _document(place: Path, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON document, of a format that is known."""
+    """Return the JSON document, after checking the version of the format."""
     try:
         document = json.loads(metadata[_DOCUMENT], parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -151,13 +152,13 @@ def _document(place: Path, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(part: dict[str, Any]) -> NDArray[Any]:
-    """Return one array as new memory."""
+    """Return one array, copied from the file's bytes."""
     flat = np.frombuffer(part["data"], dtype=np.dtype(DTYPES[part["dtype"]]).newbyteorder("<"))
     return flat.reshape(part["shape"]).astype(DTYPES[part["dtype"]], copy=True)
 
 
 def _serialised(text: str, arrays: Arrays) -> bytes:
-    """Return the file's content, if its header is short enough to be read again."""
+    """Return the file's content; raise if its header is too long to be read again."""
     try:
         content: bytes = serialise(arrays, {_DOCUMENT: text})
     except safetensors.SafetensorError as error:  # older releases write what they do not read
@@ -168,7 +169,7 @@ def _serialised(text: str, arrays: Arrays) -> bytes:
 
 
 def _too_long(text: str) -> UnsavableError:
-    """Return what is raised for more text than a header may hold."""
+    """Return the error for more text than a header may hold."""
     return UnsavableError(
         f"{len(text)} characters of parameters, text and settings are too many for one file (at "
         f"most {_LONGEST} bytes). Use numbers for labels and names where it holds millions of "
@@ -191,7 +192,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _foreign(place: Path, content: bytes) -> FileFormatError:
-    """Return the error for a file of another kind."""
+    """Return the error for a file that skvim has not written."""
     hint = ""
     if content.startswith(_PICKLES):
         hint = (
@@ -205,7 +206,7 @@ def _foreign(place: Path, content: bytes) -> FileFormatError:
 
 
 def _damaged(place: Path, reason: str) -> FileFormatError:
-    """Return the error for a file that is not as it was written."""
+    """Return the error for a truncated or changed file."""
     return FileFormatError(
         f"{place} is damaged or was changed: {reason}. Copy it again from where it came, or save "
         "the model again."

@@ -1,18 +1,20 @@
-"""Values as plain JSON beside named arrays, and back.
+"""Encoding of values as JSON and named arrays, and decoding.
 
-JSON stands for itself, but for objects with one key that begins with "$": that names a *kind* of
-value, of which each knows how it is written and read.
+A JSON object with one key that begins with "$" encodes a value that JSON lacks: the key names its
+*kind*, which has a function for writing and one for reading.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import torch
 from numpy.typing import NDArray
 
 from skvim.exceptions import FileFormatError, UnsavableError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Kind", "Reader", "Writer", "refusal"]
 
@@ -23,7 +25,7 @@ _PLAIN = (bool, int, str, type(None))
 @final
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value.
+    """A kind of value, with its encoder and decoder.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class Kind:
     write : callable
         (writer, value, path) → JSON.
     read : callable
-        (reader, JSON) → value; it checks what it is given, by errors of any type.
+        (reader, JSON) → value; raises an error of any type for invalid JSON.
     """
 
     tag: str
@@ -45,17 +47,17 @@ class Kind:
 
 @final
 class Writer:
-    """Turns values into JSON, and collects their arrays.
+    """Encodes values as JSON and collects their arrays.
 
     Parameters
     ----------
     kinds : list of Kind
-        What is known beyond JSON, first match first.
+        Kinds of values beyond JSON; the first that matches is used.
 
     Attributes
     ----------
     arrays : dict of ndarray
-        By the path where each stands.
+        By the path of each in the value.
     """
 
     def __init__(self, kinds: list[Kind]) -> None:
@@ -64,25 +66,25 @@ class Writer:
         self._depth = 0
 
     def write(self, value: Any, path: str) -> Any:
-        """Return a value as JSON.
+        """Encode a value as JSON.
 
         Raises
         ------
         UnsavableError
-            When it holds something that a file without code cannot; the message names its path.
+            When it contains something that files cannot hold; the message names its path.
         """
         if type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
             return value
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise refusal(value, path, "which contains itself, or is too deep")
+            raise refusal(value, path, "which contains itself or is nested too deeply")
         try:
             return self._write(value, path)
         finally:
             self._depth -= 1
 
     def _write(self, value: Any, path: str) -> Any:
-        """Return what is more than a plain value."""
+        """Encode a container or a value of one of the kinds."""
         if type(value) is list:
             return [self.write(item, f"{path}[{i}]") for i, item in enumerate(value)]
         if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
@@ -90,10 +92,10 @@ class Writer:
         for kind in self._kinds:
             if kind.holds(value):
                 return {f"${kind.tag}": kind.write(self, value, path)}
-        raise refusal(value, path, "which only code can make again")
+        raise refusal(value, path, "a kind of value that files do not support")
 
     def keep(self, array: NDArray[Any], path: str) -> str:
-        """Keep an array beside the JSON, and return its name."""
+        """Add an array to ``arrays``, and return its name."""
         name = path
         while name in self.arrays:
             name += "'"
@@ -103,27 +105,27 @@ class Writer:
 
 @final
 class Reader:
-    """Turns JSON back into values.
+    """Decodes JSON to values.
 
     Parameters
     ----------
     kinds : list of Kind
-        What is known beyond JSON.
+        Kinds of values beyond JSON.
     arrays : dict of ndarray
-        What the JSON refers to; each is used once.
+        Arrays that the JSON refers to; each is used once.
     device : torch.device
-        Where networks go.
+        Device of the networks.
     """
 
     def __init__(
-        self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: torch.device
+        self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: "torch.device"
     ) -> None:
         self.device = device
         self._kinds = {f"${kind.tag}": kind for kind in kinds}
         self._arrays = dict(arrays)
 
     def read(self, node: Any) -> Any:
-        """Return the value; any error means that the file is not as it should be."""
+        """Decode a value; any error means that the file is invalid."""
         if isinstance(node, list):
             return [self.read(item) for item in node]
         if not isinstance(node, dict):
@@ -136,7 +138,7 @@ class Reader:
         return self._kinds[tag].read(self, payload)
 
     def take(self, name: str) -> NDArray[Any]:
-        """Return an array by its name."""
+        """Return an array by its name; each can be taken once."""
         return self._arrays.pop(name)
 
     def finish(self) -> None:
@@ -145,12 +147,14 @@ class Reader:
             raise FileFormatError(f"it holds arrays that belong to nothing: {sorted(self._arrays)}")
 
 
-def refusal(value: Any, path: str, reason: str) -> UnsavableError:
-    """Return the error for what cannot be saved."""
+def refusal(
+    value: Any, path: str, reason: str, instead: str = "another there, of skvim or scikit-learn"
+) -> UnsavableError:
+    """Return the error for a value that cannot be saved."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     return UnsavableError(
         f"{path} is {shown} ({type(value).__module__}.{type(value).__qualname__}), {reason}: a "
-        "file without code cannot hold it. Use another there, of skvim or scikit-learn, or pickle "
-        "the model (pickle.dump, joblib.dump), and open pickles only if you trust their source."
+        f"file without code cannot hold it. Use {instead}, or pickle the model (pickle.dump, "
+        "joblib.dump), and open pickles only if you trust their source."
     )

@@ -28,9 +28,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator
-        One of skvim or of scikit-learn, fitted or not, or a pipeline of such. What scikit-learn's
-        ``fit`` has left has to be made of numbers, text, lists, dicts, NumPy arrays and further
-        estimators; that is so for most of them, but not for trees and forests.
+        One of skvim or scikit-learn, fitted or not, or a pipeline of such. Of scikit-learn's,
+        files hold linear models, preprocessing, decompositions, mixtures and more, but not trees,
+        nearest neighbours, KMeans, OneHotEncoder or SVC: see :doc:`/files`.
     path : str or path-like
         Where to; any suffix will do, for example ``"model.skvim"``.
 
@@ -38,7 +38,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     ------
     UnsavableError
         When a part of the estimator is code, such as a module, a divergence or a function of your
-        own, or a kind of object that files do not hold; the message names it.
+        own, or an estimator or object that files do not hold; the message names it.
     FileAccessError
         When the file cannot be written; one that was there before stays as it was.
 
@@ -86,7 +86,7 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
         if not isinstance(estimator, BaseEstimator):
             raise FileFormatError("it holds no estimator")
         _warn_of_versions(path, document)
-    except Exception as error:  # whatever a constructor makes of values that save never wrote
+    except Exception as error:  # constructors raise any error for invalid values
         if isinstance(error, Warning):  # turned into an error by the user
             raise
         reason = str(error) if isinstance(error, FileFormatError) else repr(error)
@@ -98,7 +98,7 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    """Return the releases that write a file."""
+    """Return the versions of the libraries that write a file."""
     return {
         "skvim": str(sys.modules["skvim"].__version__),
         "torch": str(torch.__version__),
@@ -108,7 +108,7 @@ def _versions() -> dict[str, str]:
 
 
 def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
-    """Warn that another release of scikit-learn fitted estimators of its own."""
+    """Warn if another release of scikit-learn has fitted some of the estimators."""
     written, here = document["versions"]["scikit-learn"], _versions()["scikit-learn"]
     if _holds_foreign(document["model"]) and _minor(written) != _minor(here):
         warnings.warn(
@@ -120,7 +120,7 @@ def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) ->
 
 
 def _holds_foreign(node: Any) -> bool:
-    """Whether JSON holds an estimator of scikit-learn's own."""
+    """Whether the JSON contains an estimator of scikit-learn."""
     if isinstance(node, list):
         return any(_holds_foreign(item) for item in node)
     if not isinstance(node, dict):
@@ -131,5 +131,5 @@ def _holds_foreign(node: Any) -> bool:
 
 
 def _minor(version: str) -> list[str]:
-    """Return the first two numbers of a version."""
+    """Return the major and the minor number of a version."""
     return re.findall(r"\d+", version)[:2]

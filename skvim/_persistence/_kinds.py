@@ -1,4 +1,4 @@
-"""The kinds of values of Python, NumPy and torch that files hold."""
+"""Kinds of values of Python, NumPy, torch and skvim that files can hold."""
 
 import math
 import re
@@ -17,11 +17,16 @@ from torch.distributions import (
     Transform,
     TransformedDistribution,
 )
-from torch.distributions.transforms import _InverseTransform
 
 from skvim._persistence._archive import DTYPES
 from skvim._persistence._codec import Kind, Reader, Writer, refusal
 from skvim._persistence._registry import part_arguments, part_class, public_class, public_name
+from skvim._torch_private import (
+    InverseTransform,
+    argument_checks,
+    given_parameter,
+    set_given_parameter,
+)
 
 __all__ = ["KINDS"]
 
@@ -42,12 +47,12 @@ _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def _write_array(writer: Writer, value: NDArray[Any], path: str) -> Any:
-    """Keep numbers as bytes, in their order in memory, and anything else as JSON."""
+    """Store numbers as bytes in their memory order, and text and objects as JSON."""
     if value.dtype.name in _NUMBERS:
         by_column = value.flags.f_contiguous and not value.flags.c_contiguous
         stored = value.T if by_column else value
         native = np.ascontiguousarray(stored, dtype=value.dtype.newbyteorder("="))
-        # Sums depend on the order: results are to be the same to the last bit.
+        # The memory order is kept because rounding of sums depends on it.
         name = writer.keep(native.reshape(stored.shape), path)
         return {"name": name, "order": "F"} if by_column else {"name": name}
     if value.dtype.kind not in "OUT":
@@ -59,8 +64,8 @@ def _write_array(writer: Writer, value: NDArray[Any], path: str) -> Any:
 
 def _read_array(reader: Reader, node: Any) -> NDArray[Any]:
     if "name" in node:
-        found = reader.take(node["name"])
-        return found.T if node.get("order") == "F" else found
+        stored = reader.take(node["name"])
+        return stored.T if node.get("order") == "F" else stored
     items = [reader.read(item) for item in node["items"]]
     array = np.empty(len(items), dtype=_dtype(node["dtype"]))
     if array.dtype.kind != "O" and not all(isinstance(item, str) for item in items):
@@ -70,7 +75,7 @@ def _read_array(reader: Reader, node: Any) -> NDArray[Any]:
 
 
 def _objects(items: list[Any]) -> NDArray[Any]:
-    """Return an array of objects, whatever these are."""
+    """Return a one-dimensional array of objects, sequences included."""
     array = np.empty(len(items), dtype=object)
     for i, item in enumerate(items):
         array[i] = item
@@ -82,8 +87,8 @@ def _dtype(name: Any) -> np.dtype[Any]:
     known = isinstance(name, str) and (name in {*_NUMBERS, "object"} or _TEXT.fullmatch(name))
     if not known:
         raise ValueError(f"{name!r} is no dtype that files may hold")
-    found: np.dtype[Any] = np.dtype(name)
-    return found
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
 
 
 def _write_scalar(writer: Writer, value: np.generic, path: str) -> Any:
@@ -124,14 +129,14 @@ def _read_type(reader: Reader, name: str) -> type:
 def _write_random_state(writer: Writer, value: np.random.RandomState, path: str) -> Any:
     state: dict[str, Any] = value.get_state(legacy=False)
     if state["bit_generator"] != "MT19937":
-        raise refusal(value, path, "which draws from something else than a Mersenne twister")
+        raise refusal(value, path, "which uses another bit generator than MT19937")
     return writer.write(state, path)
 
 
 def _read_random_state(reader: Reader, node: Any) -> np.random.RandomState:
     state = reader.read(node)
     key, position = state["state"]["key"], state["state"]["pos"]
-    # NumPy would read beyond the end.
+    # NumPy does not check them, and would read out of bounds.
     if key.shape != (_KEYS,) or key.dtype != np.uint32 or not 0 <= position <= _KEYS:
         raise ValueError("a state of a generator is out of range")
     made = np.random.RandomState(np.random.MT19937())
@@ -165,19 +170,19 @@ def _write_distribution(writer: Writer, value: Distribution, path: str) -> Any:
         raise refusal(value, path, "a distribution that is not torch's")
     names = _distribution_arguments(value)
     arguments = {key: getattr(value, name) for key, name in names.items()}
-    checked = vars(value).get("_validate_args")
+    checked = argument_checks(value)
     if checked is not None:
         arguments["validate_args"] = checked
-    _check_made(value, arguments, path)
+    _check_arguments(value, arguments, path)
     return {"class": cls, "arguments": writer.write(arguments, path)}
 
 
-def _check_made(value: Any, arguments: dict[str, Any], path: str) -> None:
-    """Raise unless the arguments make such a value: a file is of no use if it cannot be read."""
+def _check_arguments(value: Any, arguments: dict[str, Any], path: str) -> None:
+    """Raise unless the class can be constructed with these arguments again."""
     try:
         type(value)(**arguments)
     except (AssertionError, TypeError, ValueError) as error:
-        raise refusal(value, path, "which does not show what made it") from error
+        raise refusal(value, path, "whose attributes do not give its arguments") from error
 
 
 def _distribution_arguments(value: Distribution) -> dict[str, str]:
@@ -192,9 +197,9 @@ def _distribution_arguments(value: Distribution) -> dict[str, str]:
     if isinstance(value, MixtureSameFamily):
         return {name: name for name in ("mixture_distribution", "component_distribution")}
     names = set(value.arg_constraints)
-    if {"probs", "logits"} <= names and "_param" in vars(value):
-        # Of two ways to say the same, the one that was used; the other is worked out at need.
-        names -= {"logits"} if vars(value).get("probs") is vars(value)["_param"] else {"probs"}
+    given = given_parameter(value)
+    if {"probs", "logits"} <= names and given:
+        names = names - {"probs", "logits"} | {given}  # the other is derived lazily
     return {name: name for name in sorted(names)}
 
 
@@ -202,14 +207,13 @@ def _read_distribution(reader: Reader, node: Any) -> Distribution:
     arguments = reader.read(node["arguments"])
     made: Distribution = public_class(node["class"], Distribution)(**arguments)
     if isinstance(made, Categorical):
-        # The constructor divides by their sum once more, which may move the last bit.
         for name in {"probs", "logits"} & set(arguments):
-            vars(made)[name] = made._param = arguments[name]
+            set_given_parameter(made, name, arguments[name])
     return made
 
 
 def _write_transform(writer: Writer, value: Transform, path: str) -> Any:
-    if isinstance(value, _InverseTransform):
+    if isinstance(value, InverseTransform):
         return {"inverse": writer.write(value.inv, path)}
     name = public_name(type(value))
     if name is None:
@@ -219,7 +223,7 @@ def _write_transform(writer: Writer, value: Transform, path: str) -> Any:
     else:
         kept = {key.removeprefix("_"): item for key, item in vars(value).items()}
         arguments = {key: kept[key] for key in _TRANSFORMS.get(name.rpartition(".")[2], ())}
-    _check_made(value, arguments, path)
+    _check_arguments(value, arguments, path)
     return {"class": name, "arguments": writer.write(arguments, path)}
 
 
@@ -255,7 +259,7 @@ def _read_part(reader: Reader, node: Any) -> Any:
 
 
 def _listed(writer: Writer, value: Any, path: str) -> Any:
-    """Write what is made of items in a row."""
+    """Write a sequence as a list."""
     return writer.write(list(value), path)
 
 

@@ -1,7 +1,7 @@
-"""What files may name: public classes, and the arguments that their constructors take.
+"""Lookup of the classes that files may hold, and of the arguments that made a part of a model.
 
-A file names classes only. Each is looked up among the public names of the packages below, so that
-nothing else is ever imported or called.
+A file holds names of classes. Each is looked up among the public names of ``_allowed.MODULES``;
+nothing else is imported or called.
 """
 
 import importlib
@@ -9,74 +9,10 @@ import inspect
 from functools import cached_property
 from typing import Any
 
+from skvim._persistence._allowed import MODULES, PARTS, SKLEARN
 from skvim.exceptions import FileFormatError
 
 __all__ = ["part_arguments", "part_class", "public_class", "public_name"]
-
-_PACKAGES = (
-    "skvim",
-    "skvim.networks",
-    "skvim.noise",
-    "skvim.objectives",
-    "skvim.semi_supervised",
-    "torch.distributions",
-    "torch.optim",
-    *(
-        f"sklearn.{name}"
-        for name in (
-            "cluster",
-            "compose",
-            "covariance",
-            "cross_decomposition",
-            "decomposition",
-            "discriminant_analysis",
-            "dummy",
-            "feature_selection",
-            "impute",
-            "kernel_approximation",
-            "kernel_ridge",
-            "linear_model",
-            "mixture",
-            "multiclass",
-            "naive_bayes",
-            "neighbors",
-            "pipeline",
-            "preprocessing",
-            "random_projection",
-            "semi_supervised",
-            "svm",
-        )
-    ),
-)
-
-# Parts of models that are nothing but their settings, each kept as the attribute of its name.
-_PARTS = {
-    *(
-        f"skvim.objectives.{name}"
-        for name in (
-            "Adversarial",
-            "Bernoulli",
-            "Capacity",
-            "Contraction",
-            "DensityRatioKL",
-            "DiracPosterior",
-            "Factorised",
-            "Gaussian",
-            "GaussianPosterior",
-            "InfoNCE",
-            "KL",
-            "Logistic",
-            "LogisticPosterior",
-            "MMD",
-            "MixtureKL",
-            "Normal",
-            "SlicedWasserstein",
-        )
-    ),
-    "skvim.networks.Convolutional",
-    "skvim.networks.Paired",
-    "skvim.networks.Perceptrons",
-}
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -91,60 +27,68 @@ def public_name(cls: type) -> str | None:
     >>> public_name(Normal), public_name(dict)
     ('skvim.objectives.Normal', None)
     """
-    homes = [name for name in _PACKAGES if f"{cls.__module__}.".startswith(f"{name}.")]
-    if not homes:
+    modules = [name for name in MODULES if f"{cls.__module__}.".startswith(f"{name}.")]
+    if not modules:
         return None
-    home = max(homes, key=len)
-    return f"{home}.{cls.__name__}" if _member(home, cls.__name__) is cls else None
+    module = max(modules, key=len)
+    return f"{module}.{cls.__name__}" if _member(module, cls.__name__) is cls else None
 
 
 def public_class(name: Any, base: type) -> type:
-    """Return the class of a name, a concrete one below ``base``.
+    """Return the class of a name, a concrete subclass of ``base``.
 
     Raises
     ------
     FileFormatError
         When it is not among those that a file may hold.
     """
-    home, _, member = name.rpartition(".") if isinstance(name, str) else ("", "", "")
-    found = _member(home, member) if home in _PACKAGES else None
-    if found is None or not issubclass(found, base) or inspect.isabstract(found):
+    module, _, member = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    cls = _member(module, member) if module in MODULES else None
+    if cls is None or not issubclass(cls, base) or inspect.isabstract(cls):
         raise FileFormatError(
             f"it names {name!r}, which is no public {base.__name__} of skvim, scikit-learn or "
             "torch that files may hold. If a newer release has it, install that one"
         )
-    return found
+    return cls
 
 
 def part_arguments(part: Any) -> tuple[str, dict[str, Any]] | None:
-    """Return the class's name and the constructor's arguments of a part; None for what is none."""
+    """Return the name of a part's class and its constructor's arguments, read from attributes.
+
+    None for everything else, a part with further attributes or invalid settings included.
+    """
     name = public_name(type(part))
-    if name not in _PARTS:
+    if name is None or name not in PARTS:
         return None
-    names = inspect.signature(type(part)).parameters.values()
-    # Without a constructor of its own it shows that of its base, (*args, **kwargs).
-    own = [parameter.name for parameter in names if parameter.kind not in _VARIADIC]
-    arguments = {key: getattr(part, key) for key in own}
-    return (name, arguments) if _is_as_made(part, arguments) else None
+    parameters = inspect.signature(type(part)).parameters.values()
+    # A class without a constructor of its own shows that of its base, (*args, **kwargs).
+    keys = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    try:
+        arguments = {key: getattr(part, key) for key in keys}
+        unchanged = _has_only_settings(part, type(part)(**arguments))
+    except (AttributeError, TypeError, ValueError):  # attributes were deleted or replaced
+        return None
+    return (name, arguments) if unchanged else None
 
 
 def part_class(name: Any) -> type:
     """Return the class of a part by its name; ``FileFormatError`` where there is none."""
-    return public_class(name if name in _PARTS else None, object)
+    return public_class(name if name in PARTS else None, object)
 
 
-def _is_as_made(part: Any, arguments: dict[str, Any]) -> bool:
-    """Whether nothing was added to a part that its constructor does not set."""
-    made = type(part)(**arguments)
+def _has_only_settings(part: Any, fresh: Any) -> bool:
+    """Whether a part has no attribute that a fresh one with the same settings lacks."""
     members = inspect.getmembers_static(type(part))
-    # Properties that a prior has computed follow from its settings.
+    # Cached properties follow from the settings.
     derived = {name for name, member in members if isinstance(member, cached_property)}
-    return set(vars(part)) - set(vars(made)) <= derived
+    return set(vars(part)) - set(vars(fresh)) <= derived
 
 
-def _member(package: str, name: str) -> type | None:
-    """Return a public class of a package, which is imported."""
-    module = importlib.import_module(package)
-    found = vars(module).get(name) if name in getattr(module, "__all__", dir(module)) else None
-    own = isinstance(found, type) and f"{found.__module__}.".startswith(f"{package}.")
-    return found if own else None
+def _member(module_name: str, name: str) -> type | None:
+    """Return a public class of a module, which is imported."""
+    if name not in SKLEARN.get(module_name, {name}):
+        return None
+    module = importlib.import_module(module_name)
+    member = vars(module).get(name) if name in getattr(module, "__all__", dir(module)) else None
+    own = isinstance(member, type) and f"{member.__module__}.".startswith(f"{module_name}.")
+    return member if own else None

@@ -1,4 +1,4 @@
-"""Image data sets, downloaded once, checked and mapped into memory, and artificial ones."""
+"""Image data sets, downloaded once and memory-mapped, and synthetic data sets."""
 
 from skvim.datasets._celeba import fetch_celeba
 from skvim.datasets._cifar10 import fetch_cifar10

@@ -1,4 +1,4 @@
-"""Reading official archives, packed or unpacked, and checking what came out."""
+"""Reading of official archives, packed or unpacked, and checks of their content."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 from skvim.datasets._store import Chunks
 from skvim.exceptions import DatasetError
 
-__all__ = ["decoding", "opened", "verified"]
+__all__ = ["decoding_errors", "open_source", "verify_digests"]
 
-# What gzip, tarfile, zipfile, Pillow and NumPy raise for bytes that are not what they should be.
+# What gzip, tarfile, zipfile, Pillow and NumPy raise for damaged files.
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -28,8 +28,8 @@ _UNREADABLE = (
 
 
 @contextmanager
-def decoding(source: Path, remedy: str = "") -> Iterator[None]:
-    """Say which file cannot be decoded, and what to do about it."""
+def decoding_errors(source: Path, remedy: str = "") -> Iterator[None]:
+    """Turn errors of decoding into a ``DatasetError`` that names the file and a remedy."""
     try:
         yield
     except DatasetError:
@@ -40,8 +40,8 @@ def decoding(source: Path, remedy: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """Open a folder or a zip file; give the sorted names of its files, and what reads one.
+def open_source(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Open a folder or zip file; yield the sorted names of its files and a function to read one.
 
     Names start with the folder's own name, as they do in a zip file made of the folder.
     """
@@ -58,10 +58,10 @@ def opened(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
             yield sorted(archive.namelist()), archive.read
 
 
-def verified(chunks: Chunks, digests: Sequence[str], source: Path) -> Chunks:
-    """Pass chunks on, and raise at the end unless each array has its SHA-256.
+def verify_digests(chunks: Chunks, digests: Sequence[str], source: Path) -> Chunks:
+    """Yield chunks unchanged, and raise at the end unless each array has its SHA-256.
 
-    What is stored is so checked from end to end, however the archive was packed.
+    This checks the decoded data, independently of how the archive was packed.
     """
     hashes = [hashlib.sha256() for _ in digests]
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""CelebA: faces, from the user's own copy."""
+"""CelebA: images of faces, read from the user's own copy."""
 
 import hashlib
 import io
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding, opened
+from skvim.datasets._archives import decoding_errors, open_source
 from skvim.datasets._descriptions import CELEBA
-from skvim.datasets._extras import needs
+from skvim.datasets._extras import require_extra
 from skvim.datasets._home import DataHome, get_data_home
-from skvim.datasets._result import OPTIONS, SPLIT, Rows, part, python_2_order, result
-from skvim.datasets._store import Chunks, Stored, load_or_build
+from skvim.datasets._result import OPTIONS, SPLIT, Rows, make_result, python_2_order, subset_slice
+from skvim.datasets._store import Chunks, StoredArray, load_or_build
 from skvim.exceptions import DatasetError
 
 __all__ = ["OFFICIAL", "Archive", "fetch_celeba"]
@@ -39,7 +39,7 @@ _REMEDY = (
 @final
 @dataclass(frozen=True)
 class Archive:
-    """How many images there are, and the last ones of each official part."""
+    """Number of images, and the number of the last one in each official part."""
 
     n_images: int
     last_train: int
@@ -89,7 +89,7 @@ def fetch_celeba(
     as_images : bool, default=False
         Give ``data`` the shape of ``images``.
     download_if_missing : bool, default=True
-        Taken so that all data sets can be loaded in one way. Nothing is downloaded in either case.
+        For consistency with the other data sets. Nothing is downloaded in either case.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def fetch_celeba(
         With these fields, arrays being read-only where they are mapped from a file:
 
         - ``data``: ndarray of shape (n_samples, 12288), uint8 in [0, 255]; the three colours of a
-          pixel lie side by side;
+          pixel are adjacent;
         - ``images``: the same memory as (n_samples, 64, 64, 3), red, green, blue: the central 140 ×
           140 pixels, resized with Lanczos' filter, which averages;
         - ``target``: ndarray of shape (n_samples, 40), int64, 1 where a face has the attribute,
@@ -111,7 +111,7 @@ def fetch_celeba(
     Raises
     ------
     skvim.exceptions.DatasetError
-        If the images or what is asked of them cannot be found, decoded or stored.
+        If the images or the requested attributes cannot be found, decoded or stored.
     skvim.exceptions.MissingExtraError
         If Pillow, of the extra ``data``, is needed and missing.
     ValueError
@@ -137,9 +137,9 @@ def fetch_celeba(
             "return_X_y=True returns attributes. "
             + _REMEDY.format(files="list_attr_celeba.txt", folder=folder)
         )
-    (images,) = load_or_build(folder, [_stored(names)], partial(_decode, folder, names))
+    (images,) = load_or_build(folder, [_stored_array(names)], partial(_decode, folder, names))
     rows = _rows(split, subset, partition)
-    return result(
+    return make_result(
         images[rows],
         None if attributes is None else attributes.to_numpy(np.int64)[rows],
         return_X_y=return_X_y,
@@ -152,11 +152,11 @@ def fetch_celeba(
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names of the images that there are, in order."""
-    if _stored(OFFICIAL.names).path(folder).exists():
+    """Return the sorted names of the available images."""
+    if _stored_array(OFFICIAL.names).path(folder).exists():
         return OFFICIAL.names  # all of them are decoded, and the archive may be gone
     source = _source(folder)
-    with decoding(source, _remedy(folder)), opened(source) as (paths, _):
+    with decoding_errors(source, _remedy(folder)), open_source(source) as (paths, _):
         return sorted(_members(paths))
 
 
@@ -169,10 +169,10 @@ def _source(folder: Path) -> Path:
 
 
 def _members(paths: list[str]) -> dict[str, str]:
-    """Return where each image is."""
-    found = [path for path in paths if re.fullmatch(r"\d{6}\.jpg", PurePosixPath(path).name)]
-    members = {PurePosixPath(path).name: path for path in found}
-    if not members or len(members) < len(found):
+    """Return the path of each image by its name."""
+    images = [path for path in paths if re.fullmatch(r"\d{6}\.jpg", PurePosixPath(path).name)]
+    members = {PurePosixPath(path).name: path for path in images}
+    if not members or len(members) < len(images):
         raise ValueError("it should hold each image 000001.jpg to 202599.jpg once")
     return members
 
@@ -181,20 +181,20 @@ def _remedy(folder: Path) -> str:
     return _REMEDY.format(files="img_align_celeba.zip", folder=folder)
 
 
-def _stored(names: Sequence[str]) -> Stored:
-    """Return what is stored; part of the images has a name of its own, so that none is mixed up."""
+def _stored_array(names: Sequence[str]) -> StoredArray:
+    """Describe the stored array; a subset of the images has a hash of their names in its own."""
     mark = ""
     if names != OFFICIAL.names:
         mark = "-" + hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    return Stored(f"images-{_SIZE}x{_SIZE}{mark}", (len(names), _SIZE, _SIZE, 3))
+    return StoredArray(f"images-{_SIZE}x{_SIZE}{mark}", (len(names), _SIZE, _SIZE, 3))
 
 
 def _decode(folder: Path, names: list[str]) -> Chunks:
-    """Yield one image after the other."""
+    """Yield the images one by one."""
     source = _source(folder)
-    with needs("Pillow", "Decoding CelebA"):
+    with require_extra("Pillow", "Decoding CelebA"):
         import PIL.Image  # noqa: F401
-    with decoding(source, _remedy(folder)), opened(source) as (paths, read):
+    with decoding_errors(source, _remedy(folder)), open_source(source) as (paths, read):
         members = _members(paths)
         for name in names:
             if name not in members:
@@ -203,7 +203,7 @@ def _decode(folder: Path, names: list[str]) -> Chunks:
 
 
 def _read_face(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
-    """Return the centre of one image, 64 pixels wide and high."""
+    """Return the central crop of one image, resized to 64 × 64 pixels."""
     from PIL import Image
 
     left, top = ((length - _CROP) // 2 for length in _GIVEN)
@@ -218,7 +218,7 @@ def _read_face(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
 
 
 def _attributes(folder: Path, names: list[str]) -> pd.DataFrame | None:
-    """Return a row of zeros and ones for each image, or None where there is no file."""
+    """Return the binary attributes of each image, or None if there is no file."""
     path = folder / "list_attr_celeba.txt"
     if not path.exists():
         return None
@@ -226,7 +226,7 @@ def _attributes(folder: Path, names: list[str]) -> pd.DataFrame | None:
 
 
 def _partition(folder: Path, names: list[str]) -> NDArray[np.int64]:
-    """Return the official part of each image, which follows from its number."""
+    """Return the official part of each image, from the file or from its number."""
     path = folder / "list_eval_partition.txt"
     if path.exists():
         return _read_table(path, names, [0, 1, 2], header=None).iloc[:, 0].to_numpy(np.int64)
@@ -235,8 +235,8 @@ def _partition(folder: Path, names: list[str]) -> NDArray[np.int64]:
 
 
 def _read_table(path: Path, names: list[str], numbers: list[int], **options: Any) -> pd.DataFrame:
-    """Read a row for each image, of some of the numbers."""
-    with decoding(path, _REMEDY.format(files=path.name, folder=path.parent)):
+    """Read one row for each image; its entries have to be among ``numbers``."""
+    with decoding_errors(path, _REMEDY.format(files=path.name, folder=path.parent)):
         table = pd.read_csv(path, sep=r"\s+", index_col=0, **options)
         missing = pd.Index(names).difference(table.index)
         if len(missing) > 0:
@@ -250,10 +250,10 @@ def _read_table(path: Path, names: list[str], numbers: list[int], **options: Any
 
 
 def _rows(split: str, subset: str, partition: NDArray[np.int64]) -> Rows:
-    """Return the rows of a subset, as a slice where they lie side by side."""
+    """Return the rows of a subset, as a slice if they are contiguous."""
     if split == "wae":
         n = len(partition)
-        return python_2_order(n)[part(subset, n - OFFICIAL.n_wae_test)]
+        return python_2_order(n)[subset_slice(subset, n - OFFICIAL.n_wae_test)]
     if subset == "all":
         return slice(None)
     rows = np.flatnonzero(partition == {"train": 0, "test": 2}[subset])

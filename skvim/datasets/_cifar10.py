@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding, verified
+from skvim.datasets._archives import decoding_errors, verify_digests
 from skvim.datasets._descriptions import CIFAR10
-from skvim.datasets._download import Remote, obtain
+from skvim.datasets._download import Remote, fetch_file
 from skvim.datasets._home import DataHome, get_data_home
-from skvim.datasets._result import OPTIONS, SPLIT, result, select
-from skvim.datasets._store import Chunks, Stored, load_or_build
+from skvim.datasets._result import OPTIONS, SPLIT, make_result, select_rows
+from skvim.datasets._store import Chunks, StoredArray, load_or_build
 
 __all__ = ["OFFICIAL", "Archive", "fetch_cifar10"]
 
@@ -41,10 +41,10 @@ class Archive:
     remote: Remote
 
     @property
-    def arrays(self) -> list[Stored]:
-        """Return what is stored."""
+    def arrays(self) -> list[StoredArray]:
+        """Describe the stored arrays."""
         n = len(_FILES) * self.n_per_file
-        return [Stored("targets", (n,)), Stored("images", (n, 32, 32, 3))]
+        return [StoredArray("targets", (n,)), StoredArray("images", (n, 32, 32, 3))]
 
 
 OFFICIAL = Archive(
@@ -105,7 +105,7 @@ def fetch_cifar10(
         With these fields, arrays being read-only where they are mapped from a file:
 
         - ``data``: ndarray of shape (n_samples, 3072), uint8 in [0, 255]; the three colours of a
-          pixel lie side by side;
+          pixel are adjacent;
         - ``images``: the same memory as (n_samples, 32, 32, 3), red, green, blue;
         - ``target``: ndarray of shape (n_samples,), int64, the class;
         - ``target_names``: ndarray of shape (10,), str;
@@ -129,14 +129,14 @@ def fetch_cifar10(
     archive = OFFICIAL
     build = partial(_decode, folder, archive, download_if_missing)
     targets, images = load_or_build(folder, archive.arrays, build)
-    rows = select(
+    rows = select_rows(
         subset,
         split,
         n_train=5 * archive.n_per_file,
         n_wae_test=archive.n_wae_test,
         n_rows=len(images),
     )
-    return result(
+    return make_result(
         images[rows],
         targets[rows].astype(np.int64),
         return_X_y=return_X_y,
@@ -150,14 +150,14 @@ def _decode(folder: Path, archive: Archive, download_if_missing: bool) -> Chunks
     """Yield labels and images, file by file."""
     source = folder / _FOLDER
     if not source.is_dir():
-        source = obtain(folder, archive.remote, download_if_missing)
-    return verified(_records(source, archive.n_per_file), archive.digests, source)
+        source = fetch_file(folder, archive.remote, download_if_missing)
+    return verify_digests(_records(source, archive.n_per_file), archive.digests, source)
 
 
 def _records(source: Path, n: int) -> Chunks:
     read = _reader(source)
     for name in _FILES:
-        with decoding(source):
+        with decoding_errors(source):
             content = read(name)
             if len(content) != n * _RECORD:
                 raise ValueError(f"{name} has {len(content)} bytes instead of {n * _RECORD}")
@@ -166,12 +166,12 @@ def _records(source: Path, n: int) -> Chunks:
 
 
 def _reader(source: Path) -> Callable[[str], bytes]:
-    """Return what reads one of the six files from the folder or the archive."""
+    """Return a function that reads one of the six files from the folder or the archive."""
     if source.is_dir():
         return lambda name: (source / name).read_bytes()
     members = {}
-    # In one pass: files of a packed archive cannot be reached without unpacking all before them.
-    with decoding(source), tarfile.open(source, "r:gz") as archive:
+    # In one pass, as reaching a file in a packed archive means unpacking all before it.
+    with decoding_errors(source), tarfile.open(source, "r:gz") as archive:
         for member in archive:
             name = PurePosixPath(member.name).name
             content = archive.extractfile(member) if name in _FILES else None

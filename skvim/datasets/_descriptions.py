@@ -1,4 +1,4 @@
-"""What each data set says of itself: content, source, licence, citation."""
+"""Descriptions (``DESCR``) of the data sets: content, splits, source, licence, citation."""
 
 __all__ = ["CELEBA", "CIFAR10", "FIVE_CHARACTERS", "MNIST", "OMNIGLOT"]
 

@@ -1,4 +1,4 @@
-"""Files taken from the first mirror that has them, checked, and resumed where they broke off."""
+"""Checked and resumable downloads from a list of mirrors."""
 
 import os
 from dataclasses import dataclass
@@ -7,32 +7,32 @@ from pathlib import Path
 from tempfile import gettempprefix
 from typing import Any, final
 
-from skvim._disk import move
-from skvim.datasets._extras import needs
+from skvim._disk import rename_durably
+from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError
 
-__all__ = ["Remote", "obtain"]
+__all__ = ["Remote", "fetch_file"]
 
-_TRIES = 5  # per mirror, as long as each changes something
-_TIMEOUT = 30.0  # seconds without a byte, after which a mirror counts as broken
-_CHUNK = 1 << 14  # bytes; what has come of a chunk is lost when the connection breaks
+_TRIES = 5  # per mirror, as long as each gets further
+_TIMEOUT = 30.0  # seconds without a byte before the next mirror is tried
+_CHUNK = 1 << 14  # bytes; a chunk that is incomplete when the connection breaks is lost
 
 
 @final
 @dataclass(frozen=True)
 class Remote:
-    """A file with its checksum, ``"md5:..."`` or ``"sha256:..."``, and folders that offer it."""
+    """A file with its checksum, ``"md5:..."`` or ``"sha256:..."``, and the URLs of its mirrors."""
 
     name: str
     checksum: str
     mirrors: tuple[str, ...]
 
 
-def obtain(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
-    """Return the file in the folder, downloaded if it is not there.
+def fetch_file(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
+    """Return the path of a file in the folder, after downloading it if it is missing.
 
-    The caller holds the lock of the folder. A file that is there already is taken as it is: what
-    it holds is checked when it is decoded.
+    The caller holds the lock of the folder. An existing file is not checked here: its content is
+    checked when it is decoded.
 
     Raises
     ------
@@ -51,16 +51,16 @@ def obtain(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
 
 
 def _download(folder: Path, remote: Remote) -> Path:
-    """Try the mirrors in turn; the part of a file that one gave is continued by the next."""
-    with needs("pooch", f"Downloading {remote.name}"):
+    """Try the mirrors in turn; each resumes what the one before has left incomplete."""
+    with require_extra("pooch", f"Downloading {remote.name}"):
         import pooch
         import requests
-    # Of the errors of the system, only these are the network's: a full disk is none of the mirror.
-    broken = (requests.RequestException, ConnectionError, TimeoutError, ValueError)
+    # Errors of the network; others, such as a full disk, are not the fault of the mirror.
+    network_errors = (requests.RequestException, ConnectionError, TimeoutError, ValueError)
     work = folder / ".download"
     work.mkdir(exist_ok=True)
     part = work / f"{remote.name}.part"
-    _clean(work)
+    _delete_leftovers(work)
     failures = []
     for mirror in remote.mirrors:
         url = f"{mirror}/{remote.name}"
@@ -68,12 +68,16 @@ def _download(folder: Path, remote: Remote) -> Path:
             before = _size(part)
             try:
                 pooch.retrieve(
-                    url, remote.checksum, remote.name, work, downloader=_resuming(pooch, part)
+                    url,
+                    remote.checksum,
+                    remote.name,
+                    work,
+                    downloader=_resuming_downloader(pooch, part),
                 )
-            except broken as error:
+            except network_errors as error:
                 failures.append(f"- {url}: {error}")
             else:
-                move(work / remote.name, folder / remote.name)
+                rename_durably(work / remote.name, folder / remote.name)
                 return folder / remote.name
             if _size(part) == before:
                 break
@@ -84,8 +88,8 @@ def _download(folder: Path, remote: Remote) -> Path:
     )
 
 
-def _clean(work: Path) -> None:
-    """Delete what a killed process left and no call can use: the lock is ours now."""
+def _delete_leftovers(work: Path) -> None:
+    """Delete temporary files of a killed process; this one holds the lock."""
     for path in work.glob(f"{gettempprefix()}*"):
         path.unlink()
 
@@ -94,18 +98,18 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _resuming(pooch: Any, part: Path) -> Any:
-    """Return a downloader for pooch that appends to what an earlier one left in ``part``."""
+def _resuming_downloader(pooch: Any, part: Path) -> Any:
+    """Return a downloader for pooch that resumes the incomplete file ``part``."""
 
     def download(url: str, output_file: str, _: Any) -> None:
         with open(part, "ab") as file:
 
-            def start_anew(response: Any, **_: Any) -> None:
+            def discard_part(response: Any, **_: Any) -> None:
                 # The server sends the whole file (200), or has less than is here already (416).
                 if response.status_code in (200, 416):
                     file.truncate(0)
 
-            # Unpacked on the way, an archive would fail its checksum.
+            # A server that compresses or unpacks the file would change its checksum.
             headers = {"Accept-Encoding": "identity"}
             if file.tell() > 0:
                 headers["Range"] = f"bytes={file.tell()}-"
@@ -114,7 +118,7 @@ def _resuming(pooch: Any, part: Path) -> Any:
                 chunk_size=_CHUNK,
                 timeout=_TIMEOUT,
                 headers=headers,
-                hooks={"response": start_anew},
+                hooks={"response": discard_part},
             )(url, file, None)
         os.replace(part, output_file)
 

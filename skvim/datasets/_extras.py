@@ -1,16 +1,16 @@
-"""What the extra ``data`` installs, imported on use."""
+"""Error for missing packages of the optional extra ``data``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from skvim.exceptions import MissingExtraError
 
-__all__ = ["needs"]
+__all__ = ["require_extra"]
 
 
 @contextmanager
-def needs(package: str, purpose: str) -> Iterator[None]:
-    """Turn a failed import into the error that says how to install the package."""
+def require_extra(package: str, purpose: str) -> Iterator[None]:
+    """Turn a failed import into a ``MissingExtraError`` that says how to install the package."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Artificial data sets of the literature on semi-supervised learning, drawn anew."""
+"""Synthetic data sets of the literature on semi-supervised learning."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def make_g241c(n_samples: int = 1500, *, random_state: Any = None) -> Draw:
     -----
     The recipe is that of the benchmark of [1]_, whose own draw has 750 rows of each class. The
     best classifier errs in Φ(−1.25) = 10.6 % of the cases. With 10 labels a support vector
-    machine that sees nothing else errs there in 47.3 %, with 100 in 23.1 %.
+    machine trained on these alone errs there in 47.3 %, with 100 in 23.1 %.
 
     References
     ----------
@@ -70,12 +70,12 @@ def make_g241c(n_samples: int = 1500, *, random_state: Any = None) -> Draw:
 
 @check_arguments(n_samples=[integer(4)], random_state=["random_state"])
 def make_g241d(n_samples: int = 1500, *, random_state: Any = None) -> Draw:
-    """Draw g241d: two classes in 241 dimensions whose clusters mislead.
+    """Draw g241d: two classes in 241 dimensions that do not match the clusters.
 
     There are four normal distributions with unit covariance. Two of class 1 have centres 6 apart in
     a random direction. The two of class 0 have these centres moved by 2.5, both in the same
-    random direction. The two clusters that lie apart so hold half of each class, and a boundary
-    between them says nothing of the class. Then each feature is shifted and scaled to mean 0
+    random direction. Each of the two distant clusters so holds half of each class, and a boundary
+    between them does not separate the classes. Then each feature is shifted and scaled to mean 0
     and standard deviation 1.
 
     Parameters
@@ -127,7 +127,7 @@ def make_g241d(n_samples: int = 1500, *, random_state: Any = None) -> Draw:
 
 @check_arguments(n_samples=[integer(2)], random_state=["random_state"])
 def make_g50c(n_samples: int = 550, *, random_state: Any = None) -> Draw:
-    """Draw g50c: two classes in 50 dimensions that the best classifier confuses in 5 % of cases.
+    """Draw g50c: two classes in 50 dimensions with a Bayes error of 5 %.
 
     Each class is a normal distribution with unit covariance. The centres lie symmetrically about
     the origin in a random direction, 2 Φ⁻¹(0.95) = 3.29 apart.
@@ -148,8 +148,8 @@ def make_g50c(n_samples: int = 550, *, random_state: Any = None) -> Draw:
 
     Notes
     -----
-    The recipe is that of [1]_, where 50 of 550 rows are labelled. A support vector machine that
-    sees nothing else errs there in 8.3 % of the cases.
+    The recipe is that of [1]_, where 50 of 550 rows are labelled. A support vector machine
+    trained on these alone errs there in 8.3 % of the cases.
 
     References
     ----------
@@ -169,7 +169,7 @@ def make_g50c(n_samples: int = 550, *, random_state: Any = None) -> Draw:
 
 
 def _direction(generator: np.random.Generator, n_features: int) -> Matrix:
-    """Draw a unit vector, every direction alike."""
+    """Draw a unit vector, uniform on the sphere."""
     vector = generator.standard_normal(n_features)
     return np.asarray(vector / np.linalg.norm(vector))
 

@@ -1,4 +1,4 @@
-"""Where data sets are kept."""
+"""The folder in which data sets are stored."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ DataHome: TypeAlias = str | os.PathLike[str] | None
 
 
 def get_data_home(data_home: DataHome = None) -> str:
-    """Return the folder that the data sets are kept in.
+    """Return the folder in which data sets are stored.
 
-    The first of these that is given: ``data_home``, the environment variable ``SKVIM_DATA``, and
-    ``skvim_data`` in the user's home. The folder is not created before something is stored in it.
+    The first of these that is set: ``data_home``, the environment variable ``SKVIM_DATA``, or
+    ``skvim_data`` in the user's home. It is created when something is stored in it.
 
     Parameters
     ----------

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding, verified
+from skvim.datasets._archives import decoding_errors, verify_digests
 from skvim.datasets._descriptions import MNIST
-from skvim.datasets._download import Remote, obtain
+from skvim.datasets._download import Remote, fetch_file
 from skvim.datasets._home import DataHome, get_data_home
-from skvim.datasets._result import OPTIONS, SPLIT, result, select
-from skvim.datasets._store import Chunks, Stored, load_or_build
+from skvim.datasets._result import OPTIONS, SPLIT, make_result, select_rows
+from skvim.datasets._store import Chunks, StoredArray, load_or_build
 
 __all__ = ["OFFICIAL", "Archive", "fetch_mnist"]
 
@@ -32,10 +32,10 @@ class Archive:
     remotes: tuple[Remote, Remote, Remote, Remote]
 
     @property
-    def arrays(self) -> list[Stored]:
-        """Return what is stored."""
+    def arrays(self) -> list[StoredArray]:
+        """Describe the stored arrays."""
         n = sum(self.sizes)
-        return [Stored("targets", (n,)), Stored("images", (n, 28, 28))]
+        return [StoredArray("targets", (n,)), StoredArray("images", (n, 28, 28))]
 
 
 _MIRRORS = (
@@ -137,14 +137,14 @@ def fetch_mnist(
     archive = OFFICIAL
     build = partial(_decode, folder, archive, download_if_missing)
     targets, images = load_or_build(folder, archive.arrays, build)
-    rows = select(
+    rows = select_rows(
         subset,
         split,
         n_train=archive.sizes[0],
         n_wae_test=archive.n_wae_test,
         n_rows=len(images),
     )
-    return result(
+    return make_result(
         images[rows],
         targets[rows].astype(np.int64),
         return_X_y=return_X_y,
@@ -162,18 +162,18 @@ def _decode(folder: Path, archive: Archive, download_if_missing: bool) -> Chunks
         for n, images, labels in zip(archive.sizes, files[::2], files[1::2], strict=True):
             yield _read_idx(labels, (n,)), _read_idx(images, (n, 28, 28))
 
-    return verified(parts(), archive.digests, folder)
+    return verify_digests(parts(), archive.digests, folder)
 
 
 def _find(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
-    """Return the file, unpacked if there is such a one."""
+    """Return the unpacked file if it exists, else the packed one."""
     unpacked = folder / Path(remote.name).stem
-    return unpacked if unpacked.exists() else obtain(folder, remote, download_if_missing)
+    return unpacked if unpacked.exists() else fetch_file(folder, remote, download_if_missing)
 
 
 def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read bytes of a known shape from a file in IDX format, packed with gzip or not."""
-    with decoding(path):
+    with decoding_errors(path):
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             content = file.read()
         # Two zero bytes, 8 for unsigned bytes, the number of axes, and their lengths.

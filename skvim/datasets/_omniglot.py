@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import StrOptions, check_arguments, draw_seed, integer
-from skvim.datasets._archives import decoding, opened, verified
+from skvim.datasets._archives import decoding_errors, open_source, verify_digests
 from skvim.datasets._catalogue import ALPHABETS
 from skvim.datasets._descriptions import FIVE_CHARACTERS, OMNIGLOT
-from skvim.datasets._download import Remote, obtain
-from skvim.datasets._extras import needs
+from skvim.datasets._download import Remote, fetch_file
+from skvim.datasets._extras import require_extra
 from skvim.datasets._home import DataHome, get_data_home
 from skvim.datasets._resize import average_areas
-from skvim.datasets._result import OPTIONS, part, result
-from skvim.datasets._store import Chunks, Stored, load_or_build
+from skvim.datasets._result import OPTIONS, make_result, subset_slice
+from skvim.datasets._store import Chunks, StoredArray, load_or_build
 
 __all__ = ["OFFICIAL", "Archive", "fetch_omniglot"]
 
@@ -59,10 +59,10 @@ class Archive:
             for number in range(1, n_characters + 1)
         ]
 
-    def images(self, size: int) -> Stored:
-        """Return what is stored."""
+    def images(self, size: int) -> StoredArray:
+        """Describe the stored array."""
         n = _DRAWERS * len(self.characters)
-        return Stored(f"images-{size}x{size}", (n, size, size))
+        return StoredArray(f"images-{size}x{size}", (n, size, size))
 
 
 _MIRRORS = (
@@ -166,8 +166,8 @@ def fetch_omniglot(
     (images,) = load_or_build(folder, [archive.images(image_size)], build)
     if task is not None:
         return _five_characters(images, archive, subset, random_state, return_X_y, as_images)
-    rows = part(subset, _DRAWERS * archive.n_background)
-    return result(
+    rows = subset_slice(subset, _DRAWERS * archive.n_background)
+    return make_result(
         images[rows],
         np.arange(len(images))[rows] // _DRAWERS,
         return_X_y=return_X_y,
@@ -183,11 +183,11 @@ def _names(archive: Archive) -> NDArray[np.str_]:
 
 
 def _origins(archive: Archive, drawings: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Return the alphabet and the drawer of drawings, numbered as they are stored."""
+    """Return alphabet and drawer of drawings, given by their indices in the stored array."""
     counts = {name: n for alphabets in archive.alphabets for name, n in alphabets.items()}
-    of_character = np.repeat(np.arange(len(counts)), list(counts.values()))
+    alphabet_of_character = np.repeat(np.arange(len(counts)), list(counts.values()))
     return {
-        "alphabet": of_character[drawings // _DRAWERS],
+        "alphabet": alphabet_of_character[drawings // _DRAWERS],
         "alphabet_names": np.array(list(counts)),
         "drawer": drawings % _DRAWERS + 1,
     }
@@ -201,7 +201,7 @@ def _five_characters(
     return_X_y: bool,
     as_images: bool,
 ) -> Bunch | tuple[NDArray[Any], NDArray[Any]]:
-    """Choose five characters, turn their drawings and split them, a drawing on one side only."""
+    """Choose five characters and rotate their drawings; no drawing is in both subsets."""
     generator = np.random.default_rng(draw_seed(random_state))
     n_characters = len(images) // _DRAWERS
     evaluation = np.arange(archive.n_background, n_characters)
@@ -216,7 +216,7 @@ def _five_characters(
     )
     turned = [np.rot90(images[drawings], k, axes=(1, 2)) for k in range(_ROTATIONS)]
     repeated = np.repeat(drawings, _ROTATIONS)
-    return result(
+    return make_result(
         np.stack(turned, axis=1).reshape(-1, *images.shape[1:]),
         np.searchsorted(characters, repeated // _DRAWERS),
         return_X_y=return_X_y,
@@ -229,13 +229,14 @@ def _five_characters(
 
 
 def _decode(folder: Path, archive: Archive, size: int, download_if_missing: bool) -> Chunks:
-    """Yield the drawings of one character after the other in the size asked for."""
+    """Yield the drawings, character by character, in the requested size."""
     sources = {}
     for name, remote in zip(archive.sets, archive.remotes, strict=True):
         unpacked = folder / name
-        found = unpacked if unpacked.is_dir() else obtain(folder, remote, download_if_missing)
-        sources[name] = found
-    with needs("Pillow", "Decoding Omniglot"):
+        sources[name] = (
+            unpacked if unpacked.is_dir() else fetch_file(folder, remote, download_if_missing)
+        )
+    with require_extra("Pillow", "Decoding Omniglot"):
         import PIL.Image  # noqa: F401
 
     def drawings() -> Chunks:
@@ -243,26 +244,26 @@ def _decode(folder: Path, archive: Archive, size: int, download_if_missing: bool
             expected = [character for character in archive.characters if character[0] == name]
             yield from _read_set(source, ["/".join(parts) for parts in expected])
 
-    for (ink,) in verified(drawings(), [archive.digest], folder):
+    for (ink,) in verify_digests(drawings(), [archive.digest], folder):
         yield (ink if size == _SIZE else average_areas(ink, size),)
 
 
 def _read_set(source: Path, characters: list[str]) -> Chunks:
     """Yield the drawings of each character as (20, 105, 105), 255 where there is ink."""
-    with decoding(source), opened(source) as (names, read):
+    with decoding_errors(source), open_source(source) as (names, read):
         drawings = defaultdict(list)
         for name in names:
             if re.fullmatch(r"\d+_\d+\.png", PurePosixPath(name).name):
                 drawings[str(PurePosixPath(name).parent)].append(name)
         drawers = [f"{number:02d}.png" for number in range(1, _DRAWERS + 1)]
         for character in characters:
-            found = drawings[character]
-            if [name.rpartition("_")[2] for name in found] != drawers:
+            files = drawings[character]
+            if [name.rpartition("_")[2] for name in files] != drawers:
                 raise ValueError(
                     f"{character} should hold {_DRAWERS} drawings named NNNN_01.png to "
-                    f"NNNN_{_DRAWERS}.png, and holds {len(found)}"
+                    f"NNNN_{_DRAWERS}.png, and holds {len(files)}"
                 )
-            yield (np.stack([_read_drawing(name, read) for name in found]),)
+            yield (np.stack([_read_drawing(name, read) for name in files]),)
 
 
 def _read_drawing(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What all data sets have in common: their options, their splits and what is returned."""
+"""Options, splits and return values that all data sets share."""
 
 import random
 from os import PathLike
@@ -10,7 +10,16 @@ from sklearn.utils import Bunch
 
 from skvim._validation import StrOptions
 
-__all__ = ["OPTIONS", "SPLIT", "Rows", "numpy_order", "part", "python_2_order", "result", "select"]
+__all__ = [
+    "OPTIONS",
+    "SPLIT",
+    "Rows",
+    "make_result",
+    "numpy_order",
+    "python_2_order",
+    "select_rows",
+    "subset_slice",
+]
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 
@@ -37,7 +46,7 @@ def numpy_order(n_rows: int) -> NDArray[np.intp]:
 def python_2_order(n_rows: int) -> NDArray[np.intp]:
     """Return the order that ``random.shuffle`` of Python 2 gives after the seed 123.
 
-    Python 3 draws the same uniform numbers, and uses them differently.
+    Python 3 draws the same uniform numbers but uses them differently.
     """
     uniform = random.Random(_WAE_SEED).random
     order = list(range(n_rows))
@@ -47,8 +56,8 @@ def python_2_order(n_rows: int) -> NDArray[np.intp]:
     return np.array(order, dtype=np.intp)
 
 
-def part(subset: str, n_train: int) -> slice:
-    """Return where a subset is in rows of which the first ``n_train`` are for training."""
+def subset_slice(subset: str, n_train: int) -> slice:
+    """Return the slice of a subset, the first ``n_train`` rows being for training."""
     return {
         "train": slice(None, n_train),
         "test": slice(n_train, None),
@@ -56,7 +65,7 @@ def part(subset: str, n_train: int) -> slice:
     }[subset]
 
 
-def select(
+def select_rows(
     subset: str,
     split: str,
     *,
@@ -64,19 +73,19 @@ def select(
     n_wae_test: int,
     n_rows: int,
 ) -> Rows:
-    """Return the rows of a subset, which with the split "wae" are shuffled.
+    """Return the rows of a subset; those of the split "wae" are shuffled.
 
-    A slice keeps arrays mapped from their files; an order makes a copy in memory.
+    A slice gives a view of the mapped file, an array of indices a copy in memory.
     """
     if split == "standard":
-        return part(subset, n_train)
-    return numpy_order(n_rows)[part(subset, n_rows - n_wae_test)]
+        return subset_slice(subset, n_train)
+    return numpy_order(n_rows)[subset_slice(subset, n_rows - n_wae_test)]
 
 
-def result(
+def make_result(
     images: NDArray[Any], target: Any, *, return_X_y: bool, as_images: bool, **fields: Any
 ) -> Bunch | tuple[NDArray[Any], Any]:
-    """Return a Bunch, or rows and target alone."""
+    """Return a Bunch, or the tuple (data, target)."""
     data = images if as_images else images.reshape(len(images), -1)
     if return_X_y:
         return data, target

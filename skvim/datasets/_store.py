@@ -1,6 +1,5 @@
-"""Arrays kept as .npy files: written whole or not at all, read through memory maps."""
+"""Arrays stored as .npy files: written atomically, read through memory maps."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,46 +10,45 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim._disk import move
-from skvim.datasets._extras import needs
+from skvim._disk import TEMPORARY_SUFFIX, write_atomically
+from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError, SkvimWarning
 
-__all__ = ["Chunks", "Stored", "load_or_build"]
+__all__ = ["Chunks", "StoredArray", "load_or_build"]
 
-# Rows of every array that is stored, in the order of the arrays.
+# Batches of rows of all stored arrays, in the order of the arrays.
 Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
 
 _LOCK_SECONDS = 3600.0  # longer than any download that still makes sense
-_UNFINISHED = ".unfinished"
 
 
 @final
 @dataclass(frozen=True)
-class Stored:
-    """Name, shape and dtype of an array that is kept as a file."""
+class StoredArray:
+    """Name, shape and dtype of an array that is stored as a file."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "uint8"
 
     def path(self, folder: Path) -> Path:
-        """Return the file; its name changes with the layout, so that no old one is misread."""
+        """Return the file; its name has a version, to be raised when the layout changes."""
         return folder / f"{self.name}.v1.npy"
 
 
 def load_or_build(
-    folder: Path, arrays: Sequence[Stored], build: Callable[[], Chunks]
+    folder: Path, arrays: Sequence[StoredArray], build: Callable[[], Chunks]
 ) -> list[NDArray[Any]]:
-    """Return read-only arrays mapped from files, which are built first where one is missing.
+    """Return read-only arrays mapped from files, building all files first if one is missing.
 
     Safe when several processes or threads call it at once: one builds, and the others wait.
 
     Parameters
     ----------
     folder : Path
-        Where the files are; made if missing.
-    arrays : sequence of Stored
-        What is expected of each file.
+        Where the files are; created if missing.
+    arrays : sequence of StoredArray
+        Expected name, shape and dtype of each file.
     build : callable
         Called under the lock of the folder. Yields rows of all arrays, chunk by chunk.
 
@@ -64,25 +62,25 @@ def load_or_build(
     DatasetError
         If the files cannot be read or written; what was stored before is left as it was.
     """
-    found = _load(folder, arrays)
-    if found is None:
-        with _storing(folder), _locked(folder):
-            found = _load(folder, arrays)  # another process may have built them meanwhile
-            if found is None:
+    mapped = _load(folder, arrays)
+    if mapped is None:
+        with _storage_errors(folder), _folder_lock(folder):
+            mapped = _load(folder, arrays)  # another process may have built them meanwhile
+            if mapped is None:
                 _warn_of_damage(folder, arrays)
                 _write(folder, arrays, build())
-                found = _load(folder, arrays)
-    if found is None:
+                mapped = _load(folder, arrays)
+    if mapped is None:
         raise DatasetError(
             f"The files just written to {folder} cannot be read back. Check the disk, or choose "
             "another folder with data_home or the environment variable SKVIM_DATA."
         )
-    return found
+    return mapped
 
 
-def _load(folder: Path, arrays: Sequence[Stored]) -> list[NDArray[Any]] | None:
+def _load(folder: Path, arrays: Sequence[StoredArray]) -> list[NDArray[Any]] | None:
     """Map all files, or return None if one is missing or not as expected."""
-    found = []
+    loaded = []
     for array in arrays:
         path = array.path(folder)
         try:
@@ -100,12 +98,12 @@ def _load(folder: Path, arrays: Sequence[Stored]) -> list[NDArray[Any]] | None:
         expected = (array.shape, np.dtype(array.dtype), size - mapped.nbytes, True)
         if (mapped.shape, mapped.dtype, mapped.offset, mapped.flags.c_contiguous) != expected:
             return None
-        # A plain view: reductions of a memmap return memmaps of no dimension.
-        found.append(np.asarray(mapped))
-    return found
+        # As a plain ndarray, because reductions of a memmap return memmaps without dimensions.
+        loaded.append(np.asarray(mapped))
+    return loaded
 
 
-def _warn_of_damage(folder: Path, arrays: Sequence[Stored]) -> None:
+def _warn_of_damage(folder: Path, arrays: Sequence[StoredArray]) -> None:
     for array in arrays:
         path = array.path(folder)
         if path.exists() and _load(folder, [array]) is None:
@@ -116,36 +114,28 @@ def _warn_of_damage(folder: Path, arrays: Sequence[Stored]) -> None:
             )
 
 
-def _write(folder: Path, arrays: Sequence[Stored], chunks: Chunks) -> None:
-    """Write all files under other names and rename them once they are complete and on disk."""
-    for leftover in folder.glob(f"*{_UNFINISHED}"):
-        leftover.unlink()  # of a process that was killed: the lock is ours now
-    unfinished = [folder / f"{array.name}-{uuid.uuid4().hex}{_UNFINISHED}" for array in arrays]
-    try:
-        with ExitStack() as stack:
-            # Through write and not through a writable map, which kills the process when the disk
-            # is full.
-            files = [stack.enter_context(open(path, "xb")) for path in unfinished]
-            for file, array in zip(files, arrays, strict=True):
-                header = {
-                    "descr": np.dtype(array.dtype).str,
-                    "fortran_order": False,
-                    "shape": array.shape,
-                }
-                np.lib.format.write_array_header_1_0(file, header)
-            for chunk in chunks:
-                for file, array, rows in zip(files, arrays, chunk, strict=True):
-                    file.write(np.ascontiguousarray(rows, dtype=array.dtype).data)
-        for path, array in zip(unfinished, arrays, strict=True):
-            move(path, array.path(folder))
-    finally:
-        for path in unfinished:
-            path.unlink(missing_ok=True)
+def _write(folder: Path, arrays: Sequence[StoredArray], chunks: Chunks) -> None:
+    """Write all files, each under a temporary name until all are complete."""
+    for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        leftover.unlink()  # left by a process that was killed: this one holds the lock
+    with ExitStack() as stack:
+        # Plain writes, as a writable memory map kills the process when the disk is full.
+        files = [stack.enter_context(write_atomically(array.path(folder))) for array in arrays]
+        for file, array in zip(files, arrays, strict=True):
+            header = {
+                "descr": np.dtype(array.dtype).str,
+                "fortran_order": False,
+                "shape": array.shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            for file, array, rows in zip(files, arrays, chunk, strict=True):
+                file.write(np.ascontiguousarray(rows, dtype=array.dtype).data)
 
 
 @contextmanager
-def _storing(folder: Path) -> Iterator[None]:
-    """Say what to do when the folder cannot be written to or the disk is full."""
+def _storage_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the file system into a ``DatasetError`` that says what to do."""
     try:
         yield
     except DatasetError:
@@ -160,9 +150,9 @@ def _storing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the system releases it when a process dies."""
-    with needs("filelock", "Storing a data set"):
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock file of a folder; the system releases it when the process dies."""
+    with require_extra("filelock", "Storing a data set"):
         from filelock import FileLock, Timeout
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=_LOCK_SECONDS)

@@ -23,7 +23,7 @@ from skvim.engine._statistics import data_statistics
 from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine.capture._accelerator import Accelerator
-from skvim.engine.capture._step import TrainingStep
+from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import BatchNormEncoder
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Moments, Objective, Prior

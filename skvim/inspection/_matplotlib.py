@@ -1,4 +1,4 @@
-"""The only module that imports matplotlib, and only when something is drawn."""
+"""Helpers for matplotlib, which only this module imports, and only on use."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,29 +19,28 @@ __all__ = [
 ]
 
 # Seven colours of M. Okabe and K. Ito (2008), Color universal design (its yellow is too faint for
-# lines on white), then three of P. Tol's muted scheme: ten, as many as there are digits. Ten
-# colours and nine markers have no common factor, so that 90 series differ.
+# lines on white), then three of P. Tol's muted scheme: ten, as many as digits. Ten colours and nine
+# markers have no common factor, so that 90 series differ.
 _COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
     *("#882255", "#999933", "#999999"),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-# For lines whose colours come round again: markers alone are hard to tell apart.
+# For lines that repeat a colour: markers alone are hard to distinguish.
 _DASHES = ("-", "--", ":", "-.")
 
 
 def import_pyplot(display: object) -> Any:
-    """Return ``matplotlib.pyplot``, or raise the error that says how to install it.
+    """Return ``matplotlib.pyplot``, or raise ``MissingExtraError`` with how to install it.
 
-    Called before anything is computed for a picture that could not be drawn.
+    Called before any computation for the plot.
     """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         name = display.__name__ if isinstance(display, type) else type(display).__name__
         raise MissingExtraError(
-            f"{name} draws with matplotlib, which cannot be imported. "
-            'Run pip install "skvim[plot]".'
+            f'{name} needs matplotlib, which cannot be imported. Run pip install "skvim[plot]".'
         ) from error
     return plt
 
@@ -68,7 +67,7 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def add_legend(ax: "Axes", handles: Sequence["Artist"], *, outside: bool) -> None:
-    """Explain the series beside the axes, or inside where the figure is not ours to resize."""
+    """Add a legend beside the axes, or inside axes that were given by the user."""
     if outside:
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
     else:
@@ -76,9 +75,9 @@ def add_legend(ax: "Axes", handles: Sequence["Artist"], *, outside: bool) -> Non
 
 
 def require_method(display: type, estimator: object, method: str) -> None:
-    """Raise unless the estimator has the method that the display calls."""
+    """Raise ``TypeError`` unless the estimator has the method that the display calls."""
     if not callable(getattr(estimator, method, None)):
         raise TypeError(
             f"{display.__name__} calls {method}, which {type(estimator).__name__} does not have. "
-            "Pass a fitted model that has it; of a pipeline, the step alone."
+            "Pass a fitted model that has it; of a pipeline, pass that step."
         )

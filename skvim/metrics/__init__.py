@@ -1,6 +1,6 @@
-"""Measures of what a fitted model knows, of what it generates, and of what it withstands."""
+"""Metrics of information, likelihood, reconstruction, generated samples and robustness."""
 
-from skvim.metrics._activity import active_units
+from skvim.metrics._codes import Information, active_units, information
 from skvim.metrics._comparison import compare_robustness
 from skvim.metrics._corruption_error import (
     corruption_errors,
@@ -9,13 +9,12 @@ from skvim.metrics._corruption_error import (
 )
 from skvim.metrics._frechet import FrechetDistance, frechet_distance
 from skvim.metrics._inception import InceptionFeatures
-from skvim.metrics._information import Information, information
 from skvim.metrics._kernel import KernelDistance, kernel_distance
 from skvim.metrics._likelihood import LogLikelihood, log_likelihood
 from skvim.metrics._masked import masked_scorer
 from skvim.metrics._neighbours import PrecisionRecall, precision_recall
 from skvim.metrics._reconstruction import ReconstructionError, reconstruction_error
-from skvim.metrics._robustness import robustness_curve
+from skvim.metrics._robustness_curve import robustness_curve
 from skvim.metrics._scorers import (
     information_scorer,
     log_likelihood_scorer,

@@ -1,4 +1,4 @@
-"""Two fitted estimators on the same corrupted rows."""
+"""Paired comparison of two fitted estimators on the same corrupted rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,12 +16,12 @@ from skvim.metrics._corrupted import (
     check_images_or_rows,
     check_labels,
     evaluate,
-    named,
+    list_corruptions,
 )
 
 __all__ = ["compare_robustness"]
 
-ALL = "all"  # what the column "corruption" says of the mean over all corruptions
+ALL = "all"  # name of the mean over all corruptions in the column "corruption"
 RowScore = Callable[[Any, Any, Any], NDArray[Any]]
 
 
@@ -47,24 +47,24 @@ def compare_robustness(
     first, second : estimator
         Fitted pipelines or estimators for the same ``X``. Neither is refitted nor changed.
     X : array-like or DataFrame of shape (n_samples, n_features), or images
-        At least two rows not used in training, finite numbers, as in :func:`robustness_curve`.
+        At least two finite rows not used in training, as in :func:`robustness_curve`.
     y : array-like of shape (n_samples,) or None
-        Their labels, also as one column; None for scores that need none.
+        Labels, also as a single column; None for scores that need none.
     corruptions : sequence of transformers, or mapping of str to one or several of them
-        As in :func:`robustness_curve`; the name "all" is taken.
+        As in :func:`robustness_curve`; the name "all" is reserved.
     row_score : callable or None, default=None
         ``row_score(estimator, X, y)`` returns a score for each row, of shape (n_samples,), higher
-        is better. None takes for classifiers 1 where the prediction is right, else 0; for
-        regressors the negative squared error; else ``estimator.score_samples(X)``.
+        is better. None uses 1 for a right and 0 for a wrong prediction of classifiers, the negative
+        squared error of regressors, and else ``estimator.score_samples(X)``.
     n_repeats : int, default=5
-        How often each corruption is drawn, at least 1. Where rows share draws, see the notes,
-        take 5 or more: with 2, intervals of 95 % held the difference in 88 % of simulations.
+        Draws of each corruption, at least 1. Where rows share draws, see the notes, use 5 or more:
+        with 2, intervals of 95 % covered the difference in 88 % of simulations.
     confidence : float, default=0.95
-        Probability in (0, 1) with which an interval is to hold the difference.
+        Nominal coverage of the intervals, in (0, 1).
     random_state : int, RandomState instance or None, default=None
-        Where the noise comes from; None takes fresh entropy.
+        Seed of the noise; None takes fresh entropy.
     n_jobs : int or None, default=None
-        How many draws are scored at a time, as in joblib. The noise does not depend on it.
+        Number of draws scored in parallel, as in joblib. The noise does not depend on it.
 
     Returns
     -------
@@ -79,10 +79,10 @@ def compare_robustness(
     sklearn.exceptions.NotFittedError
         If an estimator is not fitted.
     TypeError
-        If something among the corruptions is none.
+        If one of the corruptions is not a noise transformer.
     ValueError
         If an argument is outside its range, there are fewer than two rows, ``row_score`` is
-        missing and cannot be guessed, or it does not return a finite number for each row.
+        missing and has no default, or it does not return a finite number for each row.
 
     See Also
     --------
@@ -91,27 +91,27 @@ def compare_robustness(
 
     Notes
     -----
-    The intervals are about the models as they were fitted, on *new rows* and *new noise*: about
-    the mean difference over the population that the rows of ``X`` were drawn from independently.
-    Another training might give other models; nothing is said about that.
+    The intervals are for the models as fitted, on *new rows* and *new noise*: for the mean
+    difference over the population from which the rows of ``X`` are independent draws. They do not
+    cover variation between trainings.
 
     Let d(i, r) be the difference in row i and repeat r, of n and R. Their mean varies with the
     choice of rows, with draws of the noise that all rows share (the columns that
-    :class:`~skvim.noise.MissingFeaturesNoise` takes away) and with draws of each row:
+    :class:`~skvim.noise.MissingFeaturesNoise` removes) and with draws of each row:
 
         Var = V_rows / n + V_draws / R + V_rest / (n R).
 
     The three are estimated as in a two-way analysis of variance without replication, V_draws as
     0 where its estimate is negative, and the interval is Student's, with the degrees of freedom
-    of Satterthwaite [1]_. With a single repeat V_draws cannot be told and is left out.
+    of Satterthwaite [1]_. With a single repeat V_draws cannot be estimated and is left out.
 
-    A t test over repeats would treat the rows as the whole population: its interval shrinks to
-    nothing with the number of repeats, however few rows there are. A bootstrap over rows agrees
-    with what is done here for the many corruptions whose noise is independent between rows,
-    because the statistic is a mean; it takes a thousand times the arithmetic, and misses
-    V_draws. Intervals are for one comparison each, not for all rows of the table at once. Where
-    two classifiers agree on every row, the interval is [0, 0], which says too much; with fewer
-    than some ten rows on which they differ, it is too narrow.
+    A t test over repeats would treat the rows as the whole population: its interval shrinks to 0
+    with the number of repeats, however few rows there are. A bootstrap over rows agrees with these
+    intervals for the many corruptions whose noise is independent between rows, because the
+    statistic is a mean; it takes a thousand times the arithmetic and ignores V_draws. Each interval
+    is for one comparison, without correction for the several rows of the table. If two classifiers
+    agree on every row the interval is [0, 0], which is too narrow; so it is with fewer than about
+    ten rows on which they differ.
 
     References
     ----------
@@ -136,9 +136,9 @@ def compare_robustness(
     """
     check_count("n_repeats", n_repeats)
     _check_confidence(confidence)
-    listed = named(corruptions)
+    listed = list_corruptions(corruptions)
     if ALL in dict(listed):
-        raise ValueError(f"{ALL!r} names the mean over all corruptions. Take another name.")
+        raise ValueError(f"{ALL!r} names the mean over all corruptions. Use another name.")
     rows = _check_both(first, second, X, y)
     chosen = row_score or _default_score(first, second, y)
     measure = partial(_score_rows, chosen, (first, second), y)
@@ -148,14 +148,14 @@ def compare_robustness(
     for name, level, _, scores in records:
         cells.setdefault((name, level), []).append(scores)
     points = {key: np.stack(scores) for key, scores in cells.items()}
-    # Repeats of different corruptions have nothing in common; any pairing of them will do.
+    # Repeats of different corruptions are independent, so that they may be paired arbitrarily.
     points[ALL, np.nan] = np.mean(list(points.values())[1:], axis=0)
-    table = [(*key, *_compare(scores, confidence)) for key, scores in points.items()]
-    statistics = ["first", "second", "difference", "standard_error", "low", "high"]
-    return pd.DataFrame(table, columns=["corruption", "level", *statistics])
+    table = [(*key, *_statistics(scores, confidence)) for key, scores in points.items()]
+    columns = ["first", "second", "difference", "standard_error", "low", "high"]
+    return pd.DataFrame(table, columns=["corruption", "level", *columns])
 
 
-def _compare(scores: NDArray[Any], confidence: float) -> tuple[float, ...]:
+def _statistics(scores: NDArray[Any], confidence: float) -> tuple[float, ...]:
     """Return means, difference, standard error and interval of scores (n_repeats, 2, n_rows)."""
     first, second = (float(mean) for mean in scores.mean(axis=(0, 2)))
     error, freedom = _standard_error(scores[:, 0] - scores[:, 1])
@@ -167,8 +167,8 @@ def _compare(scores: NDArray[Any], confidence: float) -> tuple[float, ...]:
 def _standard_error(differences: NDArray[Any]) -> tuple[float, float]:
     """Return the standard error of the mean of (n_repeats, n_rows), and degrees of freedom.
 
-    The variance of the rows' means holds that of single draws already, and so does the variance
-    of the repeats' means; it may count only once.
+    The variance of single draws is part of the variance of the rows' means and of that of the
+    repeats' means, and is subtracted from the latter to count once.
     """
     n_repeats, n_rows = differences.shape
     of_rows = differences.mean(axis=0).var(ddof=1) / n_rows
@@ -180,7 +180,7 @@ def _standard_error(differences: NDArray[Any]) -> tuple[float, float]:
     of_rest = np.square(rest).sum() / ((n_rows - 1) * (n_repeats - 1)) / differences.size
     shared = max(of_draws - of_rest, 0.0)
     variance = of_rows + shared
-    # The part is as uncertain as the variance that it was taken from.
+    # ``shared`` has the sampling error of ``of_draws``.
     uncertain = of_draws if shared > 0 else 0.0
     spread = of_rows**2 / (n_rows - 1) + uncertain**2 / (n_repeats - 1)
     freedom = variance**2 / spread if spread > 0 else n_rows - 1.0
@@ -189,16 +189,16 @@ def _standard_error(differences: NDArray[Any]) -> tuple[float, float]:
 
 def _score_rows(row_score: RowScore, estimators: tuple[Any, Any], y: Any, X: Any) -> NDArray[Any]:
     """Return the scores of both estimators, of shape (2, n_rows)."""
-    # Copies: a step that works in place must not change what the other one sees.
-    return np.stack([_of_each_row(row_score, estimator, X.copy(), y) for estimator in estimators])
+    # Copies, since a pipeline step may work in place.
+    return np.stack([_check_scores(row_score, estimator, X.copy(), y) for estimator in estimators])
 
 
-def _of_each_row(row_score: RowScore, estimator: Any, X: Any, y: Any) -> NDArray[Any]:
+def _check_scores(row_score: RowScore, estimator: Any, X: Any, y: Any) -> NDArray[Any]:
     """Return a finite score for each row."""
     scores = np.asarray(row_score(estimator, X, y), dtype=np.float64)
     if scores.shape != (len(X),) or not np.isfinite(scores).all():
         raise ValueError(
-            f"row_score has to return a finite number for each of the {len(X)} rows. Got shape "
+            f"row_score must return a finite number for each of the {len(X)} rows. Got shape "
             f"{scores.shape} for {type(estimator).__name__}, "
             f"{np.count_nonzero(~np.isfinite(scores))} of them not finite."
         )
@@ -206,20 +206,20 @@ def _of_each_row(row_score: RowScore, estimator: Any, X: Any, y: Any) -> NDArray
 
 
 def _default_score(first: Any, second: Any, y: Any) -> RowScore:
-    """Return the score that suits both estimators."""
+    """Return the default score of rows for both estimators."""
     kinds = [_kind(estimator, y) for estimator in (first, second)]
     if kinds[0] is None or kinds[0] != kinds[1]:
         raise ValueError(
-            f"No score for single rows suits both {type(first).__name__} and "
-            f"{type(second).__name__}: without row_score both have to be classifiers, or both "
-            "regressors, with labels y, or both have score_samples. Pass row_score, a callable "
-            "(estimator, X, y) that returns one number per row."
+            f"No default row_score suits both {type(first).__name__} and "
+            f"{type(second).__name__}: both must be classifiers, or both regressors, with labels "
+            "y, or both have score_samples. Pass row_score, a callable (estimator, X, y) that "
+            "returns one number per row."
         )
     return _ROW_SCORES[kinds[0]]
 
 
 def _kind(estimator: Any, y: Any) -> str | None:
-    """Tell what an estimator is scored by."""
+    """Return the key of the default score of an estimator, None if it has none."""
     if y is not None and is_classifier(estimator):
         return "right"
     if y is not None and is_regressor(estimator):
@@ -228,7 +228,7 @@ def _kind(estimator: Any, y: Any) -> str | None:
 
 
 def _column(values: Any) -> NDArray[Any]:
-    """Return labels or predictions, those of a single column without its second axis."""
+    """Return labels or predictions, a single column as one axis."""
     array = np.asarray(values)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
@@ -253,17 +253,17 @@ _ROW_SCORES: dict[str, RowScore] = {
 
 
 def _check_both(first: Any, second: Any, X: Any, y: Any) -> NDArray[Any]:
-    """Return the rows if both estimators take them, and both in the same way."""
+    """Return validated rows for two fitted estimators."""
     for estimator in (first, second):
         check_is_fitted(estimator)
         rows = check_images_or_rows(estimator, X)
     check_labels(rows, y)
     if len(rows) < 2:
-        raise ValueError("X has to hold at least two rows. Got 1.")
+        raise ValueError("X must hold at least two rows. Got 1.")
     return rows
 
 
 def _check_confidence(confidence: Any) -> None:
-    """Raise ``ValueError`` unless it is a probability that an interval can have."""
+    """Raise ``ValueError`` unless it is a float in (0, 1)."""
     if not isinstance(confidence, float) or not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must be a float in (0, 1). Got {confidence!r} instead.")

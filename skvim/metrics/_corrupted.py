@@ -1,4 +1,4 @@
-"""Corrupted rows, the same for whatever is measured on them."""
+"""Evaluation of a function on clean and on seeded corrupted rows."""
 
 import hashlib
 import re
@@ -19,26 +19,27 @@ __all__ = [
     "CLEAN",
     "Corruption",
     "Corruptions",
+    "check_columns",
     "check_images_or_rows",
     "check_labels",
     "evaluate",
-    "named",
+    "list_corruptions",
 ]
 
-CLEAN = "none"  # what the column "corruption" says of uncorrupted rows
+CLEAN = "none"  # name of uncorrupted rows in the column "corruption"
 
 Result = TypeVar("Result")
 
 
 class Corruption(Protocol):
-    """What a corruption has to offer; every transformer of :mod:`skvim.noise` does."""
+    """Interface of a corruption, which all transformers of :mod:`skvim.noise` implement."""
 
     @property
     def level(self) -> float:
         """Strength of the corruption."""
 
     def corrupt(self, x: NDArray[Any], generator: np.random.Generator, /) -> NDArray[Any]:
-        """Return corrupted values in a new array of the same shape and dtype."""
+        """Return a corrupted copy of the same shape and dtype."""
 
 
 Corruptions: TypeAlias = Sequence[Corruption] | Mapping[str, Corruption | Sequence[Corruption]]
@@ -54,24 +55,24 @@ def evaluate(
     seed: int,
     n_jobs: int | None,
 ) -> list[tuple[str, float, int, Result]]:
-    """Measure something on clean rows and on each repeat of each corruption.
+    """Evaluate a function on clean rows and on each repeat of each corruption.
 
     Parameters
     ----------
     measure : callable
-        Of rows, which it may change.
+        Function of rows, which it may modify.
     X : array-like or DataFrame of shape (n_samples, ...)
-        What the user gave: rows reach ``measure`` as a DataFrame if this is one.
+        Rows as given by the user; ``measure`` gets DataFrames if this is one.
     rows : ndarray of shape (n_samples, ...)
-        The same, as :func:`check_images_or_rows` returns it.
+        The same rows, as :func:`check_images_or_rows` returns them.
     corruptions : sequence of (str, corruption)
-        As :func:`named` returns them.
+        As :func:`list_corruptions` returns them.
     n_repeats : int
-        How often each corruption is drawn.
+        Draws of each corruption.
     seed : int
-        Where the noise comes from.
+        Seed of the noise.
     n_jobs : int or None
-        As in joblib. Corrupted rows are made where they are used.
+        As in joblib. Rows are corrupted in the worker that uses them.
 
     Returns
     -------
@@ -79,11 +80,12 @@ def evaluate(
         Clean rows first, then in the order of ``corruptions``.
     """
     _check_jobs(n_jobs)
-    dress = partial(pd.DataFrame, columns=X.columns, index=X.index) if _is_frame(X) else np.asarray
+    is_frame = isinstance(X, pd.DataFrame)
+    convert = partial(pd.DataFrame, columns=X.columns, index=X.index) if is_frame else np.asarray
     tasks = [(name, noise, repeat) for name, noise in corruptions for repeat in range(n_repeats)]
     pool = Parallel(n_jobs=n_jobs)
     results = pool(
-        delayed(_measure)(measure, dress, rows, noise, repeat, seed)
+        delayed(_measure)(measure, convert, rows, noise, repeat, seed)
         for noise, repeat in [(None, 0), *(task[1:] for task in tasks)]
     )
     keys = [(CLEAN, 0.0, 0), *((name, float(noise.level), i) for name, noise, i in tasks)]
@@ -92,25 +94,21 @@ def evaluate(
 
 def _measure(
     measure: Callable[[Any], Result],
-    dress: Callable[[Any], Any],
+    convert: Callable[[Any], Any],
     rows: NDArray[Any],
     noise: Corruption | None,
     repeat: int,
     seed: int,
 ) -> Result:
-    """Measure on one draw of a corruption; module-level, so that processes can be sent it."""
+    """Evaluate on one draw of a corruption; at module level so that it can be pickled."""
     if noise is None:
-        # A copy: a step that works in place would otherwise change the rows to be corrupted.
-        return measure(dress(rows.copy()))
-    return measure(dress(noise.corrupt(rows, _generator(seed, noise, repeat))))
-
-
-def _is_frame(X: Any) -> bool:
-    return isinstance(X, pd.DataFrame)
+        # A copy, since a pipeline step may work in place on rows still to be corrupted.
+        return measure(convert(rows.copy()))
+    return measure(convert(noise.corrupt(rows, _generator(seed, noise, repeat))))
 
 
 def _check_jobs(n_jobs: Any) -> None:
-    """Raise ``ValueError`` unless joblib can make sense of it."""
+    """Raise ``ValueError`` unless it is a valid number of jobs."""
     whole = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool) and n_jobs != 0
     if n_jobs is not None and not whole:
         raise ValueError(
@@ -120,9 +118,9 @@ def _check_jobs(n_jobs: Any) -> None:
 
 
 def _generator(seed: int, noise: Corruption, repeat: int) -> np.random.Generator:
-    """Derive the stream of one corruption, level and repeat from nothing but these.
+    """Return the generator of one corruption, level and repeat, seeded by these and ``seed``.
 
-    The class is named, not the user's label: renaming a corruption does not redraw it.
+    The class counts, not the user's label: a renamed corruption has the same draws.
     """
     key = f"{_class_name(noise)} {float(noise.level)!r} {repeat}"
     # Python's own hash of a string differs from process to process.
@@ -136,45 +134,45 @@ def _class_name(noise: Corruption) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()
 
 
-def named(corruptions: Any) -> list[tuple[str, Corruption]]:
-    """List (name, corruption) in the order given, and refuse anything else."""
+def list_corruptions(corruptions: Any) -> list[tuple[str, Corruption]]:
+    """Return validated (name, corruption) pairs in the order given."""
     if isinstance(corruptions, Mapping):
         named = [pair for name, given in corruptions.items() for pair in _labelled(name, given)]
     elif isinstance(corruptions, Iterable):
         named = [(_class_name(noise), noise) for noise in map(_check_corruption, corruptions)]
     else:
         raise TypeError(
-            "corruptions has to be a sequence of noise transformers or a mapping of names to "
+            "corruptions must be a sequence of noise transformers or a mapping of names to "
             f"them. Got {corruptions!r} instead; write [GaussianNoise(0.2)] for a single one."
         )
     if not named:
         raise ValueError(
-            "corruptions is empty. Name at least one, for example [GaussianNoise(0.2)]."
+            "corruptions is empty. Pass at least one, for example [GaussianNoise(0.2)]."
         )
     _check_distinct(named)
     return named
 
 
 def _labelled(name: Any, given: Any) -> list[tuple[str, Corruption]]:
-    """List the corruptions that a mapping holds under one name."""
+    """Return (name, corruption) pairs for one entry of a mapping."""
     if not isinstance(name, str) or name == CLEAN:
         raise ValueError(
-            f"The names in corruptions have to be strings other than {CLEAN!r}, which stands for "
+            f"The names in corruptions must be strings other than {CLEAN!r}, which stands for "
             f"clean rows. Got {name!r} instead."
         )
     several = given if isinstance(given, Iterable) else [given]
     named = [(name, _check_corruption(noise)) for noise in several]
     if not named:
-        raise ValueError(f"corruptions[{name!r}] is empty. Name at least one noise transformer.")
+        raise ValueError(f"corruptions[{name!r}] is empty. Pass at least one noise transformer.")
     return named
 
 
 def _check_corruption(noise: Any) -> Corruption:
-    """Return the object if it is an instance that can corrupt and knows its level."""
+    """Return the object if it has ``corrupt`` and a numeric ``level``, else raise ``TypeError``."""
     level = getattr(noise, "level", None)
     if not callable(getattr(noise, "corrupt", None)) or not isinstance(level, Real):
         raise TypeError(
-            "corruptions has to hold noise transformers such as GaussianNoise(0.2). "
+            "corruptions must hold noise transformers such as GaussianNoise(0.2). "
             f"Got {noise!r} instead."
         )
     corruption: Corruption = noise
@@ -182,28 +180,38 @@ def _check_corruption(noise: Any) -> Corruption:
 
 
 def _check_distinct(named: list[tuple[str, Corruption]]) -> None:
-    """Refuse two corruptions that the result could not tell apart."""
+    """Raise ``ValueError`` if two corruptions have the same name and level."""
     seen = set()
     for name, noise in named:
         key = (name, float(noise.level))
         if key in seen:
             raise ValueError(
                 f"corruptions holds {name!r} at level {key[1]:g} twice. Give them different "
-                "names with a mapping, or drop one."
+                "names in a mapping, or remove one."
             )
         seen.add(key)
 
 
 def check_images_or_rows(estimator: Any, X: Any) -> NDArray[Any]:
-    """Return finite rows in a floating-point type, images in the shape that they have."""
+    """Return finite rows in a floating-point dtype, images in their given shape."""
     flat, axes = flatten(X)
     rows = check_rows(estimator, flat, reset=False)
     return rows.reshape(len(rows), *axes) if axes else rows
 
 
 def check_labels(rows: NDArray[Any], y: Any) -> None:
-    """Raise unless there is one label per row, or none at all."""
+    """Raise ``ValueError`` unless ``y`` is None or has one label per row."""
     if y is not None and len(y) != len(rows):
         raise ValueError(
-            f"X and y have to be of one length. Got {len(rows)} rows in X and {len(y)} in y."
+            f"X and y must have the same length. Got {len(rows)} rows in X and {len(y)} in y."
+        )
+
+
+def check_columns(name: str, curves: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless robustness curves have these columns."""
+    missing = [column for column in columns if column not in curves.columns]
+    if missing:
+        raise ValueError(
+            f"{name} must have the columns {list(columns)}. Missing: {missing}. Pass what "
+            "robustness_curve returns."
         )

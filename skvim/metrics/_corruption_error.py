@@ -1,9 +1,9 @@
-"""Robustness curves in few numbers: means, standard errors, errors relative to a baseline."""
+"""Summaries of robustness curves: means, standard errors, errors relative to a baseline."""
 
 import numpy as np
 import pandas as pd
 
-from skvim.metrics._corrupted import CLEAN
+from skvim.metrics._corrupted import CLEAN, check_columns
 
 __all__ = ["corruption_errors", "mean_corruption_error", "robustness_summary"]
 
@@ -16,34 +16,34 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     curve : DataFrame
-        Result of :func:`robustness_curve`. Several of them may stand one below the other if
-        further columns tell them apart, ``estimator`` or ``fit`` say; each is averaged by itself.
+        Result of :func:`robustness_curve`. Several may be concatenated if additional columns, such
+        as ``estimator`` or ``fit``, identify them; each is averaged separately.
 
     Returns
     -------
     DataFrame
-        One row per point, in the order of the curve, with the further columns, ``corruption``,
+        One row per point, in the order of the curve, with the additional columns, ``corruption``,
         ``level``, ``n_repeats`` (int), ``mean``, ``std`` (of one repeat, with Bessel's
         correction) and ``standard_error`` (of the mean, ``std / sqrt(n_repeats)``). With a single
-        repeat the last two are nan, but on clean rows 0: nothing was drawn there. Where a score is
-        nan, so are all three.
+        repeat the last two are nan, except on clean rows, where nothing is drawn and they are 0.
+        If any score is nan, so are all three.
 
     Raises
     ------
     ValueError
-        If columns are missing, or the same repeat is there twice.
+        If columns are missing, or a repeat occurs twice.
 
     See Also
     --------
-    compare_robustness : Errors that also stand for the choice of test rows.
+    compare_robustness : Standard errors that cover the choice of test rows too.
     skvim.inspection.RobustnessDisplay : Draws means and standard deviations.
 
     Notes
     -----
-    The standard error says how far the mean would move with other draws of the noise, the fitted
-    model and the test rows being what they are. It falls to 0 with the number of repeats, and is
-    0 for a corruption without random numbers, such as blur. Other test rows, or another training,
-    move scores too; to compare models in view of other test rows use :func:`compare_robustness`.
+    The standard error is that over draws of the noise, for a fixed model and fixed test rows. It
+    falls to 0 with the number of repeats, and is 0 for a corruption without random numbers, such as
+    blur. Scores also vary with the test rows and with the training; to compare models with the
+    variation of test rows included, use :func:`compare_robustness`.
 
     Examples
     --------
@@ -55,16 +55,16 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     >>> summary[["mean", "standard_error"]].values.tolist()
     [[0.9, 0.0], [0.6, 0.1]]
     """
-    _check_curve("curve", curve)
-    further = [column for column in curve.columns if column not in _COLUMNS]
-    point = [*further, "corruption", "level"]
-    advice = "Tell several curves apart by a further column, for example curve.assign(fit=0)."
+    check_columns("curve", curve, _COLUMNS)
+    additional = [column for column in curve.columns if column not in _COLUMNS]
+    point = [*additional, "corruption", "level"]
+    advice = "Identify several curves by another column, for example curve.assign(fit=0)."
     _check_repeats("curve", curve, point, advice)
     groups = curve.groupby(point, sort=False, dropna=False)["score"]
     table = groups.agg(n_repeats="size", mean="mean", std="std", scored="count").reset_index()
     undrawn = (table["corruption"] == CLEAN) & (table["n_repeats"] == 1)
     table.loc[undrawn, "std"] = 0.0
-    # pandas leaves nan out, so that the mean would be that of the repeats that went well.
+    # pandas skips nan, so that the mean would be that of the successful repeats.
     table.loc[table["scored"] < table["n_repeats"], ["mean", "std"]] = np.nan
     table["standard_error"] = table["std"] / np.sqrt(table["n_repeats"])
     return table.drop(columns="scored")
@@ -87,26 +87,26 @@ def corruption_errors(
     curve, baseline_curve : DataFrame
         Results of :func:`robustness_curve` with the same score, corruptions and levels.
     best_score : float, default=1.0
-        Score of an estimator that makes no errors: 1 for accuracy, 0 for negated losses.
+        Score of an estimator without errors: 1 for accuracy, 0 for negated losses.
     relative : bool, default=False
-        Whether the error on clean rows is subtracted from every error beforehand: how much is
-        lost to the corruption, rather than how much is wrong.
+        Whether the error on clean rows is subtracted from every error first: then only the increase
+        of the error under corruption counts.
 
     Returns
     -------
     Series
-        Corruption errors by name, in the order of ``curve``; 1 is the baseline's, less is better.
+        Corruption errors by name, in the order of ``curve``; 1 for the baseline, lower is better.
 
     Raises
     ------
     ValueError
-        If the curves differ in corruptions or levels, either of them holds several curves, a score
+        If the curves differ in corruptions or levels, one of them holds several curves, a score
         is above ``best_score`` or not finite, the baseline makes no errors under a corruption (or,
-        if relative, loses nothing), or clean scores are missing that ``relative`` needs.
+        if relative, loses nothing), or ``relative`` is true and clean scores are missing.
 
     See Also
     --------
-    mean_corruption_error : The mean of them.
+    mean_corruption_error : Their mean.
 
     References
     ----------
@@ -130,8 +130,8 @@ def corruption_errors(
     if len(names):
         done = "loses nothing" if relative else "makes no errors"
         raise ValueError(
-            f"The baseline {done} under {list(names)}, so that nothing can be said relative to it. "
-            "Take a weaker baseline or higher levels."
+            f"The baseline {done} under {list(names)}, so that no error relative to it is defined. "
+            "Use a weaker baseline or higher levels."
         )
     return (sums / reference[sums.index]).rename("corruption_error")
 
@@ -145,23 +145,23 @@ def mean_corruption_error(
 ) -> float:
     """Return the mean corruption error relative to a baseline.
 
-    The mean of :func:`corruption_errors` over corruptions: each counts as much as another,
-    however hard it is [1]_. There it is given in percent, with AlexNet as the baseline.
+    The mean of :func:`corruption_errors` over corruptions, of equal weight whatever their
+    difficulty [1]_. There it is in percent, with AlexNet as the baseline.
 
     Parameters
     ----------
     curve, baseline_curve : DataFrame
         Results of :func:`robustness_curve` with the same score, corruptions and levels.
     best_score : float, default=1.0
-        Score of an estimator that makes no errors: 1 for accuracy, 0 for negated losses.
+        Score of an estimator without errors: 1 for accuracy, 0 for negated losses.
     relative : bool, default=False
-        Whether the error on clean rows is subtracted from every error beforehand.
+        Whether the error on clean rows is subtracted from every error first.
 
     Returns
     -------
     float
-        1 for the baseline itself; less is better. If relative, an estimator that loses nothing
-        has 0, the constant one included.
+        1 for the baseline itself; lower is better. If relative, an estimator that loses nothing,
+        such as a constant one, has 0.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def mean_corruption_error(
 
     See Also
     --------
-    corruption_errors : One for each corruption.
+    corruption_errors : The error for each corruption.
     skvim.noise.severities : Five documented levels of each corruption.
 
     References
@@ -202,14 +202,14 @@ def _summed_errors(
     name: str, curve: pd.DataFrame, best_score: float, relative: bool
 ) -> "pd.Series[float]":
     """Return the errors summed over levels, by corruption in the order of the curve."""
-    _check_curve(name, curve)
-    advice = "Pass the curve of one estimator; take the mean of several results afterwards."
+    check_columns(name, curve, _COLUMNS)
+    advice = "Pass the curve of one estimator and average several results afterwards."
     _check_repeats(name, curve, ["corruption", "level"], advice)
     errors = best_score - curve["score"]
     if not np.isfinite(errors).all() or (errors < 0).any():
         raise ValueError(
-            f"Every score of {name} has to be finite and at most best_score={best_score!r}, that "
-            f"of an estimator without errors. Got scores up to {curve['score'].max():g}; pass "
+            f"Every score of {name} must be finite and at most best_score={best_score!r}, that of "
+            f"an estimator without errors. Got scores up to {curve['score'].max():g}; pass "
             "best_score=0 for negated losses."
         )
     clean = curve["corruption"] == CLEAN
@@ -221,18 +221,8 @@ def _summed_errors(
     return points.groupby(level="corruption", sort=False).sum()
 
 
-def _check_curve(name: str, curve: pd.DataFrame) -> None:
-    """Raise unless the columns of a robustness curve are there."""
-    missing = [column for column in _COLUMNS if column not in curve.columns]
-    if missing:
-        raise ValueError(
-            f"{name} has to have the columns {list(_COLUMNS)}. Missing: {missing}. Pass what "
-            "robustness_curve returns."
-        )
-
-
 def _check_repeats(name: str, curve: pd.DataFrame, point: list[str], advice: str) -> None:
-    """Raise where a repeat is there twice, which is what several curves in one come to."""
+    """Raise ``ValueError`` if a repeat occurs twice, as it does in several concatenated curves."""
     key = [*point, "repeat"]
     twice = curve.duplicated(key)
     if twice.any():
@@ -241,8 +231,8 @@ def _check_repeats(name: str, curve: pd.DataFrame, point: list[str], advice: str
 
 
 def _check_points(curve: pd.DataFrame, baseline_curve: pd.DataFrame) -> None:
-    """Raise unless both curves hold the same corruptions at the same levels."""
-    found, expected = (
+    """Raise ``ValueError`` unless both curves hold the same corruptions at the same levels."""
+    own, reference = (
         {
             point
             for point in zip(part["corruption"], part["level"], strict=True)
@@ -250,8 +240,8 @@ def _check_points(curve: pd.DataFrame, baseline_curve: pd.DataFrame) -> None:
         }
         for part in (curve, baseline_curve)
     )
-    if not found or found != expected:
+    if not own or own != reference:
         raise ValueError(
-            "curve and baseline_curve have to hold the same corruptions at the same levels, one "
-            f"at least. In one of them only: {sorted(found ^ expected)}."
+            "curve and baseline_curve must hold the same corruptions at the same levels, at "
+            f"least one. In one of them only: {sorted(own ^ reference)}."
         )

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of rows, and its limit for infinitely many."""
+"""Fréchet distance between two sets of rows, extrapolated to infinitely many rows."""
 
 import math
 import warnings
@@ -12,14 +12,15 @@ from torch import Tensor
 
 from skvim._validation import check_count, draw_seed
 from skvim.exceptions import UnreliableMeasureWarning
-from skvim.metrics._features import extract_features
+from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["FrechetDistance", "frechet_distance"]
 
-# Below so many rows the literature calls the distance unreliable, whatever the features.
-_ENOUGH_ROWS = 2048
-# A set is split into 2 to so many parts, of at least twice as many rows as features if it can be.
-_MOST_PARTS = 5
+# Number of rows below which the literature calls the distance unreliable, whatever the features.
+_MIN_ROWS = 2048
+# Sets are split into 2 to this many parts, each with at least twice as many rows as features if
+# possible.
+_MAX_PARTS = 5
 
 
 @final
@@ -30,21 +31,21 @@ class FrechetDistance:
     Attributes
     ----------
     value : float
-        d² between gaussians with the mean and the covariance (divisor n − 1) of either set, which
-        is what is called FID. Too high on average, by about c/n.
+        d² between gaussians with the means and the covariances (divisor n − 1) of the two sets:
+        FID if the features are those of Inception. Biased upwards by about c/n.
     extrapolated : float
-        Its limit for infinitely many rows of both sets, without that bias; near 0 it may fall
-        slightly below. NaN where it was not asked for or cannot be had.
+        Estimate of its limit for infinitely many rows of both sets, without that bias; may be
+        slightly negative near 0. NaN if not requested or if there are too few rows.
     extrapolated_se : float
         Standard error of ``extrapolated``. NaN likewise, and with one partition.
     mean_part : float
-        ‖μ_x − μ_y‖²; the rest of ``value`` is due to the covariances.
+        ‖μ_x − μ_y‖²; the rest of ``value`` is the distance of the covariances.
     n_samples : (int, int)
         Rows of X and of Y.
     n_features : int
-        Features compared.
+        Number of features compared.
     ranks : (int, int)
-        Ranks of the covariances of X and of Y.
+        Ranks of the covariances of X and of Y, up to rounding.
     """
 
     value: float
@@ -64,42 +65,42 @@ def frechet_distance(
     n_partitions: int = 8,
     random_state: int | np.random.RandomState | None = 0,
 ) -> FrechetDistance:
-    r"""Compare means and covariances of features of two sets of rows: the Fréchet distance.
+    r"""Compute the Fréchet distance between features of two sets of rows; FID for Inception.
 
     Parameters
     ----------
     X, Y : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-        Rows or images, such as data and samples of a model; at least two of each.
+        Rows or images, such as data and samples of a model; at least two in each.
     features : None, callable, estimator, torch.nn.Module or "inception", default=None
-        What is compared:
+        Features to compare:
 
         - None: the rows themselves;
         - a function of rows that returns an array or tensor (n_samples, n_features);
         - a fitted model of skvim or another transformer: the codes that ``transform`` returns;
         - a fitted ``MLPClassifier`` or ``MLPRegressor``: the last hidden layer;
-        - a torch module or a fitted net of skorch: what enters the ``torch.nn.Linear`` that is
-          called last, which is a classifier's penultimate layer. Rows reach it as they are given,
-          in the dtype of its parameters;
+        - a torch module or a fitted net of skorch: the input of the ``torch.nn.Linear`` that is
+          called last, a classifier's penultimate layer. Rows are passed as given, in the dtype of
+          its parameters;
         - "inception", or an :class:`InceptionFeatures` with settings.
 
-        A pipeline transforms rows by all steps but the last, for which the same holds.
+        In a pipeline, rows are transformed by all steps but the last, to which the same applies.
     n_partitions : int in [0, inf), default=8
-        Partitions that ``extrapolated`` is made of, each at the cost of one more distance. 0 leaves
-        it out.
+        Random partitions for ``extrapolated``, each at the cost of one more distance. 0 skips the
+        extrapolation.
     random_state : int, RandomState or None, default=0
         Seed of the partitions.
 
     Returns
     -------
     FrechetDistance
-        The distance, its limit for infinitely many rows and the standard error of that.
+        The distance, its extrapolation to infinitely many rows and the standard error of that.
 
     Raises
     ------
     TypeError
         If ``features`` is none of these.
     ValueError
-        If X and Y do not have the same finite features, or fewer than two rows.
+        If features of X and Y differ in number or are not finite, or a set has fewer than two rows.
 
     Warns
     -----
@@ -108,8 +109,8 @@ def frechet_distance(
 
     See Also
     --------
-    kernel_distance : Has no bias and needs fewer rows.
-    precision_recall : Tells missing variety from bad quality.
+    kernel_distance : Unbiased, for fewer rows too.
+    precision_recall : Separates quality from variety.
 
     Notes
     -----
@@ -124,16 +125,16 @@ def frechet_distance(
     The expectation of d² is its limit plus c/n and smaller terms [4]_, where c depends on the
     model, so that FID at a finite n may rank models wrongly. ``extrapolated`` is the intercept of a
     regression on 1/n as in [4]_, for both sets at once: X and Y are split at random into k parts
-    each, k from 2 to 5, and the mean distance of the parts is that at n/k rows. Every
-    partition holds all rows, and so does not vary to first order. Of what is left, parts of n/k
-    rows have a variance of k − 1 times that of the whole; the line is fitted with these weights
-    through the value at n. A part has to have more rows than the covariances' rank.
+    each, k from 2 to 5, and the mean distance of the parts estimates that at n/k rows. Every
+    partition contains all rows, so that its first-order variation is that of the whole. The excess
+    of k parts over the whole has a variance in proportion to k − 1; the line is fitted with these
+    weights through the value at n. A part must have more rows than the covariances' rank.
 
-    Its squared standard error is the sum of two terms: the variance of the first-order term, from
-    the influence of every row on d², and the spread of the partitions around the line. In
-    simulations it was 0.9 to 1.2 times the true one, and the too large ones were those of X and Y
-    of one distribution; 1.96 of them on either side held the limit in 92 to 98 %. Least sure are
-    heavy tails with X and Y of very different numbers of rows.
+    The squared standard error is the sum of the first-order variance, from the influence of every
+    row on d², and the variance of the partitions around the line. In simulations the standard error
+    was 0.9 to 1.2 times the true one, too large for X and Y of one distribution; intervals of ±1.96
+    standard errors covered the limit in 92 to 98 %. It is least reliable for heavy tails with X and
+    Y of very different numbers of rows.
 
     References
     ----------
@@ -153,29 +154,30 @@ def frechet_distance(
     >>> from skvim.metrics import frechet_distance
     >>> source = np.random.default_rng(0)
     >>> X, Y = source.normal(size=(3000, 4)), source.normal(1.0, 2.0, size=(3000, 4))
-    >>> found = frechet_distance(X, Y)  # of the distributions: 4 (1 − 0)² + 4 (2 − 1)² = 8
-    >>> bool(abs(found.extrapolated - 8) < 3 * found.extrapolated_se)
+    >>> distance = frechet_distance(X, Y)  # of the distributions: 4 (1 − 0)² + 4 (2 − 1)² = 8
+    >>> bool(abs(distance.extrapolated - 8) < 3 * distance.extrapolated_se)
     True
     """
     check_count("n_partitions", n_partitions, least=0)
     seed = draw_seed(random_state)
     x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2))
     whole = _distance(x, y)
-    ranks = (_rank(whole.x.root), _rank(whole.y.root))
-    most = _most_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1
-    _warn(len(x), len(y), x.shape[1], ranks, unresolved=bool(n_partitions) and most < 2)
-    limit = (math.nan, math.nan)
+    ranks = (_rank(whole.x), _rank(whole.y))
+    most = _max_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1
+    _warn_unreliable(len(x), len(y), x.shape[1], ranks, too_few=bool(n_partitions) and most < 2)
+    limit_and_error = (math.nan, math.nan)
     if most >= 2:
         generator = torch.Generator().manual_seed(seed)
         parts = [2 + i % (most - 1) for i in range(n_partitions)]
         excess = [_partition(x, y, k, generator) - whole.value for k in parts]
-        limit = _extrapolate(whole, np.array(parts), np.array(excess))
+        limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
     mean_part = float((whole.x.mean - whole.y.mean).square().sum())
-    return FrechetDistance(whole.value, *limit, mean_part, (len(x), len(y)), x.shape[1], ranks)
+    n_samples = len(x), len(y)
+    return FrechetDistance(whole.value, *limit_and_error, mean_part, n_samples, x.shape[1], ranks)
 
 
-class _Set(NamedTuple):
-    """The first two moments of rows: their mean and R with covariance RᵀR."""
+class _Moments(NamedTuple):
+    """Mean of rows and R with covariance RᵀR."""
 
     mean: Tensor
     root: Tensor
@@ -183,23 +185,23 @@ class _Set(NamedTuple):
 
 
 class _Distance(NamedTuple):
-    """Two sets and the squared distance between them."""
+    """Moments of two sets and the squared distance between them."""
 
-    x: _Set
-    y: _Set
+    x: _Moments
+    y: _Moments
     value: float
 
 
 def _tensor(rows: NDArray[np.float64]) -> Tensor:
-    """Return rows as a tensor, a copy only where torch cannot take them as they are."""
+    """Return rows as a tensor, copied only if torch cannot share their memory."""
     return torch.from_numpy(np.require(rows, requirements=["C", "W"]))
 
 
-def _moments(rows: Tensor) -> _Set:
+def _moments(rows: Tensor) -> _Moments:
     """Return mean and root of the covariance."""
     mean = rows.mean(0)
     root = torch.linalg.qr(rows - mean, mode="r").R / math.sqrt(len(rows) - 1)
-    return _Set(mean, root, rows)
+    return _Moments(mean, root, rows)
 
 
 def _distance(x: Tensor, y: Tensor) -> _Distance:
@@ -208,30 +210,40 @@ def _distance(x: Tensor, y: Tensor) -> _Distance:
     shift = (a.mean - b.mean).square().sum()
     spread = a.root.square().sum() + b.root.square().sum()
     value = shift + spread - 2 * torch.linalg.svdvals(a.root @ b.root.T).sum()
-    # Of equal moments rounding may leave less than nothing.
+    # Rounding may make it negative for equal moments.
     return _Distance(a, b, max(0.0, float(value)))
 
 
-def _rank(root: Tensor) -> int:
-    """Return the rank of a covariance."""
-    return int(torch.linalg.matrix_rank(root))
+def _rank(moments: _Moments) -> int:
+    """Return the rank of a covariance from its root R, up to rounding."""
+    # Rounding errs in every column of R in proportion to that feature's root mean square m about
+    # 0, whatever its unit: by about ε m for the values themselves and the subtraction of the mean,
+    # and by at most about n ε m for the sum of n rows in the mean and for the QR decomposition,
+    # whose error is bounded column by column (Higham, Accuracy and Stability of Numerical
+    # Algorithms, 2002, theorem 19.4). Of columns over m, the errors of d features have a Frobenius
+    # norm of at most max(n, d) ε √d, and no singular value moves by more than that (Weyl).
+    n_rows, n_features = moments.rows.shape
+    size = (moments.mean.square() + moments.root.square().sum(0)).sqrt()
+    relative = moments.root / torch.where(size > 0, size, 1)
+    tolerance = max(n_rows, n_features) * math.sqrt(n_features) * torch.finfo(size.dtype).eps
+    return int((torch.linalg.svdvals(relative) > tolerance).sum())
 
 
-def _most_parts(n_rows: int, rank: int) -> int:
-    """Return into how many parts rows may be split; 1 if halves have no covariance of the rank."""
+def _max_parts(n_rows: int, rank: int) -> int:
+    """Return the largest number of parts; 1 if covariances of halves would lose rank."""
     if n_rows // 2 <= rank:
         return 1
-    return min(max(2, n_rows // (2 * max(1, rank))), _MOST_PARTS)
+    return min(max(2, n_rows // (2 * max(1, rank))), _MAX_PARTS)
 
 
 def _partition(x: Tensor, y: Tensor, n_parts: int, generator: torch.Generator) -> float:
-    """Return the mean distance of the parts of a random partition."""
+    """Return the mean distance over the parts of a random partition."""
     pairs = zip(_split(x, n_parts, generator), _split(y, n_parts, generator), strict=True)
     return sum(_distance(a, b).value for a, b in pairs) / n_parts
 
 
 def _split(rows: Tensor, n_parts: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Return rows in random parts of equal size, to one row."""
+    """Split rows at random into parts whose sizes differ by at most one."""
     return rows[torch.randperm(len(rows), generator=generator)].tensor_split(n_parts)
 
 
@@ -240,8 +252,9 @@ def _extrapolate(
 ) -> tuple[float, float]:
     """Return the distance for infinitely many rows and its standard error.
 
-    ``excess`` is what partitions into ``n_parts`` exceed the whole by: (k − 1) c/n on average, with
-    (k − 1) times the variance that the whole has beyond its first-order term.
+    ``excess`` is the mean distance of each partition into k = ``n_parts`` parts minus that of the
+    whole. Its expectation is (k − 1) c/n, and its variance (k − 1) times the variance that the
+    whole has beyond the first order.
     """
     steps = n_parts - 1.0
     bias = float(excess.sum() / steps.sum())
@@ -249,7 +262,7 @@ def _extrapolate(
     if len(steps) < 2:
         return limit, math.nan
     second = float(((excess - steps * bias) ** 2 / steps).sum()) / (len(steps) - 1)
-    # The noise of the estimated influences themselves adds two second-order variances.
+    # Noise in the estimated influences adds two second-order variances.
     first = max(0.0, _first_order_variance(whole) - 2 * second)
     return limit, math.sqrt(first + second * (1 + 1 / steps.sum()))
 
@@ -259,7 +272,7 @@ def _first_order_variance(whole: _Distance) -> float:
 
     The derivative of d² by Σ_x is I − T, T the matrix of optimal transport from x to y, and by the
     mean 2 (μ_x − μ_y). With centred rows √(n−1) Q R and R_x R_yᵀ = U S Vᵀ a row q of Q has
-    (n − 1) q U S Uᵀ qᵀ for xᵀ T x, which takes no inverse.
+    (n − 1) q U S Uᵀ qᵀ for xᵀ T x, which needs no inverse.
     """
     left, values, right = torch.linalg.svd(whole.x.root @ whole.y.root.T, full_matrices=False)
     shift = whole.x.mean - whole.y.mean
@@ -273,23 +286,25 @@ def _first_order_variance(whole: _Distance) -> float:
     return total
 
 
-def _warn(n_x: int, n_y: int, n_features: int, ranks: tuple[int, int], *, unresolved: bool) -> None:
-    """Say why the result is not to be relied on, if it is not."""
+def _warn_unreliable(
+    n_x: int, n_y: int, n_features: int, ranks: tuple[int, int], *, too_few: bool
+) -> None:
+    """Warn of few rows, of covariances without full rank, and of a missing extrapolation."""
     reasons = []
-    if min(n_x, n_y) < _ENOUGH_ROWS:
-        reasons.append(f"there are {n_x} and {n_y} rows, and {_ENOUGH_ROWS} of each are advised")
+    if min(n_x, n_y) < _MIN_ROWS:
+        reasons.append(f"there are {n_x} and {n_y} rows, and {_MIN_ROWS} of each are advised")
     if min(ranks) < n_features:
         reasons.append(
             f"covariances of {n_features} features have ranks {ranks[0]} and {ranks[1]}: too few "
-            "rows, or features that depend on each other"
+            "rows, or linearly dependent features"
         )
-    if unresolved:
+    if too_few:
         reasons.append(
-            f"extrapolation takes more than {2 * max(ranks) + 1} rows of each, and is left out"
+            f"extrapolation needs more than {2 * max(ranks) + 1} rows of each, and is skipped"
         )
     if reasons:
         warnings.warn(
-            f"frechet_distance is not to be relied on: {'; '.join(reasons)}.",
+            f"frechet_distance is unreliable: {'; '.join(reasons)}.",
             UnreliableMeasureWarning,
             stacklevel=3,
         )

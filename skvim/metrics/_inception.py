@@ -1,4 +1,4 @@
-"""Features of the Inception network, the only module that knows where it comes from."""
+"""Features of the Inception network; only this module imports the packages that provide it."""
 
 import importlib
 import math
@@ -19,7 +19,7 @@ from skvim.networks._random import RandomStream, RedirectRandomness
 
 __all__ = ["InceptionFeatures"]
 
-# Where a package keeps its network.
+# Module and class of the network in each package.
 _PACKAGES = {
     "torch-fidelity": (
         "torch_fidelity.feature_extractor_inceptionv3",
@@ -32,7 +32,7 @@ _LAYER = "2048"
 
 @final
 class InceptionFeatures:
-    """The 2,048 features of images that published Fréchet and kernel inception distances use.
+    """Inception features of images (2,048), as in published FID and KID.
 
     A function of images, to be passed as ``features``; ``features="inception"`` is one with all
     defaults. It needs the extra ``fid``. The network is loaded at the first call and kept.
@@ -41,21 +41,22 @@ class InceptionFeatures:
     ----------
     weights : str, Path or None, default=None
         File of the network's weights, ``weights-inception-2015-12-05-6726825d.pth`` as
-        torch-fidelity publishes it, from which no code is run. None lets torch-fidelity download it
-        once, 91 MB, into torch's cache.
+        torch-fidelity publishes it; loaded without running code. None lets torch-fidelity download
+        it once, 91 MB, into torch's cache.
     value_range : (float, float) or None, default=None
-        The values of X that are black and white, such as (-1, 1). None stands for (0, 255) if X
-        holds bytes and else for (0, 1). Values outside are refused, not clipped.
+        Values of black and white in X, such as (-1, 1). None uses (0, 255) for bytes and else
+        (0, 1). Values outside raise an error and are not clipped.
     image_shape : (height, width) or (height, width, channels) or None, default=None
-        What a row is, if X holds flat rows. Images have 1 or 3 channels, the last axis; grey ones
-        are taken thrice.
+        Shape of an image if X holds flat rows. Images have 1 or 3 channels on the last axis; a
+        single channel is repeated three times.
     package : {"torch-fidelity", "torchmetrics"}, default="torch-fidelity"
-        The weights are the same, but images are resized to 299 × 299 differently: as TensorFlow
-        did in the code of [1]_, or with antialiasing. Compare figures of one kind only.
+        Source of the network. The weights are the same, but images are resized to 299 × 299
+        differently: as TensorFlow did in the code of [1]_, or with antialiasing. Distances are
+        comparable only with the same package.
     batch_size : int in [1, inf), default=50
-        Images that the network sees at once.
+        Images per forward pass.
     device : str, default="auto"
-        Where it runs; "auto" is a GPU where torch finds one.
+        Device of the network; "auto" is a GPU if torch finds one.
 
     Notes
     -----
@@ -111,7 +112,7 @@ class InceptionFeatures:
         OSError
             If the weights cannot be read or downloaded.
         ValueError
-            If X holds no images of 1 or 3 channels, or values outside ``value_range``.
+            If X does not hold images of 1 or 3 channels, or holds values outside ``value_range``.
         """
         images = self._images(X)
         size = check_count("batch_size", self.batch_size)
@@ -119,18 +120,18 @@ class InceptionFeatures:
         if self._network is None:
             self._network = _load(self.package, self.weights)
         network = self._network.to(device)
-        found = []
+        batches = []
         for start in range(0, len(images), size):
             batch = self._bytes(images[start : start + size]).to(device)
             with torch.no_grad():
                 output = network(batch)
             # torch-fidelity returns a tuple, torchmetrics its only element.
             layer: Tensor = output[0] if isinstance(output, tuple) else output
-            found.append(layer.double().cpu().numpy())
-        return np.concatenate(found)
+            batches.append(layer.double().cpu().numpy())
+        return np.concatenate(batches)
 
     def _images(self, X: Any) -> NDArray[Any]:
-        """Return X as (n_samples, height, width, channels), checked."""
+        """Return validated images of shape (n_samples, height, width, channels)."""
         flat, axes = flatten(X)
         rows = np.asarray(flat)
         if rows.ndim != 2 or not rows.size:
@@ -150,24 +151,24 @@ class InceptionFeatures:
         return rows.reshape(len(rows), *layout.image)
 
     def _check_values(self, rows: NDArray[Any]) -> None:
-        """Raise ``ValueError`` unless the values are where they are said to be."""
+        """Raise ``ValueError`` unless all values are within the range."""
         low, high = self._range(rows)
         least, most = float(rows.min()), float(rows.max())
         if not math.isfinite(most - least):
-            raise ValueError("X holds NaN or infinity, which no pixel can be.")
+            raise ValueError("X holds NaN or infinity. Pass finite pixel values.")
         if not (low <= least and most <= high):
             raise ValueError(
                 f"X holds values in [{least:g}, {most:g}], but value_range is [{low:g}, {high:g}]. "
-                "Name the range in InceptionFeatures(value_range=...), pass bytes, or clip X."
+                "Set the range in InceptionFeatures(value_range=...), pass bytes, or clip X."
             )
         if self.value_range is None and rows.dtype == np.uint8 and most <= 1:
             raise ValueError(
-                "X holds bytes, of which none is above 1, so that all images are black. If 1 is "
+                "X holds bytes and none is above 1, so that all images are black. If 1 is "
                 "white, pass InceptionFeatures(value_range=(0, 1))."
             )
 
     def _range(self, rows: NDArray[Any]) -> tuple[float, float]:
-        """Return the values of black and white."""
+        """Return the values of black and white in ``rows``."""
         if self.value_range is None:
             return (0.0, 255.0) if rows.dtype == np.uint8 else (0.0, 1.0)
         low, high = self.value_range if len(self.value_range) == 2 else (0, 0)
@@ -201,13 +202,13 @@ def _load(package: str, weights: str | Path | None) -> nn.Module:
             f"Inception features need {package}, which cannot be imported ({error}). "
             'Run pip install "skvim[fid]".'
         ) from error
-    path = None if weights is None else _checked(weights)
+    path = None if weights is None else _check_weights(weights)
     try:
-        # What the layers draw at first is replaced by the weights, and must not be seen outside.
+        # Initial weights are drawn and then replaced; torch's global generator must not advance.
         with RedirectRandomness(RandomStream(0)):
             network: nn.Module = kind(name, [_LAYER], feature_extractor_weights_path=path)
     except OSError as error:
-        # A local file has been read once already.
+        # Not a local file: that has been read before.
         raise OSError(
             f"The weights of Inception could not be downloaded: {error}. Download them elsewhere "
             "and pass InceptionFeatures(weights=path)."
@@ -220,17 +221,19 @@ def _load(package: str, weights: str | Path | None) -> nn.Module:
     return network.eval()
 
 
-def _checked(weights: str | Path) -> str:
-    """Return the path of a file that holds tensors and nothing that could run."""
+def _check_weights(weights: str | Path) -> str:
+    """Return the path of a weights file if it can be loaded without running code."""
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file of weights at {path}.")
+        raise FileNotFoundError(
+            f"There is no file of weights at {path}. Pass the path of an existing one."
+        )
     try:
-        # The packages load it without this restriction.
+        # The packages themselves load with weights_only=False.
         torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise OSError(
-            f"{path} is no file of weights, or holds more than tensors: "
+            f"{path} is not a file of weights, or holds more than tensors: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
     return str(path)

@@ -1,6 +1,5 @@
-"""The kernel distance between two sets of rows."""
+"""Kernel distance between two sets of rows: unbiased MMD with a cubic kernel."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -8,31 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim._validation import check_count, draw_seed
-from skvim.metrics._features import extract_features
+from skvim.metrics._feature_extraction import extract_features
+from skvim.metrics._standard_error import standard_error
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
-# Kernel values held at once.
+# Kernel values in memory at once.
 _BLOCK_VALUES = 2**22
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class KernelDistance:
-    """The squared kernel distance between two sets of rows; it has no unit.
+    """The squared kernel distance (MMD²) between two sets of rows, without unit.
 
     Attributes
     ----------
     value : float
-        Estimate of MMD² without bias, so that it may be negative: KID.
+        Unbiased estimate of MMD², which may be negative: KID if the features are Inception's.
     standard_error : float
-        Its standard error, from the spread of the blocks; NaN for one block.
+        Its standard error, from the variance between blocks; NaN for one block.
     block_values : ndarray of shape (n_blocks,)
-        The estimate of every block, of which ``value`` is the mean.
+        The estimate of each block; ``value`` is their mean.
     n_samples : (int, int)
         Rows of X and of Y.
     n_features : int
-        Features compared.
+        Number of features compared.
     """
 
     value: float
@@ -50,17 +50,17 @@ def kernel_distance(
     n_blocks: int = 10,
     random_state: int | np.random.RandomState | None = 0,
 ) -> KernelDistance:
-    r"""Compare features of two sets of rows by their maximum mean discrepancy: KID.
+    r"""Compute the maximum mean discrepancy of features of two sets of rows; KID for Inception.
 
     Parameters
     ----------
     X, Y : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-        Rows or images, such as data and samples of a model; at least two of each in a block.
+        Rows or images, such as data and samples of a model; at least two of each per block.
     features : None, callable, estimator, torch.nn.Module or "inception", default=None
-        What is compared, as in :func:`frechet_distance`.
+        Features to compare, as in :func:`frechet_distance`.
     n_blocks : int in [1, inf), default=10
-        Parts that X and Y are split into at random. Fewer of them make the estimate a little more
-        precise, and take longer; more make its standard error more precise.
+        Random parts that X and Y are split into. Fewer blocks make the estimate slightly more
+        precise and take longer; more make its standard error more precise.
     random_state : int, RandomState or None, default=0
         Seed of the split.
 
@@ -74,7 +74,8 @@ def kernel_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If X and Y do not have the same finite features, or fewer than ``2 * n_blocks`` rows.
+        If features of X and Y differ in number or are not finite, or a set has fewer than
+        ``2 * n_blocks`` rows.
 
     See Also
     --------
@@ -89,10 +90,10 @@ def kernel_distance(
               + \frac{\sum_{i \ne j} k(y_i, y_j)}{n (n - 1)}
               - \frac{2 \sum_{i, j} k(x_i, y_j)}{m n},
 
-    whose expectation is MMD² at any m and n. Blocks are disjoint, and all rows are used, so that
+    whose expectation is MMD² for any m and n. Blocks are disjoint, and all rows are used, so that
     the standard deviation of the blocks over √n_blocks is a standard error. Other programs draw
-    subsets of 1,000 rows that overlap and report the standard deviation of these, which is none;
-    their mean estimates the same.
+    overlapping subsets of 1,000 rows and report their standard deviation, which is not a standard
+    error; their mean estimates the same quantity.
 
     References
     ----------
@@ -105,8 +106,8 @@ def kernel_distance(
     >>> from skvim.metrics import kernel_distance
     >>> source = np.random.default_rng(0)
     >>> X, Y = source.normal(size=(2000, 1)), source.normal(1.0, size=(2000, 1))
-    >>> found = kernel_distance(X, Y)  # of the distributions: 3 · 1² + 3 · 1² + 4² = 22
-    >>> bool(abs(found.value - 22) < 3 * found.standard_error)
+    >>> distance = kernel_distance(X, Y)  # of the distributions: 3 · 1² + 3 · 1² + 4² = 22
+    >>> bool(abs(distance.value - 22) < 3 * distance.standard_error)
     True
     """
     check_count("n_blocks", n_blocks)
@@ -114,8 +115,10 @@ def kernel_distance(
     x, y = extract_features(features, X, Y, least=2 * n_blocks)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))
     values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
-    error = math.nan if n_blocks < 2 else float(values.std(ddof=1)) / math.sqrt(n_blocks)
-    return KernelDistance(float(values.mean()), error, values, (len(x), len(y)), x.shape[1])
+    n_samples = len(x), len(y)
+    return KernelDistance(
+        float(values.mean()), standard_error(values), values, n_samples, x.shape[1]
+    )
 
 
 def _discrepancy(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -124,7 +127,7 @@ def _discrepancy(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _within(x: NDArray[np.float64]) -> float:
-    """Return the mean kernel of two different rows."""
+    """Return the mean kernel over pairs of different rows."""
     own = float(_kernel(np.einsum("ij,ij->i", x, x), x.shape[1]).sum())
     return (_kernel_sum(x, x) - own) / (len(x) * (len(x) - 1))
 
@@ -137,6 +140,6 @@ def _kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _kernel(products: NDArray[np.float64], n_features: int) -> NDArray[np.float64]:
-    """Return the kernel of rows with such scalar products."""
+    """Return the kernel from the scalar products of rows."""
     kernel: NDArray[np.float64] = (products / n_features + 1) ** 3
     return kernel

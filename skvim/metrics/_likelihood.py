@@ -1,4 +1,4 @@
-"""The log-likelihood of rows, by three estimates and with their errors."""
+"""Log-likelihood of rows by importance sampling, annealed importance sampling or Parzen windows."""
 
 import hashlib
 import math
@@ -19,17 +19,17 @@ from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_m
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 
-# What each method takes, with its defaults.
+# Options of each method and their defaults.
 _OPTIONS: dict[str, dict[str, int | None]] = {
     "importance": {"n_draws": 1000},
     "ais": Annealing()._asdict(),
     "parzen": {"n_draws": 10_000, "bandwidth": None},
 }
 _N_BANDWIDTHS = 30
-_FLOOR = 1e-6  # least variance of a kernel, in units of the mean squared distance
-# Distances between rows and draws of one block.
+_MIN_VARIANCE = 1e-6  # of a kernel, in units of the mean squared distance
+# Distances between rows and samples in memory at once.
 _BLOCK_VALUES = 2**21
-# A transition keeps the activations of a few layers for its slopes.
+# Layers whose activations a transition keeps for its gradients.
 _LAYERS = 4
 
 
@@ -41,29 +41,30 @@ class LogLikelihood:
     Attributes
     ----------
     method : {"importance", "ais", "parzen"}
-        How they were made.
+        Method of estimation.
     mean : float
         Mean of ``values``.
     standard_error : float
         Standard error of ``mean`` as an estimate of E log p(x) over the distribution that the rows
-        are drawn from: √(s²/n + c), s the standard deviation of ``values``, which holds the Monte
-        Carlo error that is a row's own, and c the covariance of two rows' Monte Carlo errors, above
-        0 where rows share their draws. NaN for one row.
+        are drawn from: √(s²/n + c), with s the standard deviation of ``values``, which includes
+        each row's own Monte Carlo error, and c the covariance of the Monte Carlo errors of two
+        rows, above 0 if rows share their draws. NaN for one row.
     monte_carlo_error : float
-        Standard error of ``mean`` for these very rows: what repeating with other random numbers
-        would show. NaN for one draw or chain.
+        Standard error of ``mean`` for fixed rows: its standard deviation over repetitions with
+        other random numbers. NaN for one draw or chain.
     values : ndarray of shape (n_samples,)
-        Estimate of log p(x) for every row.
+        Estimate of log p(x) for each row.
     errors : ndarray of shape (n_samples,)
-        Monte Carlo standard error of each, by the delta method: that of the mean weight over the
-        mean weight. It is below 1 nat whatever the weights, so that it means little where
-        ``effective_draws`` is small. NaN for one draw or chain.
+        Monte Carlo standard error of each value by the delta method: the standard error of the
+        mean weight over the mean weight. It is below 1 nat whatever the weights, and therefore
+        unreliable where ``effective_draws`` is small. NaN for one draw or chain.
     effective_draws : ndarray of shape (n_samples,)
-        (Σ w)²/Σ w² of a row's weights w, between 1 and the number of draws or chains.
+        Effective sample size (Σ w)²/Σ w² of a row's weights w, between 1 and the number of draws or
+        chains.
     acceptance : ndarray of shape (n_samples,) or None
-        Mean probability with which a row's transitions were accepted; "ais" alone.
+        Mean acceptance probability of a row's transitions; "ais" only.
     bandwidth : ndarray of shape (n_samples,) or None
-        Standard deviation of the kernel that a row was evaluated with; "parzen" alone.
+        Standard deviation of the kernel used for a row; "parzen" only.
     """
 
     method: str
@@ -95,69 +96,72 @@ def log_likelihood(
     ----------
     estimator : autoencoder
         A fitted model of skvim that has a prior, and so ``score_samples``.
-    X : array-like of shape (n_samples, n_features)
-        Rows that the model was not trained on.
+    X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+        Rows or images not used in training.
     method : {"importance", "ais", "parzen"}, default="importance"
         "importance" draws codes around the mode of p(z|x); "ais", annealed importance sampling,
-        moves them from the prior to p(z|x) and takes nothing from the encoder; "parzen" looks at
-        samples of the model alone.
+        moves them from the prior to p(z|x) without use of the encoder; "parzen" uses samples of the
+        model only.
     n_draws : int in [1, inf) or None, default=None
-        "importance": draws of a row, None for 1,000. "parzen": samples of the model, None for
+        "importance": draws per row, None for 1,000. "parzen": samples of the model, None for
         10,000.
     n_temperatures : int in [1, inf) or None, default=None
-        "ais": steps from the prior to p(z|x), None for 2,000. At a given cost more of them do
-        better than more chains or longer transitions, until ``effective_draws`` nears their number.
+        "ais": temperatures from the prior to p(z|x), None for 2,000. At a given cost more
+        temperatures are better than more chains or longer transitions, until ``effective_draws``
+        approaches the number of chains.
     n_chains : int in [1, inf) or None, default=None
-        "ais": chains of a row, None for 8.
+        "ais": chains per row, None for 8.
     n_leapfrog : int in [1, inf) or None, default=None
-        "ais": leapfrog steps of a transition, None for 2.
+        "ais": leapfrog steps per transition, None for 2.
     bandwidth : float in (0, inf) or None, default=None
-        "parzen": standard deviation of the kernel, in units of X. None chooses it: X is split at
-        random into halves, and each is evaluated with the bandwidth that is best for the other, of
-        30 between the bounds where the best can lie.
+        "parzen": standard deviation of the kernel, in units of X. None selects it by two-fold
+        cross-validation: X is split at random into halves, and each is evaluated with the
+        bandwidth of greatest likelihood for the other, on a grid of 30 between the bounds of the
+        optimum.
     random_state : int, RandomState or None, default=None
-        Seed of the estimate; None takes it from the estimator, so that calls repeat.
+        Seed of the estimate; None uses that of the estimator, so that repeated calls agree.
 
     Returns
     -------
     LogLikelihood
-        Mean, errors, and what they are made of.
+        Mean, its errors, and the values and errors of all rows.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it has no prior or is no autoencoder of skvim.
+        If it has no prior or is not an autoencoder of skvim.
     ValueError
-        If an option is out of range or belongs to another method, if X leaves the likelihood's
-        support ("parzen" has none), or if no bandwidth can be chosen.
+        If an option is out of range or belongs to another method, if X is outside the likelihood's
+        support (not checked for "parzen"), or if no bandwidth can be selected.
 
     See Also
     --------
-    robustness_curve : Scores a fitted estimator under corruptions.
+    log_likelihood_scorer : Scorer for model selection.
 
     Notes
     -----
-    Each estimate is the logarithm of a mean of weights. For the first two the weights' mean is
-    p(x) without bias, so that by Jensen's inequality the estimate of log p(x) falls short of it on
-    average, about by half the squared error, and by far more where few weights count.
+    Each estimate is the logarithm of a mean of weights. For the first two the mean weight is an
+    unbiased estimate of p(x), so that by Jensen's inequality the estimate of log p(x) is too low on
+    average, by about half the squared error, and by far more where few weights dominate.
 
     "importance", the estimate of ``score_samples``, shares its draws between rows. The weights are
     p(x|z) p(z)/r(z|x), r the Laplace approximation of p(z|x): fast and accurate where p(z|x) has
     one mode near the encoder's.
 
-    "ais" [1]_ [2]_ needs no guess of p(z|x), at many times the cost: decoder and slope are computed
-    (n_chains + 1) · n_leapfrog · (n_temperatures − 1) times a row. Its transitions are Hamiltonian
-    Monte Carlo, accepted with probability 0.65 by step sizes that follow one more chain a row, a
-    pilot which is not counted; so they do not bias the weights. A row's random numbers follow from
-    its values: its estimate does not depend on the other rows, and equal rows have equal ones.
+    "ais" [1]_ [2]_ needs no approximation of p(z|x), at many times the cost: decoder and gradient
+    are computed (n_chains + 1) · n_leapfrog · (n_temperatures − 1) times per row. Transitions are
+    Hamiltonian Monte Carlo with a target acceptance of 0.65. Step sizes are adapted on an
+    additional pilot chain per row, which is not used in the estimate, so that adaptation does not
+    bias the weights. A row's random numbers are seeded by its values: its estimate does not depend
+    on the other rows, and equal rows have equal estimates.
 
-    "parzen" is the density at x of a mixture of gaussians around ``sample``'s draws. It is an
-    estimate for the model with its likelihood replaced by the kernel, the same one if
+    "parzen" is the density at x of a mixture of gaussians around ``sample``'s draws. It estimates
+    the density of the model with its likelihood replaced by the kernel, the same model if
     p(x|z) = N(x̂(z), bandwidth² I), and needs a number of draws that is exponential in the
-    dimension of the data: in high dimension it ranks models wrongly [3]_, and serves to compare
-    with figures of that kind only. ``errors`` are for the kernel in use.
+    dimension of the data: in high dimension it ranks models wrongly [3]_, and should be used only
+    to compare with published values of the same kind. ``errors`` are for the kernel in use.
 
     References
     ----------
@@ -175,9 +179,9 @@ def log_likelihood(
     >>> from skvim.metrics import log_likelihood
     >>> X = np.random.default_rng(0).normal(size=(64, 6))
     >>> vae = VAETransformer(2, hidden_layer_sizes=(16,), max_epochs=5, random_state=0).fit(X)
-    >>> found = log_likelihood(vae, X[:4], n_draws=500)
+    >>> sampled = log_likelihood(vae, X[:4], n_draws=500)
     >>> annealed = log_likelihood(vae, X[:4], method="ais", n_temperatures=50)
-    >>> bool(abs(found.mean - annealed.mean) < 0.2)
+    >>> bool(abs(sampled.mean - annealed.mean) < 0.2)
     True
     """
     given = {
@@ -190,9 +194,9 @@ def log_likelihood(
     options = _check_options(method, given)
     if not isinstance(estimator, BaseGenerativeAutoencoder):
         raise TypeError(
-            "log_likelihood takes a fitted autoencoder of skvim that has a prior, one with "
-            "score_samples such as VAETransformer or VIMAETransformer; of a pipeline its last "
-            f"step. Got {estimator!r} instead."
+            "log_likelihood takes a fitted autoencoder of skvim that has a prior, such as "
+            "VAETransformer or VIMAETransformer; of a pipeline, pass the last step. "
+            f"Got {estimator!r} instead."
         )
     check_is_fitted(estimator)
     own = child_seed(estimator.net_.seed, "score")
@@ -201,7 +205,7 @@ def log_likelihood(
 
 
 def _check_options(method: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a method, checked, with defaults in place of None."""
+    """Return validated options of a method, with its defaults in place of None."""
     if not isinstance(method, str) or method not in _OPTIONS:
         raise ValueError(f"method must be 'importance', 'ais' or 'parzen'. Got {method!r} instead.")
     defaults = _OPTIONS[method]
@@ -209,8 +213,8 @@ def _check_options(method: Any, given: dict[str, Any]) -> dict[str, Any]:
     for name, value in named.items():
         if name not in defaults:
             raise ValueError(
-                f"{name} is no option of method={method!r}, which takes {', '.join(defaults)}. "
-                f"Got {name}={value!r}; leave it out, or choose another method."
+                f"{name} is not an option of method={method!r}, which takes {', '.join(defaults)}. "
+                f"Got {name}={value!r}; omit it, or choose another method."
             )
         if name != "bandwidth":
             check_count(name, value)
@@ -252,7 +256,7 @@ def _annealed(
 
 
 def _generator(seed: int, row: NDArray[np.float64]) -> torch.Generator:
-    """Return the source of one row's random numbers, which follow from the row alone."""
+    """Return the random number generator of a row, seeded by its values."""
     digest = hashlib.blake2b(row.tobytes(), digest_size=7, key=seed.to_bytes(8)).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest))
 
@@ -267,7 +271,7 @@ def _parzen(
     samples = torch.tensor(drawn.reshape(len(drawn), -1), dtype=torch.float64)
     given = options["bandwidth"]
     widths = (
-        _chosen_bandwidths(rows, samples, seed)
+        _select_bandwidths(rows, samples, seed)
         if given is None
         else torch.full((len(rows),), float(given), dtype=torch.float64)
     )
@@ -280,12 +284,12 @@ def _parzen(
     return _summary("parzen", *parts, shared=means, bandwidth=widths.numpy())
 
 
-def _chosen_bandwidths(rows: Tensor, samples: Tensor, seed: int) -> Tensor:
-    """Return for every row the bandwidth that is best for the half it does not belong to."""
+def _select_bandwidths(rows: Tensor, samples: Tensor, seed: int) -> Tensor:
+    """Return for each row the best bandwidth for the half that does not contain it."""
     if len(rows) < 2:
         raise ValueError(
-            "bandwidth=None needs at least two rows, one to choose it for the other. Got one row; "
-            "pass a bandwidth."
+            "bandwidth=None needs at least two rows, to select it for one by the other. Got one "
+            "row; pass a bandwidth."
         )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(rows)))
     first, second = order[: len(rows) // 2], order[len(rows) // 2 :]
@@ -296,10 +300,11 @@ def _chosen_bandwidths(rows: Tensor, samples: Tensor, seed: int) -> Tensor:
 
 
 def _best_bandwidth(rows: Tensor, samples: Tensor) -> float:
-    """Return the bandwidth of a grid that gives the rows the greatest likelihood.
+    """Return the bandwidth h on a grid that maximises the likelihood of the rows.
 
     Where the derivative is zero, h² d is the mean over rows of a weighted mean of the squared
-    distances, in which near ones weigh more: h lies between the nearest and their plain mean.
+    distances, with greater weights for nearer samples: h² d is between the mean smallest and the
+    mean squared distance.
     """
     n_features = rows.shape[1]
     least, average = 0.0, 0.0
@@ -308,10 +313,10 @@ def _best_bandwidth(rows: Tensor, samples: Tensor) -> float:
         average += float(distances.mean(1).sum()) / len(rows) / n_features
     if average == 0:
         raise ValueError(
-            "No bandwidth can be chosen: all rows and samples of the model are equal. Pass one."
+            "No bandwidth can be selected: all rows and samples of the model are equal. Pass one."
         )
-    # A row that is itself a sample would ask for 0.
-    grid = np.sqrt(np.geomspace(max(least, _FLOOR * average), average, _N_BANDWIDTHS))
+    # The smallest distance is 0 for a row equal to a sample.
+    grid = np.sqrt(np.geomspace(max(least, _MIN_VARIANCE * average), average, _N_BANDWIDTHS))
     score = np.zeros(len(grid))
     for _, distances in _squared_distances(rows, samples):
         for i, width in enumerate(grid):
@@ -328,7 +333,7 @@ def _log_kernel(distances: Tensor, widths: Tensor, n_features: int) -> Tensor:
 
 def _squared_distances(rows: Tensor, samples: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield blocks of rows with their squared distances from all samples."""
-    # Around a common centre, so that no digits are lost to an offset of the data.
+    # Centred, since squared distances would lose digits to an offset of the data.
     centre = samples.mean(0)
     rows, samples = rows - centre, samples - centre
     size = max(1, _BLOCK_VALUES // len(samples))
@@ -340,16 +345,16 @@ def _squared_distances(rows: Tensor, samples: Tensor) -> Iterator[tuple[slice, T
 
 @final
 class _SharedDraws:
-    """Means of weights of draws that all rows share, and the error that they have in common."""
+    """Mean weights for draws shared by all rows, and the variance of the mean over rows."""
 
     def __init__(self, n_draws: int) -> None:
         self.total = np.zeros(n_draws)
 
     def log_mean(self, log_weights: Tensor) -> list[Tensor]:
-        """Return value, error and effective number of draws for weights (n, n_draws)."""
-        found = log_mean(log_weights)
-        self.total += found.relative.sum(0).cpu().numpy()
-        return [found.value, found.error, found.effective]
+        """Return value, error and effective sample size for log weights (n, n_draws)."""
+        means = log_mean(log_weights)
+        self.total += means.relative.sum(0).cpu().numpy()
+        return [means.value, means.error, means.effective]
 
     def variance(self, n_rows: int) -> float:
         """Return the variance of the mean over rows, NaN for one draw."""
@@ -359,7 +364,7 @@ class _SharedDraws:
 
 
 def _ratio(value: float, count: int) -> float:
-    """Return their ratio, NaN where there is nothing to divide by."""
+    """Return the ratio, NaN for a count of 0."""
     return value / count if count > 0 else math.nan
 
 
@@ -372,11 +377,11 @@ def _summary(
     shared: _SharedDraws | None = None,
     **details: NDArray[np.float64],
 ) -> LogLikelihood:
-    """Put the rows' estimates together with the errors of their mean."""
+    """Return the result with the standard errors of its mean."""
     n = len(values)
-    alone = float((errors**2).mean()) / n
-    variance = alone if shared is None else shared.variance(n)
-    covariance = 0.0 if shared is None else max(0.0, _ratio((variance - alone) * n, n - 1))
+    independent = float((errors**2).mean()) / n
+    variance = independent if shared is None else shared.variance(n)
+    covariance = 0.0 if shared is None else max(0.0, _ratio((variance - independent) * n, n - 1))
     spread = _ratio(float(((values - values.mean()) ** 2).sum()), (n - 1) * n)
     return LogLikelihood(
         method,

@@ -1,4 +1,4 @@
-"""Scores of the rows that have a label."""
+"""Scorers that use only the labelled rows."""
 
 import copy
 import inspect
@@ -16,40 +16,39 @@ __all__ = ["masked_scorer"]
 
 
 def masked_scorer(scoring: Any) -> Any:
-    """Return a scorer that leaves out the rows without a label, those whose y is -1.
+    """Make a scorer ignore unlabelled rows, those with y = -1.
 
     To be passed as ``scoring`` wherever scikit-learn takes a scorer and test sets may hold such
-    rows. A plain scorer takes -1 for a class that every prediction misses.
+    rows. A plain scorer treats -1 as a class that is never predicted.
 
     Parameters
     ----------
     scoring : str or callable
-        Name of a scorer of scikit-learn, what ``make_scorer`` returns, or a function
-        ``scorer(estimator, X, y)``, with what metadata it takes as further arguments.
+        Name of a scorer of scikit-learn, result of ``make_scorer``, or a function
+        ``scorer(estimator, X, y)``, optionally with metadata as keyword arguments.
 
     Returns
     -------
     callable
-        ``scorer(estimator, X, y, **metadata)``: the score of the labelled rows. Arrays, lists
-        and data frames reach ``scoring`` as what they are and sparse matrices as CSR, with the
-        other rows left out. So does metadata with as many entries as X has rows, such as
-        ``sample_weight``; other metadata stays as it is. y arrives as an array, and numbers in an
-        array of dtype object as numbers.
+        ``scorer(estimator, X, y, **metadata)``: the score of the labelled rows. Only these rows are
+        passed on: arrays, lists and data frames as the same type, sparse matrices as CSR. Metadata
+        with one entry per row of X, such as ``sample_weight``, is reduced likewise; other metadata
+        is passed unchanged. y is passed as an array, with numbers of dtype object converted.
 
         It requests the metadata that ``scoring`` requests, and has ``set_score_request`` if
-        that has it. It can be pickled if ``scoring`` can.
+        ``scoring`` has. It can be pickled if ``scoring`` can.
 
     Raises
     ------
     ValueError
-        If no scorer has this name. When called: if y is missing, has no label, missing values or
+        If no scorer has this name. When called: if y is None, has no label, has missing values or
         the string "-1", or differs in length from X.
     TypeError
         If ``scoring`` is neither a name nor callable.
 
     See Also
     --------
-    skvim.model_selection.MaskedStratifiedKFold : Test sets that hold labelled rows alone.
+    skvim.model_selection.MaskedStratifiedKFold : Test sets of labelled rows only.
 
     Examples
     --------
@@ -74,13 +73,13 @@ def masked_scorer(scoring: Any) -> Any:
     return _MaskedScorer(scoring)
 
 
-def _takes_requests(masked: "_MaskedScorer") -> bool:
+def _has_requests(masked: "_MaskedScorer") -> bool:
     return hasattr(masked._scorer, "set_score_request")
 
 
 @final
 class _MaskedScorer:
-    """A scorer that passes the labelled rows on to another one."""
+    """Scorer that passes only the labelled rows to another scorer."""
 
     def __init__(self, scorer: Any, name: str | None = None) -> None:
         self._scorer = scorer
@@ -103,14 +102,14 @@ class _MaskedScorer:
         """Return what the wrapped scorer requests."""
         return get_routing_for_object(self._scorer)
 
-    @available_if(_takes_requests)  # type: ignore[untyped-decorator]
+    @available_if(_has_requests)  # type: ignore[untyped-decorator]
     def set_score_request(self, **requests: Any) -> "_MaskedScorer":
-        """Set what the wrapped scorer requests, in a copy of it: the user's own stays as it is."""
+        """Set the requests of a copy of the wrapped scorer; the user's scorer is unchanged."""
         self._scorer = copy.deepcopy(self._scorer).set_score_request(**requests)
         return self
 
     def _accept_sample_weight(self) -> bool:
-        """Tell scikit-learn, which asks where metadata is not routed."""
+        """Whether it takes sample weights; used by scikit-learn without metadata routing."""
         ask = getattr(self._scorer, "_accept_sample_weight", None)
         if ask is not None:
             return bool(ask())
@@ -118,7 +117,7 @@ class _MaskedScorer:
 
 
 def _labeled_part(value: Any, labeled: LabeledRows) -> Any:
-    """Return the labelled rows of metadata that has an entry per row, else all of it."""
+    """Return the labelled part of metadata with one entry per row, and other metadata unchanged."""
     shape = getattr(value, "shape", None)
     if isinstance(value, (str, bytes, Mapping, set, frozenset)) or shape == ():
         return value

@@ -1,4 +1,4 @@
-"""Quality and variety of generated rows, by neighbourhoods."""
+"""Precision, recall, density and coverage of generated rows, by nearest neighbours."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from skvim._validation import check_count
-from skvim.metrics._features import extract_features
+from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
-# Distances held at once.
+# Distances in memory at once.
 _BLOCK_VALUES = 2**22
 # Rounding of squared distances, in units of the squared norms of the two rows.
 _ROUNDING = 1e-12
@@ -30,14 +30,14 @@ class PrecisionRecall:
     recall : float
         Share of real rows within a neighbourhood of a generated one, in [0, 1].
     density : float
-        Mean number of real neighbourhoods that a generated row is in, over ``n_neighbors``: 1 on
-        average for rows of the real distribution, and above where real rows are dense.
+        Mean number of real neighbourhoods that contain a generated row, over ``n_neighbors``: 1 on
+        average for rows of the real distribution, more where real rows are dense.
     coverage : float
-        Share of real rows with a generated one in their neighbourhood, in [0, 1].
+        Share of real rows with a generated row in their neighbourhood, in [0, 1].
     n_samples : (int, int)
-        Real and generated rows.
+        Numbers of real and of generated rows.
     n_neighbors : int
-        Which neighbour sets the radius of a neighbourhood.
+        k, the neighbour that sets the radius of a neighbourhood.
     """
 
     precision: float
@@ -51,37 +51,37 @@ class PrecisionRecall:
 def precision_recall(
     X: Any, Y: Any, *, features: Any = None, n_neighbors: int = 3
 ) -> PrecisionRecall:
-    r"""Tell quality from variety of generated rows: precision, recall, density and coverage.
+    r"""Compute precision, recall, density and coverage of generated rows.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
         Real rows or images, more than ``n_neighbors``.
     Y : array-like
-        Generated ones, of the same features and likewise more than ``n_neighbors``. Take as many
-        as of X: all figures but density depend on the numbers.
+        Generated rows or images with the same features, likewise more than ``n_neighbors``. Use as
+        many as in X: all values but density depend on the numbers of rows.
     features : None, callable, estimator, torch.nn.Module or "inception", default=None
-        What is compared, as in :func:`frechet_distance`.
+        Features to compare, as in :func:`frechet_distance`.
     n_neighbors : int in [1, inf), default=3
-        k: a row's neighbourhood is the ball around it that reaches to its k-th nearest neighbour in
-        its own set, bounds included. [1]_ takes 3 for precision and recall, [2]_ 5 for density and
-        coverage.
+        k: a row's neighbourhood is the closed ball around it whose radius is the distance to its
+        k-th nearest neighbour in its own set. [1]_ uses 3 for precision and recall, [2]_ 5 for
+        density and coverage.
 
     Returns
     -------
     PrecisionRecall
-        The four figures.
+        The four values.
 
     Raises
     ------
     TypeError
         If ``features`` is none of these.
     ValueError
-        If X and Y do not have the same finite features, or too few rows.
+        If features of X and Y differ in number or are not finite, or a set has too few rows.
 
     See Also
     --------
-    frechet_distance : One figure for both.
+    frechet_distance : A single distance.
 
     Notes
     -----
@@ -91,7 +91,7 @@ def precision_recall(
     .. math:: 1 - \frac{(N - 1) \cdots (N - k)}{(M + N - 1) \cdots (M + N - k)},
 
     about 1 − 2⁻ᵏ for M = N. No such value is known for precision and recall, which a single outlier
-    of X, or of Y, may raise: its ball is large.
+    of X, or of Y, may raise because its ball is large.
 
     References
     ----------
@@ -106,14 +106,14 @@ def precision_recall(
     --------
     >>> from skvim.metrics import precision_recall
     >>> real = [[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]
-    >>> found = precision_recall(real, [[0.1], [0.9], [2.1]], n_neighbors=1)
-    >>> found.precision, found.recall  # the generated rows know one of two clusters
+    >>> quality = precision_recall(real, [[0.1], [0.9], [2.1]], n_neighbors=1)
+    >>> quality.precision, quality.recall  # generated rows of one of two clusters
     (1.0, 0.5)
     """
     check_count("n_neighbors", n_neighbors)
     x, y = extract_features(features, X, Y, least=n_neighbors + 1)
-    # Around a common centre, so that no digits are lost to an offset of the data; the median, which
-    # a single huge row does not move.
+    # Centred, since squared distances would lose digits to an offset of the data; by the median,
+    # which a single huge row does not move.
     centre = np.median(x, axis=0)
     x, y = x - centre, y - centre
     norms_x, norms_y = (np.einsum("ij,ij->i", rows, rows) for rows in (x, y))
@@ -124,7 +124,7 @@ def precision_recall(
     for start in range(0, len(y), size):
         block = slice(start, start + size)
         distances = norms_y[block, None] + norms_x
-        # Less what may be rounding, so that a row on the bound is inside however it is computed.
+        # Less a bound on rounding, so that a row on the boundary always counts as inside.
         distances -= _ROUNDING * distances + 2 * y[block] @ x.T
         near = distances <= reach_x
         counts[block] = near.sum(axis=1)

@@ -1,4 +1,4 @@
-"""How far reconstructions are from rows, in units whose names cannot be confused."""
+"""Reconstruction error in four units."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,33 +12,34 @@ from sklearn.pipeline import Pipeline
 
 from skvim._layout import flatten
 from skvim._validation import check_is_fitted, check_matrix
+from skvim.metrics._standard_error import standard_error
 
 __all__ = ["ReconstructionError", "reconstruction_error"]
 
-# What the reference code of Wasserstein autoencoders multiplies squared errors by.
+# Factor of squared errors in the reference code of Wasserstein autoencoders.
 _TABLE_II = 0.05
-# Values of one block of differences.
+# Differences in memory at once.
 _BLOCK_VALUES = 2**22
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionError:
-    """Errors of reconstructions x̂ of rows x, each in four units.
+    """Errors of reconstructions x̂ of rows x, in four units.
 
-    Printing it gives a table, :meth:`to_frame` a data frame. All but ``norm_per_sample`` are the
-    same figure times a constant.
+    Printing it gives a table, :meth:`to_frame` a data frame. All but ``norm_per_sample`` differ by
+    constant factors only.
 
     Attributes
     ----------
     squared_errors : ndarray of shape (n_samples,)
         ‖x − x̂‖² of every row, summed over features.
     n_features : int
-        Values of a row.
+        Number of values per row.
 
     See Also
     --------
-    reconstruction_error : Measures it.
+    reconstruction_error : Computes it.
     """
 
     squared_errors: NDArray[np.float64] = field(repr=False)
@@ -46,7 +47,7 @@ class ReconstructionError:
 
     @property
     def n_samples(self) -> int:
-        """Rows measured."""
+        """Number of rows."""
         return len(self.squared_errors)
 
     @property
@@ -66,17 +67,17 @@ class ReconstructionError:
 
     @property
     def table_ii(self) -> float:
-        """0.05 times ``sse_per_sample``: the cost of the Wasserstein autoencoders' code."""
+        """0.05 times ``sse_per_sample``: the cost in the Wasserstein autoencoders' code."""
         return _TABLE_II * self.sse_per_sample
 
     def to_frame(self) -> pd.DataFrame:
-        """Return all figures with their standard errors.
+        """Return the errors in all units with their standard errors.
 
         Returns
         -------
         DataFrame
-            Columns "mean" and "standard_error", one row for each unit, named as the attributes are.
-            The standard error is that of the mean over rows, NaN for one row.
+            Columns "mean" and "standard_error"; one row per unit, with the attribute's name as its
+            index. The standard error is that of the mean over rows, NaN for one row.
         """
         rows = {
             "sse_per_sample": self.squared_errors,
@@ -84,13 +85,13 @@ class ReconstructionError:
             "mse_per_value": self.squared_errors / self.n_features,
             "table_ii": _TABLE_II * self.squared_errors,
         }
-        figures = {
-            unit: (getattr(self, unit), _standard_error(values)) for unit, values in rows.items()
+        table = {
+            unit: (getattr(self, unit), standard_error(values)) for unit, values in rows.items()
         }
-        return pd.DataFrame.from_dict(figures, orient="index", columns=["mean", "standard_error"])
+        return pd.DataFrame.from_dict(table, orient="index", columns=["mean", "standard_error"])
 
     def __repr__(self) -> str:
-        """Show the table."""
+        """Return the table as text."""
         lines = [f"Reconstruction error of {self.n_samples} rows of {self.n_features} values"]
         for unit, mean, error in self.to_frame().itertuples():
             lines.append(f"  {unit:<15}  {mean:.4g} ± {error:.2g}")
@@ -98,16 +99,16 @@ class ReconstructionError:
 
 
 def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
-    """Measure how far reconstructions are from rows.
+    """Compute the reconstruction error of rows under a fitted model.
 
     Parameters
     ----------
     estimator : estimator, or array-like of the shape of X
         A fitted model of skvim; any other fitted estimator or pipeline with ``transform`` and
-        ``inverse_transform``, which are then taken one after the other; or the reconstructions
-        themselves. In a pipeline errors are those of its input, in the units before any scaling.
+        ``inverse_transform``, which are then applied in turn; or the reconstructions themselves.
+        Errors of a pipeline are in the units of its input, before any scaling.
     X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-        Rows or images, of any type of number: bytes are compared as numbers, without overflow.
+        Rows or images of any numeric dtype; bytes are compared without overflow.
 
     Returns
     -------
@@ -125,20 +126,19 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
 
     See Also
     --------
-    information : Its distortion is −log p(x|z), in nats.
+    information : Its ``distortion`` is −log p(x|z), in nats.
 
     Notes
     -----
     Models of skvim decode the posterior mean, as ``reconstruct`` does, whatever their ``output``.
 
     ``table_ii`` is what Table II of the paper most likely reports: it is headed ‖·‖₂, but its
-    values are those of the cost 0.05 ‖x − x̂‖² of the reference code [1]_ that the paper takes its
-    settings from, and far too small for norms. Two more things have to agree before figures are
-    compared:
+    values are those of the cost 0.05 ‖x − x̂‖² of the reference code [1]_, whose settings the paper
+    uses, and far too small for norms. Two more conditions must agree in a comparison:
 
-    - The range of values. In the reference code grey pictures are in [0, 1] and coloured ones in
+    - The range of values. In the reference code grey images are in [0, 1] and colour images in
       [−1, 1], where squared errors are 4 times those of [0, 1].
-    - The rows: the table has 100 test rows, of which ``to_frame`` shows the standard error.
+    - The rows: the table uses 100 test rows; ``to_frame`` shows the standard error.
 
     References
     ----------
@@ -148,19 +148,19 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     Examples
     --------
     >>> from skvim.metrics import reconstruction_error
-    >>> found = reconstruction_error([[3.0, 4.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]])
-    >>> found.sse_per_sample, found.norm_per_sample, found.mse_per_value, found.table_ii
+    >>> error = reconstruction_error([[3.0, 4.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]])
+    >>> error.sse_per_sample, error.norm_per_sample, error.mse_per_value, error.table_ii
     (12.5, 2.5, 6.25, 0.625)
     """
     decoded = _reconstruct(estimator, X) if _is_estimator(estimator) else estimator
     rows, copies = np.asarray(flatten(X)[0]), np.asarray(flatten(decoded)[0])
     if rows.shape != copies.shape:
         raise ValueError(
-            "X and its reconstructions have to be of one shape. Got "
+            "X and its reconstructions must have the same shape. Got "
             f"{np.shape(X)} and {np.shape(decoded)}."
         )
     size = max(1, _BLOCK_VALUES // max(1, math.prod(rows.shape[1:])))
-    # In blocks: what is stored as bytes or float32 never becomes float64 as a whole.
+    # In blocks, so that bytes or float32 are never converted to float64 as a whole.
     parts = [
         _squared_errors(rows[start : start + size], copies[start : start + size])
         for start in range(0, max(1, len(rows)), size)
@@ -169,7 +169,7 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
 
 
 def _is_estimator(candidate: Any) -> bool:
-    """Tell estimators from arrays, and refuse an estimator that cannot reconstruct."""
+    """Whether it is an estimator rather than an array; raise if it cannot reconstruct."""
     if not isinstance(candidate, BaseEstimator):
         return False
     if not hasattr(candidate, "transform") or not hasattr(candidate, "inverse_transform"):
@@ -182,7 +182,7 @@ def _is_estimator(candidate: Any) -> bool:
 
 
 def _reconstruct(estimator: Any, X: Any) -> Any:
-    """Return what an estimator makes of rows on the way there and back."""
+    """Return the reconstructions of rows by an estimator or pipeline."""
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         before = estimator[:-1]
         return before.inverse_transform(_reconstruct(estimator[-1], before.transform(X)))
@@ -196,12 +196,7 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
 
 
 def _squared_errors(rows: NDArray[Any], copies: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the squared norm of every difference."""
+    """Return the squared norm of each row's difference."""
     difference = check_matrix("X", rows) - check_matrix("reconstructions", copies)
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
     return squares
-
-
-def _standard_error(values: NDArray[np.float64]) -> float:
-    """Return the standard error of a mean, NaN for one value."""
-    return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan

@@ -1,30 +1,29 @@
-"""Scores for model selection: ``scoring=log_likelihood_scorer`` and the like."""
+"""Scorers of autoencoders for model selection."""
 
 from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from skvim.metrics._information import information
+from skvim.metrics._codes import information
 from skvim.metrics._likelihood import log_likelihood
 from skvim.metrics._reconstruction import reconstruction_error
 
 __all__ = ["information_scorer", "log_likelihood_scorer", "reconstruction_scorer"]
 
-# As many as ``score`` takes: a search scores many models.
+# As in ``score``; few, since a search scores many models.
 _N_DRAWS = 100
 
 
 def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a model by the mean log-likelihood of rows, in nats per row; greater is better.
+    """Score a model by the mean log-likelihood of rows, in nats per row; higher is better.
 
-    To be passed as ``scoring`` to ``GridSearchCV`` and to all else that takes scorers.
+    To be passed as ``scoring`` to ``GridSearchCV`` or anything else that takes scorers.
 
     Parameters
     ----------
     estimator : autoencoder or Pipeline
-        A fitted model of skvim that has a prior, or a pipeline that ends in one. The density is
-        then that of the rows that reach the model: do not search over steps that change their
-        scale.
+        A fitted model of skvim that has a prior, or a pipeline that ends in one. The density of a
+        pipeline is that of the transformed rows: do not search over steps that change their scale.
     X : array-like of shape (n_samples, n_features)
         Rows.
     y : None
@@ -38,7 +37,7 @@ def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Raises
     ------
     TypeError
-        If the model has no prior: its ``score`` is no likelihood of rows.
+        If the model has no prior.
 
     Examples
     --------
@@ -57,15 +56,15 @@ def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 
 def reconstruction_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a model by minus the squared error of its reconstructions; greater is better.
+    """Score a model by its negative squared reconstruction error; higher is better.
 
-    To be passed as ``scoring`` to ``GridSearchCV`` and to all else that takes scorers.
+    To be passed as ``scoring`` to ``GridSearchCV`` or anything else that takes scorers.
 
     Parameters
     ----------
     estimator : estimator or Pipeline
-        Fitted, with ``transform`` and ``inverse_transform``. Of a pipeline all steps are undone, so
-        that the error is in the units of X, and scalings can be compared.
+        Fitted, with ``transform`` and ``inverse_transform``. All steps of a pipeline are inverted,
+        so that the error is in the units of X and scalers can be compared.
     X : array-like of shape (n_samples, n_features)
         Rows.
     y : None
@@ -88,9 +87,9 @@ def reconstruction_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 
 def information_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a model by what its codes know of rows, I(X; Z) in nats; greater is better.
+    """Score a model by the mutual information I(X; Z) of its codes, in nats; higher is better.
 
-    To be passed as ``scoring`` to ``GridSearchCV`` and to all else that takes scorers.
+    To be passed as ``scoring`` to ``GridSearchCV`` or anything else that takes scorers.
 
     Parameters
     ----------
@@ -104,15 +103,15 @@ def information_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Returns
     -------
     float
-        ``mutual_information`` of :func:`information`, at most log n for n rows: models that come
-        close to it are not told apart, and folds of different sizes have different bounds.
+        ``mutual_information`` of :func:`information`, at most log n for n rows: models close to
+        this bound cannot be ranked, and folds of different sizes have different bounds.
 
     Raises
     ------
     TypeError
-        If it is no autoencoder of skvim.
+        If it is not an autoencoder of skvim.
     ValueError
-        If the encoder is deterministic, so that the information is not defined.
+        If the encoder is deterministic, since the information is then not defined.
 
     Examples
     --------
@@ -127,17 +126,17 @@ def information_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     True
     """
     model, rows = _last_step(estimator, X)
-    found = information(model, rows).mutual_information
-    if found is None:
+    mutual_information = information(model, rows).mutual_information
+    if mutual_information is None:
         raise ValueError(
-            "information_scorer takes models with a stochastic encoder: codes of a deterministic "
-            f"one have no density, and their information is not defined. Got {model!r}."
+            "information_scorer takes models with a stochastic encoder; the mutual information of "
+            f"a deterministic encoder is not defined. Got {model!r}."
         )
-    return found
+    return mutual_information
 
 
 def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Return the last step of a pipeline, and the rows that reach it."""
+    """Return the last step of a pipeline and the rows transformed by the others."""
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         return estimator[-1], estimator[:-1].transform(X)
     return (estimator[-1] if isinstance(estimator, Pipeline) else estimator), X

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import joblib
 from sklearn.base import clone, is_classifier
@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from skvim._base import BaseAutoencoder
+from skvim._sklearn_private import routed_fit_params
 from skvim._validation import same_length, take_rows
 from skvim._values import NotComparableError, describe
 from skvim.engine import FitRequest
@@ -142,7 +143,7 @@ class BatchedSearchCV(GridSearchCV):
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
             self.cv: Any = splitter  # what it was made of may be an iterator
-            routed = self._get_routed_params_for_fit(params)
+            routed = routed_fit_params(self, params)
             splits = list(splitter.split(X, y, **routed.splitter.split))
             candidates = list(ParameterGrid(self.param_grid))
         except (TypeError, ValueError, AttributeError):
@@ -171,21 +172,25 @@ class BatchedSearchCV(GridSearchCV):
                     n_without += 1
                     continue
                 key = _key(before)
-                try:
-                    if key not in transformed:
-                        transformed[key] = _transform(before, rows, labels)
-                    if transformed[key] is None:
-                        self._plan.reasons[OTHER_ROWS] += 1
-                        continue
-                    request: FitRequest = own._make_request(transformed[key])
-                except _OWN_ERRORS:  # the fit of this candidate raises it
-                    continue
-                self._plan.add(request, (i, j))
+                if key not in transformed:
+                    transformed[key] = _transform(before, rows, labels)
+                self._add_fit(own, transformed[key], (i, j))
         if n_without == len(candidates) * len(splits):
             reason = (
                 "the estimator is neither an autoencoder nor a Pipeline with one among its steps"
             )
             self._plan.reasons[reason] += n_without
+
+    def _add_fit(self, own: Any, rows: Any, tag: tuple[int, int]) -> None:
+        """Plan the fit of an autoencoder, unless it is known why not."""
+        if isinstance(rows, _NoRows):
+            self._plan.reasons[rows.reason] += 1
+            return
+        try:
+            request: FitRequest = own._make_request(rows)
+        except _OWN_ERRORS:  # its fit raises it
+            return
+        self._plan.add(request, tag)
 
     def _parts(self, parameters: dict[str, Any]) -> tuple[Any, Any]:
         """Return a candidate's autoencoder and the steps before it; None for what is not there."""
@@ -250,22 +255,39 @@ def _key(steps: Any) -> Any:
         return object()
 
 
+class _NoRows(NamedTuple):
+    """Why the rows that reach an autoencoder are not known before its fit."""
+
+    reason: str
+
+
 def _transform(steps: Any, rows: Any, labels: Any) -> Any:
     """Fit the preceding steps without output and return the transformed rows.
 
-    None if they use NumPy's global generator, whose state is restored: in the fits to come its
-    numbers are others.
+    They are not known if the steps use NumPy's global generator, whose state is restored: in the
+    fits to come its numbers are others.
     """
     if steps is None:
         return rows
     verbose = [name for name, value in steps.get_params().items() if _is_verbose(name) and value]
     generator = check_random_state(None)
     before = generator.get_state()
-    transformed = steps.set_params(**dict.fromkeys(verbose, False)).fit_transform(rows, labels)
+    try:
+        steps.set_params(**dict.fromkeys(verbose, False))
+        transformed = _fit_transform(steps, rows, labels)
+    except _OWN_ERRORS as error:
+        return _NoRows(f"the steps before it raise {type(error).__name__}")
     if joblib.hash(generator.get_state()) == joblib.hash(before):
         return transformed
     generator.set_state(before)
-    return None
+    return _NoRows(OTHER_ROWS)
+
+
+def _fit_transform(steps: Any, rows: Any, labels: Any) -> Any:
+    """Fit steps of a Pipeline and return transformed rows; the last may be a sampler of rows."""
+    if hasattr(steps[-1], "fit_resample"):
+        return steps.fit_resample(rows, labels)[0]
+    return steps.fit_transform(rows, labels)
 
 
 def _is_verbose(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeAlias, final
 import torch
 from torch import Tensor, nn
 
+from skvim._torch_private import DropoutLayer
 from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._random import (
     ForbidRandomness,
@@ -150,7 +151,7 @@ def _is_architecture_class(source: object) -> bool:
 def _never_draws(layer: nn.Module) -> bool:
     """Whether a layer is known to draw no random numbers: one of torch's own but dropout."""
     own = type(layer).__module__.startswith("torch.nn.modules.")
-    return own and not isinstance(layer, nn.modules.dropout._DropoutNd)
+    return own and not isinstance(layer, DropoutLayer)
 
 
 def _check_output_shape(module: nn.Module, n_in: int, n_out: int) -> None:

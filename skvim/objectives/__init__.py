@@ -20,13 +20,14 @@ from skvim.objectives._contraction import Contraction
 from skvim.objectives._contrastive import InfoNCE, contrastive_loss
 from skvim.objectives._distributions import Factorised, make_prior
 from skvim.objectives._divergences import KL, MMD, Capacity
-from skvim.objectives._importance import LogMean, importance_log_weights, log_mean
-from skvim.objectives._information import (
+from skvim.objectives._estimates import (
     Estimate,
     InformationEstimates,
+    count_active_units,
     effective_rank,
     estimate_information,
 )
+from skvim.objectives._importance import LogMean, importance_log_weights, log_mean
 from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
 from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
 from skvim.objectives._objective import Losses, Objective, TermModule
@@ -80,6 +81,7 @@ __all__ = [
     "TermModule",
     "annealed_log_weights",
     "contrastive_loss",
+    "count_active_units",
     "effective_rank",
     "estimate_information",
     "importance_log_weights",

@@ -1,4 +1,4 @@
-"""Annealed importance sampling: weights of chains that move from the prior to the posterior."""
+"""Annealed importance sampling (AIS): weights of chains from the prior to the posterior."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._priors import Prior
-from skvim.objectives._support import Chart
+from skvim.objectives._support import SupportTransform
 
 __all__ = ["Annealing", "annealed_log_weights"]
 
@@ -23,7 +23,7 @@ _ADAPTATION = 0.05
 
 
 class Annealing(NamedTuple):
-    """How long the chains are and how many.
+    """Settings of annealed importance sampling: the length and the number of chains.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Annealing(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """Where the chains are: codes (n, chains, k), log-densities (n, chains) and their slopes."""
+    """Codes of the chains (n, chains, k), log-densities (n, chains) and their gradients."""
 
     y: Tensor
     log_prior: Tensor
@@ -60,7 +60,7 @@ class _Point(NamedTuple):
         return self.prior_slope + beta * self.likelihood_slope
 
     def moved(self, where: Tensor, other: "_Point") -> "_Point":
-        """Return the other point for chains that move, of which there is a mask (n, chains)."""
+        """Return the other point where the mask (n, chains) is true, this one elsewhere."""
         pairs = zip(other, self, strict=True)
         masks = {2: where, 3: where.unsqueeze(-1)}
         return _Point(*(torch.where(masks[new.dim()], new, old) for new, old in pairs))
@@ -76,7 +76,7 @@ def annealed_log_weights(
     settings: Annealing,
     generators: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
-    """Return the logarithms of weights with mean p(x), in nats, by annealed importance sampling.
+    """Return the log-weights of annealed importance sampling, in nats; weights have mean p(x).
 
     Parameters
     ----------
@@ -118,10 +118,10 @@ def annealed_log_weights(
     """
     shape = (settings.n_chains + 1, model.encode(x).loc.shape[-1])
     start = torch.stack([prior.draw(shape, source, x.dtype) for source in generators]).to(x.device)
-    chart = Chart(prior, start)
-    evaluate = _evaluator(model, prior, chart, x.unsqueeze(1))
-    point = evaluate(chart.inverse(start))
-    step = _FIRST_STEP * chart.variances.sqrt().expand(len(x), 1, -1)
+    transform = SupportTransform(prior, start)
+    evaluate = _evaluator(model, prior, transform, x.unsqueeze(1))
+    point = evaluate(transform.inverse(start))
+    step = _FIRST_STEP * transform.variances.sqrt().expand(len(x), 1, -1)
     betas = _schedule(settings.n_temperatures).to(x)
     log_weights, acceptance = torch.zeros_like(point.log_prior), torch.zeros_like(point.log_prior)
     for t in range(settings.n_temperatures):
@@ -145,14 +145,16 @@ def _schedule(n_temperatures: int) -> Tensor:
     return (sigmoid - sigmoid[0]) / (sigmoid[-1] - sigmoid[0])
 
 
-def _evaluator(model: Autoencoder, prior: Prior, chart: Chart, x: Tensor) -> _Evaluate:
-    """Return what computes the densities and slopes of codes for rows (n, 1, n_features)."""
+def _evaluator(
+    model: Autoencoder, prior: Prior, transform: SupportTransform, x: Tensor
+) -> _Evaluate:
+    """Return a function that computes densities and gradients at codes, for rows (n, 1, d)."""
 
     def evaluate(y: Tensor) -> _Point:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            log_prior = chart.log_density(prior, y)
-            log_likelihood = model.likelihood(x, model.decode(chart(y)))
+            log_prior = transform.log_density(prior, y)
+            log_likelihood = model.likelihood(x, model.decode(transform(y)))
             slopes = [
                 torch.autograd.grad(density.sum(), y)[0] for density in (log_prior, log_likelihood)
             ]
@@ -169,7 +171,7 @@ def _leapfrog(
     beta: Tensor,
     n_steps: int,
 ) -> tuple[_Point, Tensor]:
-    """Follow the Hamiltonian flow; return where it leads and minus the change of the energy.
+    """Return the point after leapfrog steps, and minus the change of the energy.
 
     The momentum is in units of the root of its masses, so that steps (n, 1, k) hold those of both.
     """

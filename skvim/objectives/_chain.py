@@ -7,14 +7,14 @@ from skvim.objectives._autoencoder import Autoencoder
 
 __all__ = ["markov_chain"]
 
-# Scales of the data beyond which no row of a chain goes.
+# Rows of a chain are clamped to this many scales of the data.
 _FAR = 1e6
 
 
 def markov_chain(
     model: Autoencoder, n_chains: int, steps: tuple[int, int, int], generator: torch.Generator
 ) -> Tensor:
-    """Return codes that chains x → z ~ q(z|x) → x ~ p(x|z) pass through.
+    """Return codes from Markov chains that alternate z ~ q(z|x) and x ~ p(x|z).
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def markov_chain(
     for step in range(burn_in + thin * (n_kept - 1) + 1):
         z = model.posterior.draw(model.encode(x), generator)
         x = model.likelihood.draw(model.decode(z), generator)
-        # A chain that is lost keeps to numbers; the caller sees from its codes that it is.
+        # A chain that diverges stays finite; its codes show the caller that it diverged.
         x = mean + (x - mean).clamp(-_FAR * model.scale, _FAR * model.scale)
         if step >= burn_in and (step - burn_in) % thin == 0:
             kept.append(z)

@@ -1,4 +1,4 @@
-"""Importance weights of draws from a proposal fitted to each row, and means of weights."""
+"""Importance sampling with a Laplace proposal for each row, and log-means of weights."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch.func import grad, jacrev, vjp, vmap
 
 from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._priors import Prior
-from skvim.objectives._support import Chart
+from skvim.objectives._support import SupportTransform
 
 # Few suffice on clean rows; corrupted ones lie far from what the encoder was trained on.
 _N_STEPS = 4
@@ -64,8 +64,8 @@ def log_mean(log_weights: Tensor) -> LogMean:
     --------
     >>> import torch
     >>> from skvim.objectives import log_mean
-    >>> found = log_mean(torch.tensor([[1.0, 3.0]]).log())
-    >>> found.value.exp(), found.error, found.effective
+    >>> mean = log_mean(torch.tensor([[1.0, 3.0]]).log())
+    >>> mean.value.exp(), mean.error, mean.effective
     (tensor([2.]), tensor([0.5000]), tensor([1.6000]))
     """
     n_weights = log_weights.shape[-1]
@@ -78,9 +78,9 @@ def log_mean(log_weights: Tensor) -> LogMean:
 
 
 def laplace_proposal(
-    model: Autoencoder, prior: Prior, x: Tensor, chart: Chart
+    model: Autoencoder, prior: Prior, x: Tensor, transform: SupportTransform
 ) -> tuple[Tensor, Tensor]:
-    """Return the gaussian approximation of p(y|x) at the mode near the encoder's posterior mean.
+    """Return the Laplace approximation of p(y|x) at the mode near the encoder's posterior mean.
 
     y are the codes in coordinates without bounds, y = z where the prior has none. Damped
     Gauss–Newton steps from e(x) give the centre, the curvature there the spread. In a linear
@@ -95,7 +95,7 @@ def laplace_proposal(
         p(z).
     x : Tensor of shape (n, n_features)
         Rows.
-    chart : Chart
+    transform : SupportTransform
         y ↦ z.
 
     Returns
@@ -108,18 +108,18 @@ def laplace_proposal(
     """
 
     def log_joint(y: Tensor, row: Tensor) -> Tensor:
-        likelihood: Tensor = model.likelihood(row, model.decode(chart(y)))
-        return likelihood + chart.log_density(prior, y)
+        likelihood: Tensor = model.likelihood(row, model.decode(transform(y)))
+        return likelihood + transform.log_density(prior, y)
 
     def curvature(y: Tensor) -> Tensor:
-        z = chart(y)
-        jacobian = transposed_jacobian(model, z) * chart.log_slope(y).exp().unsqueeze(-1)
+        z = transform(y)
+        jacobian = transposed_jacobian(model, z) * transform.log_derivative(y).exp().unsqueeze(-1)
         fisher = model.likelihood.precision(model.decode(z))  # (n_features,)
-        return torch.diag(1 / chart.variances) + (jacobian * fisher) @ jacobian.T
+        return torch.diag(1 / transform.variances) + (jacobian * fisher) @ jacobian.T
 
-    centre = chart.inverse(model.encode(x).loc, _MARGIN)
+    centre = transform.inverse(model.encode(x).loc, _MARGIN)
     factor = torch.linalg.cholesky(vmap(curvature)(centre))
-    for _ in range(_N_STEPS if chart.identical else 2 * _N_STEPS):
+    for _ in range(_N_STEPS if transform.is_identity else 2 * _N_STEPS):
         gradient = vmap(grad(log_joint))(centre, x)
         step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
         damping = torch.tensor(_DAMPING, dtype=x.dtype, device=x.device)
@@ -132,7 +132,7 @@ def laplace_proposal(
 
 
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
-    """Return the logarithms of weights with mean p(x), in nats.
+    """Return the log-weights of importance sampling, in nats; weights have mean p(x).
 
     Parameters
     ----------
@@ -152,8 +152,8 @@ def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: T
         log p(x|z_j) p(z_j)/r(z_j|x) with z_j ~ r, the Laplace proposal: gaussian in coordinates
         without bounds, so that no draw leaves the prior's support.
     """
-    chart = Chart(prior, noise)
-    centre, factor = laplace_proposal(model, prior, x, chart)
+    transform = SupportTransform(prior, noise)
+    centre, factor = laplace_proposal(model, prior, x, transform)
     n_components = noise.shape[-1]
     # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹.
     spread = torch.linalg.solve_triangular(factor.mT, noise.T, upper=True)  # (n, k, n_draws)
@@ -163,8 +163,8 @@ def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: T
         - 0.5 * noise.square().sum(-1)  # (n_draws,)
         - 0.5 * n_components * math.log(2 * math.pi)
     )
-    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(chart(y)))  # (n, n_draws)
-    log_weights: Tensor = log_likelihood + chart.log_density(prior, y) - log_proposal
+    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(transform(y)))  # (n, n_draws)
+    log_weights: Tensor = log_likelihood + transform.log_density(prior, y) - log_proposal
     return log_weights
 
 

@@ -1,4 +1,4 @@
-"""Priors p(z): factorised densities on the latent space."""
+"""Priors p(z): the base class, normal and logistic priors."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,18 +8,20 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim._values import ByValue
 from skvim.objectives._kl import log_logistic
 from skvim.objectives._numbers import is_real
 
 __all__ = ["Logistic", "Normal", "Prior"]
 
 
-class Prior(ABC):
+class Prior(ByValue, ABC):
     """A prior whose latent dimensions are independent.
 
-    Subclass it to bring your own: the five abstract members are enough where all dimensions are
-    equal, centred on zero and unbounded. The other properties are hooks for priors that are not.
-    Densities are in nats; ``variance`` and ``entropy`` are per dimension.
+    Subclass it for a prior of your own: the five abstract members are enough where all dimensions
+    are equal, centred on zero and unbounded. Override the other properties where they are not.
+    Densities are in nats; ``variance`` and ``entropy`` are per dimension. Priors of one class with
+    equal attributes are equal.
     """
 
     @property
@@ -44,7 +46,7 @@ class Prior(ABC):
 
     @property
     def support(self) -> tuple[Tensor | float, Tensor | float]:
-        """Lower and upper bound of every dimension, infinite ones unless a subclass says else.
+        """Lower and upper bound of every dimension, infinite unless a subclass overrides it.
 
         Each is a number or a tensor of shape (n_components,). Outside, the log-density is −∞.
         """
@@ -52,7 +54,7 @@ class Prior(ABC):
 
     @property
     def n_components(self) -> int | None:
-        """The number of dimensions that it is made for; None for any."""
+        """The number of dimensions that it requires; None for any."""
         return None
 
     @abstractmethod

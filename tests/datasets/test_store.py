@@ -84,7 +84,7 @@ def test_lock_that_is_never_released_is_named(make, tmp_path, monkeypatch):
     home = data_set.write(tmp_path)
     monkeypatch.setattr(_store, "_LOCK_SECONDS", 0.06)
     with (
-        _store._locked(home / "mnist"),
+        _store._folder_lock(home / "mnist"),
         pytest.raises(DatasetError, match=r"Another process has held .*\.lock for 0 minutes. Wait"),
     ):
         fetch_mnist(data_home=home)
@@ -310,5 +310,5 @@ def test_stored_arrays_in_a_read_only_folder_need_no_lock(make, monkeypatch, tmp
     def locked(folder):
         raise AssertionError("locked")
 
-    monkeypatch.setattr(_store, "_locked", locked)
+    monkeypatch.setattr(_store, "_folder_lock", locked)
     assert_sound(data_set, home)

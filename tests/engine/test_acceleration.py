@@ -97,6 +97,7 @@ def same_training(model, rows=X, **options):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda cls: cls.__name__)
+@pytest.mark.numerics
 def test_a_captured_training_is_the_plain_one(model, steps):
     same_training(model(2))
     assert [sorted(made.steps) for made in steps] == [[], [(30, 6), (45, 6)]]

@@ -171,6 +171,7 @@ def test_torch_schedulers_made_late_change_rates_and_warn_of_nothing():
     assert found.model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
 
 
+@pytest.mark.numerics
 def test_decoupled_decay_of_adam_is_decoupled_in_captured_steps():
     if "decoupled_weight_decay" not in optim.Adam([nn.Parameter(torch.ones(1))]).defaults:
         pytest.skip("this torch has AdamW alone")

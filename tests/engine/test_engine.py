@@ -186,11 +186,13 @@ def test_divergence_of_the_training_is_an_error_that_says_when():
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e200, 0), (1e-22, 0), (1, 1e7), (1e17, 0)])
+@pytest.mark.numerics
 def test_rows_that_float32_cannot_resolve_are_refused(scale, shift):
     with pytest.raises(ValueError, match="must have a spread that float32 resolves"):
         AETransformer(2, **SMALL).fit(scale * rows().astype(np.float64) + shift)
 
 
+@pytest.mark.numerics
 def test_statistics_are_those_of_the_rows():
     x = 1e12 * rows().astype(np.float64) + 1e15
     found = data_statistics(torch.tensor(x), torch.device("cpu"))
@@ -213,6 +215,7 @@ def test_checkpoints_of_skorch_work(tmp_path, monitor):
     np.testing.assert_allclose(again.transform(rows().astype(np.float64)), codes, atol=1e-5)
 
 
+@pytest.mark.numerics
 def test_rows_in_many_chunks_give_what_one_chunk_gives(monkeypatch):
     model = VAETransformer(2, **SMALL).fit(rows())
     methods = [model.posterior_moments, model.reconstruct, model.score_samples]

@@ -51,6 +51,7 @@ def test_one_row_that_does_not_fit_is_an_error_and_others_are_passed_on():
         map_rows(net, Hungry(0, RuntimeError("bad shape")), BYTES, values_per_row=12)
 
 
+@pytest.mark.numerics
 def test_bytes_train_as_the_numbers_they_are():
     by_bytes = VIMAETransformer(2, **SMALL).fit(BYTES)
     by_numbers = VIMAETransformer(2, **SMALL).fit(BYTES.astype(np.float64))
@@ -81,6 +82,7 @@ def test_bytes_stay_bytes_until_their_batch_is_used():
 
 
 @pytest.mark.parametrize("n", [2, 90, 5000])
+@pytest.mark.numerics
 def test_moments_of_bytes_are_exact(n):
     x = np.random.default_rng(1).integers(0, 256, size=(n, 3), dtype=np.uint8)
     found = data_statistics(torch.from_numpy(x), torch.device("cpu"))

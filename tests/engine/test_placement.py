@@ -226,6 +226,7 @@ def record(model):
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.numerics
 def test_a_fit_does_not_depend_on_where_its_rows_are(monkeypatch, name, dtype):
     cls, parameters = MODELS[name]
     model, x = record(cls(2, **{**SMALL, **parameters})), rows(90, 6, dtype)

@@ -41,6 +41,7 @@ def shortened(function, persistent, *inputs):
     ],
     ids=["neutral", "equal", "views", "constants", "fills", "twice", "sum", "no-sum", "plain"],
 )
+@pytest.mark.numerics
 def test_a_short_graph_computes_the_same(function, n_steps):
     w, x = numbers(4, 4), numbers(3, 4, seed=1)
     run, steps = shortened(function, [w], x)

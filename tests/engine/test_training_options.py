@@ -309,11 +309,13 @@ def test_warmup_weighs_the_rate_by_the_share_of_training_done(cls):
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
+@pytest.mark.numerics
 def test_warmups_of_vae_and_beta_vae_agree(warmup):
     vae = VAETransformer(2, warmup=warmup, **SMALL)
     assert_same_training(vae, BetaVAETransformer(2, beta=1.0, warmup=warmup, **SMALL))
 
 
+@pytest.mark.numerics
 def test_no_warmup_is_the_plain_rate():
     plain = VIMAETransformer(2, lam=1.0, divergence=KL(), posterior="gaussian", **SMALL)
     assert_same_training(VAETransformer(2, warmup=0.0, **SMALL), plain)
@@ -325,6 +327,7 @@ def test_no_warmup_is_the_plain_rate():
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "masking", GaussianNoise(0.01), MaskingNoise(0.3)])
+@pytest.mark.numerics
 def test_a_denoising_autoencoder_is_an_autoencoder_with_noise(noise):
     assert_same_training(
         AETransformer(2, noise=noise, **SMALL), DenoisingAETransformer(2, noise=noise, **SMALL)
@@ -349,6 +352,7 @@ def test_transform_never_corrupts():
     np.testing.assert_array_equal(noisy.transform(rows()), clean)
 
 
+@pytest.mark.numerics
 def test_pretraining_sees_a_dimension_of_small_variance_beside_a_large_one():
     scales = torch.tensor([0.01, 1.0])
     draws = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))

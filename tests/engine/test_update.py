@@ -53,6 +53,7 @@ def change_settings(optimizer: optim.Optimizer) -> None:
 
 @pytest.mark.parametrize("change", [None, change_settings], ids=["same", "changed"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.numerics
 def test_updates_move_weights_as_the_optimizer_does(name, change):
     plain = trained(name, updated=False, change=change)
     for one, other in zip(trained(name, updated=True, change=change), plain, strict=True):
@@ -71,6 +72,7 @@ def test_hooks_of_an_optimizer_are_called():
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "not-fused", "sgd"])
+@pytest.mark.numerics
 def test_dropping_what_vanished_changes_no_weight_and_leaves_no_subnormals(name):
     """Units that are off from some step on, as those of a rectifier often are."""
     weights = []

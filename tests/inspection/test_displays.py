@@ -1,4 +1,4 @@
-"""What the displays draw: lines, bands, images and points against the data given."""
+"""Lines, bands, images and points of displays against the given data."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from curves import curve
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import validate_data
@@ -18,10 +19,6 @@ from skvim.inspection import (
     RobustnessDisplay,
     SamplesDisplay,
 )
-from skvim.inspection._images import interleave, tile
-from skvim.inspection._latent import project
-from skvim.inspection._matplotlib import line_style, style
-from skvim.inspection._robustness import summarise
 from skvim.metrics import robustness_curve
 from skvim.noise import BrightnessNoise, GaussianNoise, MaskingNoise, severities
 
@@ -63,16 +60,6 @@ class Halver:
 
 
 # Robustness
-
-
-def curve(scores):
-    """Build a curve from {(corruption, level): scores}."""
-    records = [
-        (name, level, repeat, score)
-        for (name, level), several in scores.items()
-        for repeat, score in enumerate(several)
-    ]
-    return pd.DataFrame(records, columns=["corruption", "level", "repeat", "score"])
 
 
 @pytest.fixture
@@ -127,10 +114,9 @@ def test_a_label_looks_the_same_in_all_panels_and_unlike_all_others(curves):
     lines = RobustnessDisplay.from_curves(curves).lines_
     looks = {key: (line.get_color(), line.get_marker()) for key, line in lines.items()}
     assert looks["VAE", "gaussian"] == looks["VAE", "masking"] != looks["PCA", "masking"]
-    distinct = {tuple(style(index).values()) for index in range(90)}
-    assert len(distinct) == 90
-    looks = [line_style(index) for index in range(40)]
-    assert len({(look["color"], look["linestyle"]) for look in looks}) == 40
+    several = {str(i): curves["PCA"] for i in range(40)}
+    lines = RobustnessDisplay.from_curves(several).lines_.values()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 40
 
 
 def test_from_estimator_draws_the_robustness_curve():
@@ -153,10 +139,11 @@ def test_from_estimator_draws_the_robustness_curve():
 
 def test_several_fits_under_one_label_are_pooled(curves):
     pooled = pd.concat([curves["VAE"], curves["VAE"].assign(score=lambda c: c["score"] - 0.2)])
-    table = summarise(pooled.assign(estimator="VAE")).set_index(["corruption", "level"])
-    assert table["mean"]["gaussian", 0.0] == pytest.approx(0.8)
-    assert table["std"]["gaussian", 0.0] == pytest.approx(np.std([0.9, 0.7], ddof=1))
-    assert table["mean"]["gaussian", 0.2] == pytest.approx(0.65)
+    display = RobustnessDisplay.from_curves({"VAE": pooled})
+    means = display.lines_["VAE", "gaussian"].get_ydata()
+    np.testing.assert_allclose(means, [0.8, 0.65, 0.4])
+    low, high = band_at_points(display.bands_["VAE", "gaussian"], 3)
+    assert (high[0] - low[0]) / 2 == pytest.approx(np.std([0.9, 0.7], ddof=1))
 
 
 def test_further_columns_change_nothing(curves):
@@ -205,24 +192,6 @@ def test_bad_curves(curves):
 
 
 # Images
-
-
-def test_tile_puts_images_row_by_row_one_pixel_apart():
-    images = np.arange(1, 13).reshape(3, 2, 2)
-    expected = [
-        [1, 2, 0, 5, 6],
-        [3, 4, 0, 7, 8],
-        [0, 0, 0, 0, 0],
-        [9, 10, 0, 0, 0],
-        [11, 12, 0, 0, 0],
-    ]
-    np.testing.assert_array_equal(tile(images, 2, fill=0), expected)
-
-
-def test_interleave_puts_each_reconstruction_below_its_original():
-    originals = np.array([1, 2, 3]).reshape(3, 1, 1)
-    cells = interleave(originals, -originals, 2, fill=0)
-    np.testing.assert_array_equal(cells.ravel(), [1, 2, -1, -2, 3, 0, -3, 0])
 
 
 def cell(display, row, column, height=2, width=3):
@@ -367,6 +336,14 @@ def test_two_components_are_drawn_by_class(kind):
     assert display.ax_.get_ylabel() == "latent component 2"
 
 
+def test_ninety_classes_look_different():
+    points = LatentDisplay(np.ones((90, 2)), np.arange(90)).plot().scatter_
+    looks = {
+        (tuple(one.get_facecolor()[0]), one.get_paths()[0].vertices.tobytes()) for one in points
+    }
+    assert len(looks) == 90
+
+
 def test_without_labels_there_is_one_kind_of_point_and_no_legend():
     X = np.random.default_rng(0).normal(size=(30, 6))
     (points,) = LatentDisplay.from_estimator(Halver(2), X).scatter_
@@ -386,9 +363,9 @@ def test_more_components_are_projected_and_the_axes_say_so():
 
 
 def test_codes_of_a_collapsed_model_are_drawn_in_one_point():
-    points, labels = project(np.full((10, 4), 3.0))
-    np.testing.assert_array_equal(points, 0.0)
-    assert "(0% of variance)" in labels[0]
+    display = LatentDisplay(np.full((10, 4), 3.0)).plot()
+    np.testing.assert_array_equal(display.scatter_[0].get_offsets(), 0.0)
+    assert "(0% of variance)" in display.ax_.get_xlabel()
 
 
 @pytest.mark.parametrize(
@@ -463,7 +440,6 @@ def test_missing_matplotlib_is_told_before_anything_is_computed(monkeypatch):
         LatentDisplay.from_estimator(None, None)
 
 
-@pytest.mark.parametrize("module", ["skvim.inspection", "skvim.metrics"])
-def test_matplotlib_is_imported_on_use_only(module):
-    code = f"import sys, {module}; assert 'matplotlib' not in sys.modules"
+def test_matplotlib_is_imported_on_use_only():
+    code = "import sys, skvim.inspection; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

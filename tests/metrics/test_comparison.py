@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.validation import validate_data
 
 from skvim.metrics import compare_robustness, robustness_curve
-from skvim.metrics._comparison import _compare, _standard_error
+from skvim.metrics._comparison import _standard_error, _statistics
 from skvim.noise import BlurNoise, GaussianNoise, MaskingNoise, MissingFeaturesNoise
 
 
@@ -74,6 +74,7 @@ def test_clean_rows_have_the_interval_of_a_paired_t_test():
     assert (table["low"][0], table["high"][0]) == pytest.approx(tuple(expected))
 
 
+@pytest.mark.numerics
 def test_corruptions_without_draws_have_the_interval_of_a_paired_t_test():
     noise = BlurNoise(1.0)
     blurred = noise.corrupt(X, np.random.default_rng())
@@ -84,6 +85,7 @@ def test_corruptions_without_draws_have_the_interval_of_a_paired_t_test():
         assert (table["low"][1], table["high"][1]) == pytest.approx(tuple(expected))
 
 
+@pytest.mark.numerics
 def test_a_model_does_not_differ_from_itself():
     table = compare_robustness(LINEAR, LINEAR, X, Y, NOISES, random_state=0)
     assert (table[["difference", "standard_error", "low", "high"]] == 0).all(axis=None)
@@ -147,7 +149,7 @@ def test_every_mixture_of_rows_draws_and_both_is_covered(of_rows, of_draws, of_b
         scores[:, 0] = of_rows * source.normal(size=60) + 0.7
         scores[:, 0] += of_draws * source.normal(size=(n_repeats, 1))
         scores[:, 0] += of_both * source.normal(size=(n_repeats, 60))
-        *_, low, high = _compare(scores, 0.95)
+        *_, low, high = _statistics(scores, 0.95)
         inside.append(low <= 0.7 <= high)
     # Where draws add nothing they are allowed for all the same, which is a little too wide; five
     # repeats know them to within a point of the coverage.

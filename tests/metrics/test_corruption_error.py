@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from curves import curve
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -14,17 +15,6 @@ from skvim.metrics import (
     robustness_summary,
 )
 from skvim.noise import GaussianNoise, MaskingNoise, severities
-
-
-def curve(scores):
-    """Build a curve from {(corruption, level): scores}."""
-    records = [
-        (name, level, repeat, score)
-        for (name, level), several in scores.items()
-        for repeat, score in enumerate(several)
-    ]
-    return pd.DataFrame(records, columns=["corruption", "level", "repeat", "score"])
-
 
 # Means and standard errors
 
@@ -167,10 +157,10 @@ GOOD = {("none", 0.0): [0.9], ("a", 1.0): [0.5], ("a", 2.0): [0.4]}
     [
         (GOOD, {**GOOD, ("b", 1.0): [0.5]}, {}, r"In one of them only: \[\('b', 1.0\)\]"),
         (GOOD, {("a", 1.0): [0.5], ("a", 3.0): [0.4]}, {}, r"\('a', 2.0\), \('a', 3.0\)"),
-        ({("none", 0.0): [0.9]}, {("none", 0.0): [0.9]}, {}, "one at least"),
+        ({("none", 0.0): [0.9]}, {("none", 0.0): [0.9]}, {}, "at least one"),
         (GOOD, {("a", 1.0): [1.0], ("a", 2.0): [1.0]}, {}, r"makes no errors under \['a'\]"),
         ({**GOOD, ("a", 1.0): [1.2]}, GOOD, {}, "at most best_score=1.0.* up to 1.2"),
-        ({**GOOD, ("a", 1.0): [np.nan]}, GOOD, {}, "has to be finite"),
+        ({**GOOD, ("a", 1.0): [np.nan]}, GOOD, {}, "must be finite"),
         ({("a", 1.0): [0.5], ("a", 2.0): [0.5]}, GOOD, {"relative": True}, "curve lacks"),
         (GOOD, {**GOOD, ("none", 0.0): [0.1]}, {"relative": True}, r"loses nothing under \['a'\]"),
     ],
@@ -181,7 +171,7 @@ def test_curves_that_cannot_be_compared(own, baseline, options, message):
 
 
 def test_missing_columns_are_named():
-    with pytest.raises(ValueError, match=r"baseline_curve has .* Missing: \['score'\]"):
+    with pytest.raises(ValueError, match=r"baseline_curve must have .* Missing: \['score'\]"):
         mean_corruption_error(curve(GOOD), curve(GOOD).drop(columns="score"))
 
 

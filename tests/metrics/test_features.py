@@ -22,7 +22,7 @@ from torch import nn
 from skvim import VAETransformer
 from skvim.exceptions import MissingExtraError
 from skvim.metrics import InceptionFeatures, frechet_distance, kernel_distance
-from skvim.metrics._features import extract_features
+from skvim.metrics._feature_extraction import extract_features
 
 ROWS, OTHERS = DIGITS[:30], DIGITS[30:50]
 LABELS = load_digits().target
@@ -53,6 +53,7 @@ def test_rows_are_compared_as_they_are_images_flat():
     assert whole.dtype == np.float64
 
 
+@pytest.mark.numerics
 def test_rows_that_cannot_be_written_to_are_compared_too():
     rows = np.random.default_rng(0).normal(size=(2048, 3))
     rows.setflags(write=False)
@@ -77,8 +78,10 @@ def test_models_give_their_codes_and_transformers_what_they_return(vae):
     np.testing.assert_allclose(features_of(pipeline), pipeline.transform(ROWS))
 
 
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("layers", [(), (7,), (9, 5)])
+@pytest.mark.parametrize(
+    ("layers", "activation"),
+    [((), "relu"), ((7,), "identity"), ((7,), "logistic"), ((7,), "tanh"), ((9, 5), "relu")],
+)
 def test_a_perceptron_s_last_hidden_layer_determines_its_logits(layers, activation):
     model = perceptron(hidden_layer_sizes=layers, activation=activation)
     hidden = features_of(model)
@@ -118,8 +121,7 @@ class Classifier(nn.Module):
         return self.head(self.hidden(x)).softmax(1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("wrapped", "dtype"), [(False, torch.float64), (True, torch.float32)])
 def test_a_torch_classifier_gives_what_enters_its_last_linear_layer(wrapped, dtype):
     module = Classifier().to(dtype)
     module.first.eval()  # a mixture of modes, to be restored
@@ -148,7 +150,7 @@ def test_a_module_is_restored_when_it_fails():
 @pytest.mark.parametrize(
     ("features", "error", "message"),
     [
-        ("vgg", ValueError, "'inception' if it is a name. Got 'vgg'"),
+        ("vgg", ValueError, "'inception' if it is a string. Got 'vgg'"),
         (3, TypeError, "features must be None, a function"),
         (PCA, TypeError, "features must be None, a function"),
         (PCA(2), NotFittedError, "not fitted"),
@@ -241,8 +243,7 @@ def seen(features):
     return torch.cat(features._network.seen).numpy()
 
 
-@pytest.mark.parametrize("low", [0.0, -1.0])
-@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize(("low", "flat"), [(0.0, False), (-1.0, True)])
 def test_inception_sees_bytes_with_channels_first(weights, low, flat):
     images = np.random.default_rng(0).integers(0, 256, size=(7, 5, 4, 3), dtype=np.uint8)
     settings = {"image_shape": (5, 4, 3)} if flat else {}
@@ -353,7 +354,7 @@ def test_inception_says_what_is_wrong_with_weights_and_runs_none_of_their_code(w
         with pytest.raises(OSError, match="weights"):
             InceptionFeatures(tmp_path / name, package=package)(images)
     (tmp_path / "broken").write_bytes(b"<html>")
-    with pytest.raises(OSError, match="no file of weights"):
+    with pytest.raises(OSError, match="not a file of weights"):
         InceptionFeatures(str(tmp_path / "broken"), package=package)(images)
 
 

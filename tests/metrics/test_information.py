@@ -1,4 +1,4 @@
-"""What each model knows: against gaussian channels, in which all of it has a closed form."""
+"""Information of codes against gaussian channels, whose values have closed forms."""
 
 import math
 
@@ -22,7 +22,7 @@ from skvim.objectives import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._information import mixture_log_density
+from skvim.objectives._estimates import mixture_log_density
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 SIGMA = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
@@ -66,12 +66,7 @@ def close(value: float, error: float | None = None) -> object:
     return pytest.approx(value, abs=max(0.05, 4 * (error or 0)))
 
 
-CHANNELS = [
-    (MIXED, 0.8, 1.0, np.float64),
-    (MIXED, 0.4, 1.7, np.float32),
-    (APART, 0.6, 1.0, np.float32),
-    (APART, 0.6, 0.8, np.float64),
-]
+CHANNELS = [(MIXED, 0.4, 1.7, np.float32), (APART, 0.6, 0.8, np.float64)]
 
 
 @pytest.mark.parametrize(("weights", "spread", "scale", "dtype"), CHANNELS)
@@ -92,18 +87,11 @@ def test_gaussian_channel_has_the_information_of_its_closed_form(weights, spread
     np.testing.assert_allclose(found.latent_std, scale * np.sqrt(variances), rtol=0.05)
     np.testing.assert_allclose(found.latent_mean, 0, atol=0.1)
     assert found.mutual_information_bound == pytest.approx(math.log(5000))
-
-
-def test_independent_codes_have_no_total_correlation():
-    found = channel(APART, 0.6).information(normal_rows(5000))
-    assert abs(found.total_correlation) < 0.02
-    assert found.effective_rank == pytest.approx(2, abs=0.01)
-
-
-def test_distortion_is_that_of_the_linear_decoder():
-    found = channel(MIXED, 0.8).information(normal_rows(5000))
-    residual = np.eye(3) - MIXED.T @ MIXED
-    noise = 0.8**2 * np.trace(MIXED @ MIXED.T)
+    eigenvalues = np.linalg.eigvalsh(weights @ SIGMA @ weights.T)
+    rank = math.exp(stats.entropy(eigenvalues))  # 2 for independent codes
+    assert found.effective_rank == pytest.approx(rank, abs=0.02)
+    residual = np.eye(3) - weights.T @ weights
+    noise = spread**2 * np.trace(weights @ weights.T)
     expected = 0.5 * (np.trace(residual @ SIGMA @ residual.T) + noise)
     assert found.distortion == close(expected + 1.5 * math.log(2 * math.pi))
 
@@ -144,7 +132,8 @@ def test_logistic_noise_leaves_the_information_of_its_entropies():
     assert found.mutual_information == close(expected, found.mutual_information_se)
 
 
-@pytest.mark.parametrize("spread", [1e-5, 1e-2, 0.1])
+@pytest.mark.numerics
+@pytest.mark.parametrize("spread", [1e-5, 0.1])
 @pytest.mark.parametrize("n", [10, 300])
 def test_information_of_narrow_posteriors_approaches_log_n_from_below(n, spread):
     found = channel(MIXED, spread).information(normal_rows(n))
@@ -165,6 +154,7 @@ def test_rate_is_information_and_divergence_and_that_is_correlation_and_marginal
     assert found.aggregated_kl == pytest.approx(parts, rel=1e-9)
 
 
+@pytest.mark.numerics
 def test_a_collapsed_model_knows_nothing():
     found = channel(np.zeros((2, 3)), 1.0).information(normal_rows(50))
     parts = (found.rate, found.mutual_information, found.aggregated_kl, found.total_correlation)
@@ -205,7 +195,7 @@ def test_divergence_of_codes_that_follow_the_prior_is_known_better_than_the_info
 @pytest.mark.parametrize("base", [Normal(), Logistic.unit_variance()])
 @pytest.mark.parametrize("values", [1, 7, 100, 2**17])
 def test_mixture_in_blocks_is_the_mixture_of_all_pairs(monkeypatch, values, base):
-    monkeypatch.setattr("skvim.objectives._information._BLOCK_VALUES", values)
+    monkeypatch.setattr("skvim.objectives._estimates._BLOCK_VALUES", values)
     generator = torch.Generator().manual_seed(0)
     loc, z = 3 * torch.randn(2, 11, 2, dtype=torch.float64, generator=generator)
     scale = torch.rand(11, 2, dtype=torch.float64, generator=generator) + 0.5
@@ -293,6 +283,48 @@ def test_rows_beyond_the_most_are_a_fixed_subset_and_global_generators_are_left_
     assert spread == pytest.approx(math.sqrt(2), rel=0.25)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_active_units_are_the_dimensions_whose_mean_varies(dtype):
+    spread = np.array([1.0, 0.11, 0.09, 0.0])
+    codes = (np.tile([[1.0], [-1.0]], (50, 1)) * spread + 100.0).astype(dtype)
+    assert active_units(codes) == 2
+    assert active_units(codes, threshold=0.5) == 1
+    assert active_units(codes, threshold=0.001) == 3
+    assert active_units(codes.tolist(), threshold=0) == 3
+
+
+def test_active_units_takes_codes_of_any_layout():
+    codes = np.array([[1.0, 0.01, 5.0], [-1.0, 0.02, 5.0]])
+    codes.flags.writeable = False
+    assert active_units(codes) == active_units(codes[::-1, ::-1]) == active_units(codes.T.T) == 1
+
+
+@pytest.mark.numerics
+def test_rounding_over_many_rows_is_no_activity():
+    # Summed in float32, these have a variance of about 1.6.
+    constant = np.full((1_000_000, 2), 100.03, dtype=np.float32)
+    assert active_units(constant) == 0
+
+
+def test_a_variance_at_the_threshold_is_not_active():
+    assert active_units([[-0.5], [0.5]], threshold=0.25) == 0
+    assert active_units([[-0.5], [0.5]], threshold=np.nextafter(0.25, 0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "threshold", "message"),
+    [
+        (np.ones(3), 0.01, r"shape \(3,\)"),
+        (np.ones((1, 3)), 0.01, "at least two rows"),
+        (np.array([[1.0], [np.nan]]), 0.01, "NaN"),
+        (np.ones((2, 3)), -1, "threshold .* Got -1"),
+    ],
+)
+def test_active_units_refuses_what_it_cannot_count(codes, threshold, message):
+    with pytest.raises(ValueError, match=message):
+        active_units(codes, threshold)
+
+
 def test_active_units_are_those_of_their_own_function():
     weights = np.vstack([MIXED, 0.05 * MIXED[:1], 0.12 * MIXED[:1], 0 * MIXED[:1]])
     for scale in (1.0, 2.0):
@@ -301,6 +333,7 @@ def test_active_units_are_those_of_their_own_function():
         assert model.information(rows).active_units == expected == (3 if scale == 1 else 2)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_effective_rank_of_equal_dimensions_is_their_number(k):
     source = np.random.default_rng(0).normal(size=(200, k))
@@ -315,7 +348,18 @@ def test_effective_rank_is_the_exponential_of_the_entropy_of_variances():
     shares = np.array([0.7, 0.2, 0.1])
     found = effective_rank(torch.tensor(white * np.sqrt(shares)))
     assert found == pytest.approx(math.exp(stats.entropy(shares)))
-    assert effective_rank(torch.ones(5, 3)) is None
+
+
+@pytest.mark.numerics
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 12345.678])
+def test_codes_that_differ_by_rounding_alone_have_no_effective_rank(value):
+    assert effective_rank(torch.full((100_000, 3), value)) is None
+    codes = torch.full((200, 3), value, dtype=torch.float64)
+    assert effective_rank(codes) is None
+    codes[::2, 0] = np.nextafter(value, 2 * value)
+    assert effective_rank(codes) is None
+    codes[::2, 0] += 1e-9 * abs(value) + 1e-12
+    assert effective_rank(codes) == pytest.approx(1, abs=1e-3)
 
 
 def test_what_cannot_be_measured_is_refused():

@@ -23,8 +23,8 @@ def population_distance(xs, ys):
     return sum(means) - 2 * np.mean([cubic(a, b) for a in xs for b in ys])
 
 
-@pytest.mark.parametrize(("m", "n"), [(2, 2), (3, 2)])
-def test_mean_over_all_samples_is_the_distance_of_the_populations(m, n):
+def test_mean_over_all_samples_is_the_distance_of_the_populations():
+    m, n = 3, 2
     source = np.random.default_rng(0)
     xs, ys = source.normal(size=(3, 2)), source.normal(size=(2, 2))
     values = [
@@ -37,6 +37,7 @@ def test_mean_over_all_samples_is_the_distance_of_the_populations(m, n):
 
 
 @pytest.mark.parametrize("d", [1, 5])
+@pytest.mark.numerics
 def test_two_points_have_their_closed_form(d):
     a, b = np.random.default_rng(d).normal(size=(2, d))
     found = kernel_distance(np.tile(a, (20, 1)), np.tile(b, (20, 1)), n_blocks=5)
@@ -103,6 +104,7 @@ def test_one_block_has_no_standard_error():
     assert math.isnan(kernel_distance(np.eye(3), np.eye(3), n_blocks=1).standard_error)
 
 
+@pytest.mark.numerics
 def test_chunks_of_the_kernel_do_not_change_it(monkeypatch):
     source = np.random.default_rng(0)
     x, y = source.normal(size=(50, 3)), source.normal(size=(45, 3))

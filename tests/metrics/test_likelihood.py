@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import distributions
 
 from skvim import AETransformer, UncertaintyAETransformer, VAETransformer, VIMAETransformer
-from skvim.metrics import LogLikelihood, log_likelihood
+from skvim.metrics import log_likelihood
 from skvim.metrics._likelihood import _squared_distances
 from skvim.objectives import Normal, log_mean
 
@@ -86,6 +86,7 @@ def written():
     return model.fit(DIGITS[:1000])
 
 
+@pytest.mark.numerics
 def test_importance_sampling_is_exact_for_a_linear_decoder_and_knows_it(plane):
     model, *parts = plane
     rows = normal_rows(500, 2, 1)[:20]
@@ -113,10 +114,8 @@ def test_annealing_is_close_to_exact_in_two_dimensions():
     assert abs(gaps).max() < 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("prior", ["normal", Normal(3.0)])
-def test_annealing_is_close_to_exact_in_sixteen_dimensions(prior):
-    model, *parts = linear(normal_rows(500, 32, 16), 16, prior=prior)
+def test_annealing_is_close_to_exact_in_sixteen_dimensions():
+    model, *parts = linear(normal_rows(500, 32, 16), 16, prior=Normal(3.0))
     rows = normal_rows(500, 32, 16)[:10]
     found = log_likelihood(model, rows, method="ais")
     gaps = found.values - exact(*parts).logpdf(rows)
@@ -139,7 +138,7 @@ def test_annealed_weights_are_unbiased_whatever_their_temperatures(plane, n_temp
 PRIORS = {
     "logistic": ("logistic", stats.logistic()),
     "uniform": (distributions.Uniform(-1.0, 2.0), stats.uniform(-1, 3)),
-    "gamma": (distributions.Gamma(2.0, 1.0), stats.gamma(2)),
+    "weibull": (distributions.Weibull(2.0, 1.5), stats.weibull_min(1.5, scale=2)),
     "laplace": (distributions.Laplace(1.0, 0.5), stats.laplace(1, 0.5)),
 }
 
@@ -176,10 +175,9 @@ def test_more_temperatures_raise_the_lower_bound(written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cls", [VAETransformer, VIMAETransformer])
-def test_defaults_of_annealing_come_within_half_a_nat_on_digits(cls):
-    model = cls(16, random_state=0).fit(DIGITS[:1400])
-    rows = DIGITS[1400:1420]
+def test_defaults_of_annealing_come_within_half_a_nat_on_digits():
+    model = VIMAETransformer(16, max_epochs=60, random_state=0).fit(DIGITS[:1400])
+    rows = DIGITS[1400:1408]
     drawn = log_likelihood(model, rows, n_draws=5000)
     annealed = log_likelihood(model, rows, method="ais")
     assert abs(drawn.mean - annealed.mean) < 0.5
@@ -251,6 +249,7 @@ def test_errors_of_one_draw_or_row_are_unknown(curved, method):
 # Parzen windows.
 
 
+@pytest.mark.numerics
 def test_distances_keep_their_digits_far_from_the_origin():
     source = np.random.default_rng(0)
     rows, samples = (torch.tensor(1e7 + source.normal(size=(n, 3))) for n in (20, 30))
@@ -258,8 +257,7 @@ def test_distances_keep_their_digits_far_from_the_origin():
     np.testing.assert_allclose(distances, cdist(rows, samples, "sqeuclidean"), rtol=1e-6)
 
 
-@pytest.mark.parametrize("shift", [0.0, 1000.0])
-@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("shift", "factor"), [(0.0, 2.0), (1000.0, 0.5)])
 def test_parzen_is_the_model_with_the_kernel_for_its_noise(shift, factor):
     rows = normal_rows(500, 2, 1) + shift
     model, weight, centre, variance = linear(rows, 1)
@@ -290,14 +288,14 @@ def test_bandwidth_of_a_row_is_chosen_without_it(plane):
     assert (after[~half] > 1.5 * before[~half]).all()
 
 
-def test_no_bandwidth_can_be_chosen_for_one_row_or_constant_data(plane):
+def test_no_bandwidth_can_be_selected_for_one_row_or_constant_data(plane):
     with pytest.raises(ValueError, match="bandwidth=None needs at least two rows"):
         log_likelihood(plane[0], X[:1, :2], method="parzen")
     constant = VAETransformer(2, **SMALL).fit(np.ones((30, 3)))
     with torch.no_grad():
         constant.net_.module_.decoder.layers[-1].weight.zero_()
         constant.net_.module_.decoder.layers[-1].bias.zero_()
-    with pytest.raises(ValueError, match="No bandwidth can be chosen"):
+    with pytest.raises(ValueError, match="No bandwidth can be selected"):
         log_likelihood(constant, np.ones((4, 3)), method="parzen", n_draws=9)
 
 
@@ -318,6 +316,7 @@ def test_estimates_repeat_and_leave_the_global_generators(curved, method):
     np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("method", ["importance", "ais"])
 def test_rows_do_not_influence_each_other(curved, method):
     model, _ = curved
@@ -329,6 +328,7 @@ def test_rows_do_not_influence_each_other(curved, method):
     np.testing.assert_allclose(together.values, turned.values[::-1], rtol=1e-9)
 
 
+@pytest.mark.numerics
 @by_method
 def test_estimates_do_not_depend_on_how_rows_are_cut(curved, method, monkeypatch):
     options = {"method": method, **QUICK[method]}
@@ -351,47 +351,25 @@ def test_images_are_taken_as_their_rows(method):
     np.testing.assert_array_equal(found[0].values, found[1].values)
 
 
-def test_result_cannot_be_changed_and_prints_what_matters(curved):
-    found = log_likelihood(curved[0], X[:5])
-    assert isinstance(found, LogLikelihood)
-    assert "mean=" in repr(found)
-    assert "values" not in repr(found)
-    with pytest.raises(AttributeError):
-        found.mean = 0.0
-
-
-@pytest.mark.parametrize("name", ["n_draws", "n_temperatures", "n_chains", "n_leapfrog"])
-@pytest.mark.parametrize("value", [0, 2.5, True, "many"])
-def test_numbers_out_of_range_are_refused(curved, name, value):
-    method = "importance" if name == "n_draws" else "ais"
-    with pytest.raises(ValueError, match=rf"{name} must be an int in \[1, inf\). Got"):
-        log_likelihood(curved[0], X, method=method, **{name: value})
-
-
-@pytest.mark.parametrize("value", [0, -1.0, math.inf, math.nan, "auto", True])
-def test_bandwidths_out_of_range_are_refused(curved, value):
-    with pytest.raises(ValueError, match=r"bandwidth must be a float in \(0, inf\) or None. Got"):
-        log_likelihood(curved[0], X, method="parzen", bandwidth=value)
+COUNT = r"must be an int in \[1, inf\). Got"
+BANDWIDTH = r"bandwidth must be a float in \(0, inf\) or None. Got"
+METHOD = "method must be 'importance', 'ais' or 'parzen'. Got"
 
 
 @pytest.mark.parametrize(
-    ("method", "name"),
+    ("method", "options", "message"),
     [
-        ("importance", "n_chains"),
-        ("importance", "bandwidth"),
-        ("ais", "n_draws"),
-        ("parzen", "n_leapfrog"),
+        *(("importance", {"n_draws": value}, COUNT) for value in (0, 2.5, True, "many")),
+        *(("ais", {name: 0}, COUNT) for name in ("n_temperatures", "n_chains", "n_leapfrog")),
+        *(("parzen", {"bandwidth": h}, BANDWIDTH) for h in (0, -1.0, math.inf, math.nan, "auto")),
+        ("importance", {"n_chains": 5}, "n_chains is not an option of method='importance', which"),
+        ("ais", {"n_draws": 5}, "n_draws is not an option of method='ais', which takes"),
+        *((method, {}, METHOD) for method in ("elbo", None, ["ais"])),
     ],
 )
-def test_options_of_another_method_are_refused(curved, method, name):
-    with pytest.raises(ValueError, match=rf"{name} is no option of method='{method}', which takes"):
-        log_likelihood(curved[0], X, method=method, **{name: 5})
-
-
-@pytest.mark.parametrize("method", ["elbo", None, 3, ["ais"]])
-def test_unknown_methods_are_refused(curved, method):
-    with pytest.raises(ValueError, match=r"method must be 'importance', 'ais' or 'parzen'\. Got"):
-        log_likelihood(curved[0], X, method=method)
+def test_bad_options_are_refused(curved, method, options, message):
+    with pytest.raises(ValueError, match=message):
+        log_likelihood(curved[0], X, method=method, **options)
 
 
 def test_estimators_without_a_prior_or_a_fit_are_refused(curved):
@@ -399,7 +377,7 @@ def test_estimators_without_a_prior_or_a_fit_are_refused(curved):
     chained = UncertaintyAETransformer(2, **SMALL).fit(X)
     pipeline = make_pipeline(StandardScaler(), VAETransformer(2, **SMALL)).fit(X)
     for estimator in (plain, chained, pipeline):
-        with pytest.raises(TypeError, match="that has a prior, one with score_samples such as VAE"):
+        with pytest.raises(TypeError, match="that has a prior, such as VAETransformer"):
             log_likelihood(estimator, X)
     with pytest.raises(NotFittedError):
         log_likelihood(VAETransformer(2), X)

@@ -46,8 +46,9 @@ def by_definition(x, y, k):
     return tuple(float(share) for share in shares)
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("d", [1, 3, 30])
+@pytest.mark.numerics
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("d", [1, 30])
 @pytest.mark.parametrize("offset", [0.0, 1e5])
 def test_random_rows_have_the_figures_of_the_definition(d, k, offset, monkeypatch):
     source = np.random.default_rng(d)
@@ -60,8 +61,8 @@ def test_random_rows_have_the_figures_of_the_definition(d, k, offset, monkeypatc
     assert (swapped.recall, swapped.precision) == pytest.approx(expected[:2])
 
 
-@pytest.mark.parametrize(("n", "m", "k"), [(40, 40, 1), (40, 25, 3), (20, 30, 5)])
-@pytest.mark.parametrize("d", [1, 8])
+@pytest.mark.numerics
+@pytest.mark.parametrize(("n", "m", "k", "d"), [(40, 40, 1, 1), (40, 25, 3, 8), (20, 30, 5, 1)])
 def test_rows_of_one_law_have_the_published_expectations(n, m, k, d):
     source = np.random.default_rng(k)
     runs = []
@@ -99,6 +100,7 @@ def test_an_outlier_raises_precision_but_hardly_density():
     assert joined.density - alone.density < 0.25
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_equal_sets_are_perfect_also_with_copies_of_rows(offset):
     x = np.repeat(np.random.default_rng(0).normal(size=(30, 20)), 5, axis=0) + offset
@@ -116,6 +118,7 @@ def test_refuses_neighbours_that_there_are_none_of(n, k, message):
         precision_recall(np.eye(n), np.eye(3), n_neighbors=k)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("where", ["x", "y"])
 def test_one_huge_row_leaves_the_figures_of_all_others(where):
     source = np.random.default_rng(0)

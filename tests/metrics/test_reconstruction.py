@@ -83,6 +83,7 @@ def test_a_pipeline_is_measured_in_the_units_of_its_input(vae):
     assert alone.sse_per_sample == reconstruction_error(vae, X).sse_per_sample
 
 
+@pytest.mark.numerics
 def test_images_have_the_errors_of_their_rows():
     images = DIGITS[:100].reshape(-1, 8, 8)
     model = AETransformer(3, **SMALL).fit(images)
@@ -97,6 +98,7 @@ def test_bytes_do_not_overflow():
     assert found.sse_per_sample == 2 * 247**2
 
 
+@pytest.mark.numerics
 def test_blocks_do_not_change_errors(monkeypatch):
     whole = reconstruction_error(np.zeros_like(X), X)
     monkeypatch.setattr(_reconstruction, "_BLOCK_VALUES", 20)
@@ -124,8 +126,8 @@ def test_one_row_has_no_standard_error_and_prints():
 @pytest.mark.parametrize(
     ("estimator", "rows", "error", "message"),
     [
-        (np.eye(3), np.eye(4), ValueError, r"one shape. Got \(4, 4\) and \(3, 3\)"),
-        (np.eye(3)[:1], np.eye(3), ValueError, "one shape"),
+        (np.eye(3), np.eye(4), ValueError, r"same shape. Got \(4, 4\) and \(3, 3\)"),
+        (np.eye(3)[:1], np.eye(3), ValueError, "same shape"),
         (np.full((2, 2), np.nan), np.eye(2), ValueError, "reconstructions contains NaN"),
         (np.eye(2), np.full((2, 2), np.inf), ValueError, "X contains infinity"),
         (np.zeros((0, 2)), np.zeros((0, 2)), ValueError, "0 sample"),

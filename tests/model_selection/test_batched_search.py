@@ -53,6 +53,7 @@ def assert_same_results(batched, plain):
     assert own == {name for name in vars(plain) if name.endswith("_")}
 
 
+@pytest.mark.numerics
 def test_search_on_wine_is_that_of_scikit_learn():
     grid = {"vim__lam": [0.1, 10.0, 1000.0], "classify__C": [0.01, 1.0]}
     batched, plain = both(pipeline(), grid, WINE, CULTIVAR, cv=3, return_train_score=True)

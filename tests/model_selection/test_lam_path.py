@@ -91,6 +91,7 @@ def positions(net: AutoencoderNet) -> list[torch.Tensor]:
     CASES,
     ids=[f"{cls.__name__}-{'-'.join(o)}-{i}" for i, (cls, o) in enumerate(CASES)],
 )
+@pytest.mark.numerics
 def test_models_trained_together_are_those_trained_one_by_one(cls, options, precision, monkeypatch):
     whole = Rows.batches
     monkeypatch.setattr(

@@ -152,6 +152,7 @@ def exact(monkeypatch):
     CASES,
     ids=[f"{cls.__name__}-{'-'.join(o)}-{i}" for i, (cls, o) in enumerate(CASES)],
 )
+@pytest.mark.numerics
 def test_each_model_stops_where_it_stops_alone(cls, options, exact, request):
     if options:
         request.getfixturevalue("narrow")

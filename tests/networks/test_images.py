@@ -42,6 +42,7 @@ def expected():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.numerics
 def test_layouts_differ_in_nothing_but_the_shape_of_results(layout, expected):
     data, axes = LAYOUTS[layout]
     model = VAETransformer(2, **SHORT).fit(data)
@@ -83,6 +84,7 @@ def test_samples_of_a_chain_are_images_too():
     )
 
 
+@pytest.mark.numerics
 def test_values_keep_their_unit_and_single_precision_stays():
     bright = (IMAGES * 15).astype(np.uint8)
     model = AETransformer(2, **{**SHORT, "max_epochs": 20}).fit(bright)

@@ -107,6 +107,7 @@ def test_training_starts_from_the_weights_of_an_instance():
 
 
 @pytest.mark.parametrize("cls", [AETransformer, VAETransformer])
+@pytest.mark.numerics
 def test_perceptrons_as_modules_give_what_the_name_gives(cls):
     named = cls(2, hidden_layer_sizes=(8, 4), **SHORT).fit(X)
     source = generator(child_seed(named.net_.seed, "initialisation"))
@@ -138,6 +139,7 @@ def test_fits_repeat_and_leave_the_global_generator(network):
     assert not np.array_equal(first.transform(X), other.transform(X))
 
 
+@pytest.mark.numerics
 def test_fits_in_threads_repeat():
     expected = fit((Net, Net)).transform(X)
     before = torch.get_rng_state()
@@ -157,6 +159,7 @@ def test_clones_and_pickles_give_the_same(network):
     np.testing.assert_array_equal(loaded.fit(X).transform(X), model.transform(X))
 
 
+@pytest.mark.numerics
 def test_weights_in_double_precision_are_trained_in_single():
     encoder = plain(6, 2).double()
     model = fit((encoder, plain))

@@ -43,6 +43,7 @@ def n_parameters(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.numerics
 def test_normalised_units_have_mean_0_and_variance_1_before_the_activation(normalization):
     seen = {}
     net = mlp(hidden=(64, 32), normalization=normalization)
@@ -327,6 +328,7 @@ ARCHITECTURES: dict[str, tuple[Architecture, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.numerics
 def test_jacobians_of_many_rows_at_once_are_those_of_single_rows(name):
     architecture, shape = ARCHITECTURES[name]
     decoder = architecture.decoder(3, shape, generator()).to(torch.float64)
@@ -348,6 +350,7 @@ def test_the_largest_activation_is_measured():
 
 
 @pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.numerics
 def test_evaluation_passes_few_rows_at_once_and_training_all(part):
     net = pair((28, 28, 1), width=0.125)[part]
     x = normal(3, 100, (784, 8)[part])

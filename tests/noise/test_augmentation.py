@@ -76,6 +76,7 @@ def test_half_a_pixel_is_the_mean_of_two(make, images):
 
 @both_libraries
 @pytest.mark.parametrize(("side", "turns"), [(6, 1), (6, 2), (7, -1)])
+@pytest.mark.numerics
 def test_quarter_turns_are_those_of_numpy(make, side, turns):
     squares = np.random.default_rng(0).normal(size=(3, side, side, 2))
     found = transformed(make, squares, angle=90.0 * turns)
@@ -93,6 +94,7 @@ def test_stretched_and_sheared_slopes_are_slopes(make):
 
 
 @both_libraries
+@pytest.mark.numerics
 def test_an_affine_map_is_the_one_of_scipy(make, images):
     a, (p, q), k = np.deg2rad(20.0), (1.1, 0.8), 0.3  # p from left to right, q from top to bottom
     matrix = [[np.cos(a) * q, np.sin(a) * p], [k - np.sin(a) * q, np.cos(a) * p]]
@@ -107,12 +109,14 @@ def test_an_affine_map_is_the_one_of_scipy(make, images):
 
 
 @both_libraries
+@pytest.mark.numerics
 def test_a_line_of_pixels_moves_along_itself(make):
     line = np.arange(8.0).reshape(1, 1, 8, 1)
     found = transformed(make, line, shift=(5.0, 1.0))
     assert found.ravel() == pytest.approx([0, 0, 1, 2, 3, 4, 5, 6])
 
 
+@pytest.mark.numerics
 def test_both_libraries_transform_each_image_by_its_own_map(images):
     draw = np.random.default_rng(0).uniform(-1, 1, size=(6, 4))
     parts = (2 * draw[:2], 30 * draw[2], 0.2 * draw[3:5], 0.3 * draw[5])
@@ -300,6 +304,7 @@ def test_order_is_affine_map_then_masks_then_noise():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.numerics
 def test_places_are_worked_out_in_single_precision(dtype):
     x = torch.arange(3 * 40 * 40).reshape(3, 40, 40, 1).remainder(7).to(dtype)
     noise = AugmentationNoise(rate=0.0, scale=0.0, crop=0.5, mirror=True)

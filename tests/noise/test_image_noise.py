@@ -89,6 +89,7 @@ def test_places_are_as_fine_in_half_precision():
 
 @both_libraries
 @pytest.mark.parametrize("sigma", [0.0, 0.5, 3.0])
+@pytest.mark.numerics
 def test_blur_keeps_the_mean_of_each_channel(images, sigma):
     x, generator = images(5)
     found = np.asarray(BlurNoise(sigma).corrupt(x, generator))
@@ -148,6 +149,7 @@ def test_gradients_of_a_blur_are_the_blur_of_gradients():
 
 @both_libraries
 @pytest.mark.parametrize("reduction", [0.0, 0.3, 1.0])
+@pytest.mark.numerics
 def test_contrast_falls_and_means_stay(images, reduction):
     x, generator = images(5)
     found, before = np.asarray(ContrastNoise(reduction).corrupt(x, generator)), np.asarray(x)
@@ -178,6 +180,7 @@ def test_flat_rows_are_the_images_they_hold(noise, dtype):
 
 
 @pytest.mark.parametrize("noise", [BlurNoise(0.8), BlurNoise(3.0), ContrastNoise(0.4)])
+@pytest.mark.numerics
 def test_arrays_and_tensors_agree_where_nothing_is_random(noise):
     arrays, tensors = (np.asarray(noise.corrupt(*make(4))) for make in (numpy_images, torch_images))
     np.testing.assert_allclose(arrays, tensors, rtol=1e-12)

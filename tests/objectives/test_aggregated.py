@@ -85,6 +85,7 @@ def estimates(divergence, prior, scale, shape=(100, 4), n_batches=60):
 
 @pytest.mark.parametrize("divergence", SAMPLED, ids=repr)
 @pytest.mark.parametrize("prior", PRIORS, ids=repr)
+@pytest.mark.numerics
 def test_a_divergence_from_samples_vanishes_at_the_prior_and_only_there(divergence, prior):
     same, error = estimates(divergence, prior, 1.0)
     assert abs(same) < 3 * error
@@ -181,6 +182,7 @@ def excess(a, s, n, k=1):
 
 
 @pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.numerics
 def test_mixture_kl_vanishes_where_codes_follow_the_prior(k):
     value, error = mixture_values(Normal(), 0.6, 0.8, 300, 40, k)
     assert abs(value - excess(0.6, 0.8, 300, k)) < 3 * error
@@ -207,6 +209,7 @@ def test_mixture_kl_is_an_upper_bound_that_larger_batches_tighten():
         assert value - tighter > 3 * math.hypot(error, other)
 
 
+@pytest.mark.numerics
 def test_mixture_kl_of_rows_far_apart_is_the_rate_minus_log_n():
     n, s = 50, 1e-4
     loc = torch.linspace(-2, 2, n, dtype=torch.float64).unsqueeze(1)
@@ -381,6 +384,7 @@ def test_encoder_and_critic_get_gradients_of_their_own_loss_only(critic):
     ids=repr,
 )
 @pytest.mark.parametrize("prior", PRIORS, ids=repr)
+@pytest.mark.numerics
 def test_gradients_agree_with_finite_differences(divergence, prior):
     loc = torch.randn(5, 2, generator=generator(), dtype=torch.float64, requires_grad=True)
     log_scale = torch.randn(5, 2, generator=generator(1), dtype=torch.float64, requires_grad=True)
@@ -417,6 +421,7 @@ def test_a_critic_descends_the_gradient_of_cross_entropy_and_penalty(penalty):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", sorted(DIVERGENCES))
+@pytest.mark.numerics
 def test_estimates_keep_the_precision_of_codes(name, dtype):
     divergence = built(make_divergence(name), 3, generator(), dtype)
     z = torch.randn(9, 3, generator=generator(), dtype=dtype)

@@ -42,12 +42,14 @@ def rows(n: int = 40) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.numerics
 def test_penalty_of_a_linear_encoder_is_the_norm_of_its_weights_in_any_unit(scale):
     linear = nn.Linear(3, 2)
     penalty = Contraction(curvature=5.0)(model_of(linear, scale=scale), scale * rows(), generator())
     torch.testing.assert_close(penalty, linear.weight.square().sum())
 
 
+@pytest.mark.numerics
 def test_jacobian_agrees_with_finite_differences():
     model = model_of(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)))
     x, step = rows(4), 1e-6

@@ -31,6 +31,7 @@ def test_codes_at_right_angles_have_a_closed_form(n):
     assert contrastive_loss(codes, codes, temperature).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.numerics
 def test_loss_of_equal_codes_is_the_logarithm_of_their_number():
     codes = torch.ones(30, 4, dtype=torch.float64)
     assert contrastive_loss(codes, codes, 0.1).item() == pytest.approx(math.log(30), rel=1e-12)
@@ -59,6 +60,7 @@ def test_lengths_and_a_common_rotation_do_not_count():
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-9])
+@pytest.mark.numerics
 def test_a_code_without_a_direction_has_cosines_and_gradients_of_zero(length):
     a, b = draw(5, 3), draw(5, 3, seed=1)
     a[0] *= length
@@ -141,6 +143,7 @@ def test_without_weight_nothing_changes(rows):
 
 
 @pytest.mark.parametrize("noise", [None, "gaussian"])
+@pytest.mark.numerics
 def test_captured_steps_are_the_plain_ones(rows, noise):
     models = [
         VIMAETransformer(4, agreement=2.0, noise=noise, acceleration=how, **SMALL).fit(rows)
@@ -150,6 +153,7 @@ def test_captured_steps_are_the_plain_ones(rows, noise):
 
 
 @pytest.mark.parametrize("param", ["agreement", "temperature"])
+@pytest.mark.numerics
 def test_a_path_equals_separate_fits(rows, param):
     model = VIMAETransformer(4, agreement=2.0, noise="gaussian", **SMALL)
     values = [0.5, 1.0, 2.0]

@@ -98,6 +98,7 @@ def test_draws_follow_the_likelihood(likelihood):
     torch.testing.assert_close(drawn.var(0), variance, rtol=0.03, atol=0)
 
 
+@pytest.mark.numerics
 def test_learned_variance_survives_a_perfect_fit():
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     likelihood = started(Gaussian(), x)

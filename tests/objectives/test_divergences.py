@@ -36,12 +36,9 @@ from skvim.objectives._mmd import (
 PRIORS = [Normal(), Normal(0.5), Logistic(), Logistic.unit_variance()]
 POSTERIORS = [GaussianPosterior(), LogisticPosterior()]
 EACH = D.Laplace(torch.tensor([0.0, 1.0, -1.0, 0.5]), torch.tensor([1.0, 0.25, 4.0, 0.5]))
-MIXTURE = D.MixtureSameFamily(
-    D.Categorical(torch.ones(2)), D.Normal(torch.tensor([-2.0, 2.0]), torch.ones(2))
-)
 UNBOUNDED = [
     *PRIORS,
-    *map(make_prior, (D.Laplace(0.0, 1.0), D.StudentT(3.0), D.Gumbel(0.0, 4.0), EACH, MIXTURE)),
+    *map(make_prior, (D.Laplace(0.0, 1.0), D.StudentT(3.0), D.Gumbel(0.0, 4.0), EACH)),
 ]
 # Priors beside SciPy's.
 REFERENCES = [
@@ -89,6 +86,7 @@ def exact_kl(q, p, loc: float, scale: float) -> float:
     ("prior", "reference"), REFERENCES, ids=["normal", "logistic", "laplace", "student"]
 )
 @pytest.mark.parametrize("ratio", [1e-3, 0.5, 3.0, 20.0, 100.0])
+@pytest.mark.numerics
 def test_kl_is_right_to_a_millionth(posterior, prior, reference, ratio):
     gaussian = isinstance(posterior, GaussianPosterior)
     q = stats.norm() if gaussian else stats.logistic(scale=math.sqrt(3) / math.pi)
@@ -118,6 +116,7 @@ def test_kl_of_a_logistic_from_a_standard_normal_is_the_known_one():
     assert float(KL()(q, q.loc, Normal(), generator())) == pytest.approx(known, abs=1e-6)
 
 
+@pytest.mark.numerics
 def test_kl_in_single_precision_agrees_with_double():
     loc = torch.randn(50, 4, generator=generator(), dtype=torch.float64)
     scale = torch.rand(50, 4, generator=generator(1), dtype=torch.float64) + 0.01
@@ -137,6 +136,7 @@ def test_gauss_legendre_matches_numpy(n_nodes):
 
 
 @given(st.floats(0.01, 5), st.floats(0.01, 5))
+@pytest.mark.numerics
 def test_kl_to_itself_is_zero_and_otherwise_positive(scale, other):
     zero, scales = torch.zeros(1, dtype=torch.float64), torch.tensor([scale], dtype=torch.float64)
     entropy = Normal().entropy
@@ -180,6 +180,7 @@ def test_slopes_and_gradients_of_kernels_are_derivatives(kernel):
 
 
 @pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+@pytest.mark.numerics
 def test_mmd_does_not_depend_on_the_block_size(kernel, monkeypatch):
     a, b = torch.randn(2, 40, 3, generator=generator(), dtype=torch.float64)
     kernel = partial(kernel, widths=[0.3, 2.0])
@@ -201,6 +202,7 @@ def _at(kernel, distances):
     return (widths / (widths + distances)).sum(0)
 
 
+@pytest.mark.numerics
 def test_mmd_matches_its_definition_by_loops():
     a = torch.randn(4, 2, generator=generator(), dtype=torch.float64)
     b = torch.randn(3, 2, generator=generator(1), dtype=torch.float64)
@@ -278,6 +280,7 @@ def test_mmd_refuses_bad_settings_when_checked(divergence, message):
 @pytest.mark.parametrize("divergence", [KL(), MMD(), MMD(kernel="rbf")], ids=repr)
 @pytest.mark.parametrize("prior", [Normal(), Logistic(), *UNBOUNDED[4:6]], ids=repr)
 @pytest.mark.parametrize("posterior", POSTERIORS, ids=repr)
+@pytest.mark.numerics
 def test_gradients_agree_with_finite_differences(divergence, prior, posterior):
     loc = torch.randn(4, 2, generator=generator(), dtype=torch.float64, requires_grad=True)
     log_scale = torch.randn(4, 2, generator=generator(1), dtype=torch.float64, requires_grad=True)
@@ -302,6 +305,7 @@ def test_kl_has_the_right_gradient_at_any_spread(prior, scale):
     assert torch.autograd.gradcheck(value, (loc, spread), eps=1e-6 * scale)
 
 
+@pytest.mark.numerics
 def test_mmd_sees_a_dimension_of_small_variance_beside_a_large_one():
     scales = torch.tensor([0.01, 1.0], dtype=torch.float64)
     prior = make_prior(torch.distributions.Normal(torch.zeros(2, dtype=torch.float64), scales), 2)

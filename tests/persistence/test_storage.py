@@ -1,4 +1,4 @@
-"""A file is whole or as it was before, whatever happens while it is written."""
+"""Files are written atomically: faults leave the old content or the new."""
 
 import errno
 import os
@@ -49,9 +49,13 @@ MOMENTS = {
     "before it is on the disk": "os.fsync = die",
     "before renaming": "os.replace = die",
 }
-KILLED = """
+OTHER_PROCESS = """
 import builtins, io, os, signal, sys
+import numpy as np
 import skvim
+
+path, rows, codes = sys.argv[1:4]
+np.save(codes, skvim.load(path).transform(np.load(rows)))
 
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 really_open = open
@@ -68,7 +72,7 @@ class Half(io.FileIO):
 def open_halves(name, mode="r", **rest):
     return Half(name, mode) if "x" in mode else really_open(name, mode, **rest)
 
-for path, moment in zip(sys.argv[1::2], sys.argv[2::2]):
+for path, moment in zip(sys.argv[4::2], sys.argv[5::2]):
     model = skvim.load(path)
     child = os.fork()
     if child == 0:
@@ -79,22 +83,35 @@ for path, moment in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
-def test_killed_while_saving(old, tmp_path):
-    folders = [tmp_path / name for name in MOMENTS]
-    for folder in folders:
-        folder.mkdir()
-        old.save(folder / "model.skvim")
-    before = (folders[0] / "model.skvim").read_bytes()
-    pairs = zip((str(f / "model.skvim") for f in folders), MOMENTS.values(), strict=True)
-    command = [sys.executable, "-c", KILLED, *(word for pair in pairs for word in pair)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+@pytest.fixture(scope="module")
+def folder(old, tmp_path_factory):
+    """A folder where another process has read a file, and children of it died while saving."""
+    folder = tmp_path_factory.mktemp("a path with späces")
+    names = [folder / name for name in ("model.skvim", "rows.npy", "codes.npy")]
+    old.save(names[0])
+    np.save(names[1], X)
+    command = [sys.executable, "-W", "error", "-c", OTHER_PROCESS, *names]
+    for moment, code in MOMENTS.items():
+        (folder / moment).mkdir()
+        old.save(folder / moment / "model.skvim")
+        command += [folder / moment / "model.skvim", code]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS)
-    for folder in folders:
-        path = folder / "model.skvim"
-        assert path.read_bytes() == before
-        assert {file.suffix for file in folder.iterdir()} == {".skvim", ".unfinished"}
-        old.save(path)
-        assert_holds(path, old)
+    return folder
+
+
+def test_a_file_opens_in_another_process(old, folder):
+    np.testing.assert_array_equal(np.load(folder / "codes.npy"), old.transform(X))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_saving(moment, old, folder):
+    path = folder / moment / "model.skvim"
+    assert path.read_bytes() == (folder / "model.skvim").read_bytes()
+    assert {file.suffix for file in path.parent.iterdir()} == {".skvim", ".unfinished"}
+    old.save(path)
+    assert_holds(path, old)
 
 
 @contextmanager
@@ -170,7 +187,7 @@ def test_what_is_no_file_is_not_replaced(old, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
-        with pytest.raises(FileAccessError, match="is there already, and is no ordinary file"):
+        with pytest.raises(FileAccessError, match="exists already and is not a regular file"):
             old.save(tmp_path / name)
         with pytest.raises(FileAccessError, match="is no file"):
             skvim.load(tmp_path / name)

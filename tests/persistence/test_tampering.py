@@ -1,4 +1,4 @@
-"""Files that are not what save has written are refused, and run nothing."""
+"""Files that were changed or that save has not written are refused and run no code."""
 
 import pickle
 import re
@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from test_common import X, Y, small
 
 import skvim
@@ -125,11 +123,11 @@ def test_later_formats_are_refused_with_what_to_do(vim, path, monkeypatch):
 # Changed bytes
 
 
-def test_every_changed_byte_is_noticed(path):
+def test_changed_bytes_are_noticed_everywhere(path):
     skvim.save(make_pipeline(StandardScaler(), GaussianNoise()).fit(X), path)
     content = bytearray(path.read_bytes())
     header = 8 + int.from_bytes(content[:8], "little")
-    for place in [*range(0, header, 5), *range(header, len(content))]:
+    for place in [*range(0, header, 17), *range(header, len(content), 3)]:
         content[place] ^= 1
         path.write_bytes(content)
         assert_refused(path, "damaged|has written")
@@ -176,6 +174,7 @@ FORGED = {
     "private class": (put("class", value="skvim._base.BaseAutoencoder"), "no public BaseEstimator"),
     "no estimator": (put("class", value="skvim.objectives.Normal"), "no public BaseEstimator"),
     "other library": (put("class", value="sklearn.ensemble.StackingRegressor"), "no public"),
+    "compiled": (put("class", value="sklearn.svm.SVC"), "'sklearn.svm.SVC', which is no public"),
     "call": (put("parameters", "prior", value=CODE), "names None, which is no public|os.system"),
     "kind": (put("parameters", "prior", value={"$pickle": "gASVAAA="}), "unknown kind '.pickle'"),
     "two kinds": (put("parameters", "prior", value={"$tuple": [], "$x": 1}), "too many values"),
@@ -292,10 +291,6 @@ def test_a_cache_is_not_opened(forge):
     )
 
 
-def labelled(estimator):
-    return estimator.fit(X, np.where(X[:, 0] > 0, 1, 0))
-
-
 def shorten(*keys):
     """Return a change that takes the last row of an array."""
 
@@ -305,46 +300,6 @@ def shorten(*keys):
         arrays[name] = np.ascontiguousarray(arrays[name][..., :-1])
 
     return change
-
-
-@pytest.mark.parametrize(
-    "name", ["support_", "support_vectors_", "_n_support", "_dual_coef_", "_intercept_"]
-)
-def test_support_vectors_that_do_not_fit_together_are_refused(name, forge):
-    assert_refused(
-        forge(labelled(SVC()), shorten(name)), "support vectors do not fit together|IndexError"
-    )
-
-
-@pytest.mark.parametrize("number", [-1, len(X)])
-def test_columns_of_a_given_kernel_that_do_not_exist_are_refused(number, forge):
-    def change(body, arrays):
-        arrays["SVC.state.support_"][0] = number
-
-    svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
-    assert_refused(forge(svc, change), "support vectors do not fit together: .'support_'.")
-
-
-@pytest.mark.parametrize(("name", "value"), [("kernel", "rbf"), ("_impl", "nu_svr")])
-def test_what_compiled_code_computes_is_not_changed_after_the_check(name, value, forge):
-    svc = SVC(kernel="precomputed").fit(X @ X.T, X[:, 0] > 0)
-    assert_refused(forge(svc, put("state", name, value=value)), f"no attribute '{name}' to restore")
-
-
-@pytest.mark.parametrize("name", ["_fit_X", "_y"])
-def test_neighbours_that_do_not_fit_together_are_refused(name, forge):
-    assert_refused(
-        forge(labelled(KNeighborsClassifier()), shorten(name)), "shape|targets belong to"
-    )
-
-
-def test_classes_of_neighbours_that_do_not_exist_are_refused(forge):
-    def change(body, arrays):
-        arrays["KNeighborsClassifier.state._y"] += 1
-
-    assert_refused(
-        forge(labelled(KNeighborsClassifier()), change), "targets are no numbers of classes"
-    )
 
 
 @pytest.mark.parametrize("name", ["_folded", "_intercepts", "classes_"])

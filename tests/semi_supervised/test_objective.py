@@ -69,6 +69,7 @@ def test_the_gradient_is_the_derivative_of_the_objective(n_features, kind, name,
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.numerics
 def test_objective_and_surrogate_are_the_documented_functions_of_the_original_features(kind):
     problem, X = small_problem(kind)
     generator = np.random.default_rng(3)
@@ -90,6 +91,7 @@ def test_objective_and_surrogate_are_the_documented_functions_of_the_original_fe
     assert objective_and_gradient(variables, problem, loss)[0] == pytest.approx(smooth, rel=1e-12)
 
 
+@pytest.mark.numerics
 def test_sparse_features_are_scaled_by_the_diagonal_of_the_hessian():
     generator = np.random.default_rng(4)
     X = generator.standard_normal((30, 6)) * (generator.random((30, 6)) < 0.5)
@@ -132,6 +134,7 @@ def test_label_switches_lower_the_loss_and_keep_class_counts(shares):
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (6, 15)])
+@pytest.mark.numerics
 def test_preconditioned_hessian_is_the_identity(shape):
     generator = np.random.default_rng(1)
     features = generator.standard_normal(shape)
@@ -183,6 +186,7 @@ def test_landmarks_of_many_rows_are_closer_to_them_than_random_rows():
     assert np.mean(distances) < np.linalg.norm(X[:, None] - drawn, axis=2).min(axis=1).mean()
 
 
+@pytest.mark.numerics
 def test_landmarks_far_from_the_origin_are_as_good():
     X = np.random.default_rng(0).standard_normal((1000, 3))
     distances = []
@@ -195,6 +199,7 @@ def test_landmarks_far_from_the_origin_are_as_good():
 
 
 @pytest.mark.parametrize("n_columns", [4, 6])
+@pytest.mark.numerics
 def test_preconditioning_with_a_projection_is_that_of_projected_features(n_columns):
     generator = np.random.default_rng(7)
     features, projection = generator.standard_normal((30, 6)), np.eye(6)[:, :n_columns] * 1.5

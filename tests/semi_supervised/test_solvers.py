@@ -64,6 +64,7 @@ def global_optimum(X, signs, shares):
 @pytest.mark.parametrize(
     ("solver", "shares"), [("gradient", None), ("switching", None), ("switching", [0.5])]
 )
+@pytest.mark.numerics
 def test_most_small_problems_are_solved_to_the_global_optimum(solver, shares):
     shares = None if shares is None else np.array(shares)
     gaps = []
@@ -108,6 +109,7 @@ def test_switching_uses_unlabelled_rows():
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
 @pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.numerics
 def test_sparse_and_dense_features_give_the_same_svm(kernel, solver):
     X, y, _ = overlapping(1)
     X = np.where(np.abs(X) < 4, 0.0, X) / 10
@@ -274,6 +276,7 @@ def test_sorted_labels_of_many_rows_take_no_more_iterations():
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.numerics
 def test_the_order_of_many_rows_does_not_matter(kernel):
     """A sample of the first rows would hold one class only."""
     X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)

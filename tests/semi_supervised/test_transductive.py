@@ -244,6 +244,7 @@ def test_auto_weighs_unlabelled_rows_less_the_more_there_are():
     ],
     ids=["linear", "rbf", "poly"],
 )
+@pytest.mark.numerics
 def test_a_named_kernel_and_its_function_give_the_same_svm(named, function):
     X, y, _ = wine()
     named = TransductiveSVC(n_components="all", tol=1e-6, **named)
@@ -253,6 +254,7 @@ def test_a_named_kernel_and_its_function_give_the_same_svm(named, function):
     )
 
 
+@pytest.mark.numerics
 def test_linear_svm_is_the_same_with_more_features_than_rows():
     """An isometric embedding, here into 13 times as many dimensions, changes no score."""
     X, y, _ = wine()
@@ -273,6 +275,7 @@ def test_gamma_auto_and_scale_are_svcs():
         )
 
 
+@pytest.mark.numerics
 def test_predictions_do_not_depend_on_the_unit_of_the_features():
     X, y, X_test, _ = codes(0)
     model = TransductiveSVC(n_components=100, random_state=0)
@@ -282,6 +285,7 @@ def test_predictions_do_not_depend_on_the_unit_of_the_features():
         assert np.mean(plain == scaled) > 0.99
 
 
+@pytest.mark.numerics
 def test_rbf_svm_does_not_depend_on_the_origin():
     X, y, _ = wine()
     model = TransductiveSVC(gamma=0.05)
@@ -291,6 +295,7 @@ def test_rbf_svm_does_not_depend_on_the_origin():
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
+@pytest.mark.numerics
 def test_constant_and_dead_features_break_nothing(kernel):
     X, y, _ = wine()
     generator = np.random.default_rng(0)
@@ -302,6 +307,7 @@ def test_constant_and_dead_features_break_nothing(kernel):
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])
+@pytest.mark.numerics
 def test_identical_rows_are_no_error(kernel):
     model = TransductiveSVC(kernel=kernel).fit(np.zeros((6, 9)), [0, 1, 1, 1, -1, -1])
     assert set(model.transduction_) <= {0, 1}
@@ -345,6 +351,7 @@ def test_equal_seeds_give_equal_results(n_components):
     assert same == (n_components == "all")
 
 
+@pytest.mark.numerics
 def test_the_order_of_rows_does_not_matter():
     X, y, X_test, _ = digits(1)
     X, y = X[:400], y[:400]

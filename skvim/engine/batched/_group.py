@@ -10,9 +10,9 @@ from torch import Tensor
 from skvim.engine._batches import batch_bounds
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import begin_step
+from skvim.engine.batched._batched_step import BatchedStep, Losses, batched_losses, batched_step
 from skvim.engine.batched._rows import PooledRows, SameSizeSets, TrainingSet, group_by_bounds
 from skvim.engine.batched._stack import Place, Stack, as_index
-from skvim.engine.batched._step import BatchedStep, Losses, batched_losses, batched_step
 from skvim.engine.capture._graphs import Graphed, warn_of_no_graph
 from skvim.engine.capture._update import Update
 from skvim.networks import Dropout

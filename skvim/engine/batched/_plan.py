@@ -24,7 +24,7 @@ from skvim.engine._threads import bounded_threads, step_work
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.batched._train import TrainedNet, stack_bytes, train_batched
 from skvim.engine.capture._recorder import NotTraceableError
-from skvim.engine.capture._step import is_library_code
+from skvim.engine.capture._training_step import is_library_code
 from skvim.exceptions import BatchingWarning
 from skvim.networks import Perceptrons
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from skvim.engine._net import AutoencoderNet
-from skvim.engine.capture._step import TrainingStep
+from skvim.engine.capture._training_step import TrainingStep
 
 __all__ = ["SHARED", "Place", "Stack", "as_index"]
 

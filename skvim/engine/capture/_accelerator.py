@@ -9,7 +9,7 @@ from torch import Tensor, optim
 from skvim.engine.capture._captured import CapturedStep, capture
 from skvim.engine.capture._graphs import GraphedStep, warn_of_no_graph
 from skvim.engine.capture._recorder import NotTraceableError
-from skvim.engine.capture._step import TrainingStep, is_library_code
+from skvim.engine.capture._training_step import TrainingStep, is_library_code
 from skvim.exceptions import AccelerationWarning
 
 __all__ = ["ACCELERATIONS", "Accelerator"]

@@ -8,9 +8,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, optim
 
+from skvim._torch_private import has_hooks
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
-from skvim.engine.capture._step import Trace, TrainingStep, run_step, trace_step
+from skvim.engine.capture._training_step import Trace, TrainingStep, run_step, trace_step
 from skvim.engine.capture._update import Update
 
 __all__ = ["CapturedStep", "capture", "require_close", "require_close_terms"]
@@ -117,7 +118,7 @@ def _require_same(outputs: Sequence[Tensor], state: Sequence[Tensor], expected: 
 
 def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
     """Raise if a step calls hooks or closures, which are no part of a graph."""
-    if step.has_hooks():
+    if has_hooks(step):
         raise NotTraceableError("hooks are registered with its modules or parameters.")
     closure = signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is Parameter.empty:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, fx, nn
-from torch._ops import OpOverload
 
+from skvim._torch_private import OpOverload, schema
 from skvim.engine.capture._recorder import NotTraceableError
 
 __all__ = ["Program", "optimise"]
@@ -232,7 +232,7 @@ def _inputs(traced: fx.GraphModule) -> list[Node]:
 def _name(node: Any) -> str:
     """Return the name of a node's operation without namespace and overload, or ""."""
     target = getattr(node, "target", None)
-    return target._schema.name.split("::")[1] if isinstance(target, OpOverload) else ""
+    return schema(target).name.split("::")[1] if isinstance(target, OpOverload) else ""
 
 
 def _kind(tensor: Tensor) -> tuple[Any, ...]:
@@ -266,7 +266,7 @@ def _shared(node: Node, *, written: bool) -> list[Node]:
     if not isinstance(node.target, OpOverload):
         return []
     aliased: list[Node] = []
-    for i, argument in enumerate(node.target._schema.arguments):
+    for i, argument in enumerate(schema(node.target).arguments):
         alias = argument.alias_info
         if alias is None or (written and not alias.is_write):
             continue
@@ -300,9 +300,9 @@ def _hashable(value: Any) -> Any:
 
 def _direct(target: Any) -> Any:
     """Return torch's compiled function for an operation if there is one: its calls cost less."""
-    if not isinstance(target, OpOverload) or target._schema.is_mutable:
+    if not isinstance(target, OpOverload) or schema(target).is_mutable:
         return target
-    namespace, name = target._schema.name.split("::")
+    namespace, name = schema(target).name.split("::")
     function = getattr(torch, name, None)
     # A compiled function takes the operation's own arguments.
     compiled = isinstance(function, BuiltinFunctionType)
@@ -312,7 +312,7 @@ def _direct(target: Any) -> Any:
 def _drop_unused(graph: fx.Graph) -> None:
     """Remove nodes without users, except those that write to memory."""
     for node in reversed(graph.nodes):
-        mutable = isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+        mutable = isinstance(node.target, OpOverload) and schema(node.target).is_mutable
         silent = "batch_norm" in str(node.target)  # writes to its averages unannounced
         if node.op == "call_function" and not node.users and not mutable and not silent:
             graph.erase_node(node)

@@ -2,19 +2,17 @@
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+
+from skvim._torch_private import READ_VALUE, TorchDispatchMode, tree_map_only
+from skvim.networks._function_mode import FunctionMode
 
 __all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "record"]
-
-_aten = torch.ops.aten
 
 
 @final
@@ -49,6 +47,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes: dict[int, fx.Node] = {}
         self._kept: list[Tensor] = []  # no tensor may receive the id of an earlier one
         self._last_input: fx.Node | None = None
+        self._variable: set[fx.Node | None] = set()  # what depends on inputs
 
     def add_input(self, tensor: Tensor) -> None:
         """Make a tensor the next input of the graph."""
@@ -56,6 +55,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Draws come in the middle of a graph, whose inputs have to be its first nodes.
         with graph.inserting_after(last) if last is not None else graph.inserting_before():
             self._last_input = graph.placeholder(f"input_{len(self._kept)}")
+        self._variable.add(self._last_input)
         self._set_node(tensor, self._last_input)
 
     def finish(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
@@ -72,21 +72,41 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation and record it (torch's hook)."""
         options = kwargs or {}
-        if self.is_paused:
-            return func(*args, **options)
-        if func is _aten._local_scalar_dense.default:
+        is_read = func is READ_VALUE
+        if is_read and not self.is_paused and self.is_variable(args[0]):
             raise NotTraceableError("it reads the value of a tensor.")
-        inputs = (tree_map_only(Tensor, self._node, part) for part in (args, options))
-        node = self.graph.call_function(func, *inputs)
+        if is_read or self.is_paused:
+            return func(*args, **options)
+        inputs = [tree_map_only(Tensor, self._node, part) for part in (args, options)]
+        node = self._add_node(func, *inputs)
         result = func(*args, **options)
         if isinstance(result, Tensor):
             self._set_node(result, node)
         elif isinstance(result, tuple | list):
             for i, part in enumerate(result):
                 if isinstance(part, Tensor):
-                    item = self.graph.call_function(operator.getitem, (node, i))
-                    self._set_node(part, item)
+                    self._set_node(part, self._add_node(operator.getitem, (node, i), {}))
         return result
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing of what happens inside."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
+
+    def is_variable(self, tensor: Any) -> bool:
+        """Tell whether a tensor depends on the inputs."""
+        return self._nodes.get(id(tensor)) in self._variable
+
+    def _add_node(self, func: Any, args: Any, kwargs: Any) -> fx.Node:
+        """Add a call to the graph."""
+        node = self.graph.call_function(func, args, kwargs)
+        if not self._variable.isdisjoint(node.all_input_nodes):
+            self._variable.add(node)
+        return node
 
     def _set_node(self, tensor: Tensor, node: fx.Node) -> None:
         """Remember which node a tensor is the result of."""
@@ -105,7 +125,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @final
 @dataclass(frozen=True)
 class Draw:
-    """A call that draws random numbers from a generator, to be repeated for every batch.
+    """A call that draws random numbers from a generator, with arguments that stay the same.
 
     A method that fills a tensor has a ``template`` of the tensor's shape, dtype and layout.
     """
@@ -129,7 +149,7 @@ class Draw:
 
 
 @final
-class DrawRecorder(TorchFunctionMode):
+class DrawRecorder(FunctionMode):
     """While it is active, records each call with a generator; generators can be rewound.
 
     The drawn numbers become inputs of the graph of ``recorder``, if there is one.
@@ -142,22 +162,15 @@ class DrawRecorder(TorchFunctionMode):
         self.values: list[Tensor] = []
         self._states: dict[torch.Generator, Tensor] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch (torch's hook)."""
-        options = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of torch, and record it if it draws."""
         generator = options.get("generator")
         if generator is None:
             return func(*args, **options)
         if generator not in self._states:
             self._states[generator] = generator.get_state()
-        with torch.no_grad(), self._paused():
-            draw = _make_draw(func, args, options)
+        with torch.no_grad(), self.recorder.paused() if self.recorder else nullcontext():
+            draw = self._make_draw(func, args, options)
             values = draw()
             self.values.append(values.clone())
         self.draws.append(draw)
@@ -170,26 +183,14 @@ class DrawRecorder(TorchFunctionMode):
         for generator, state in self._states.items():
             generator.set_state(state)
 
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """Record nothing of what happens inside."""
-        if self.recorder is not None:
-            self.recorder.is_paused = True
-        try:
-            yield
-        finally:
-            if self.recorder is not None:
-                self.recorder.is_paused = False
-
-
-def _make_draw(
-    function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-) -> Draw:
-    """Return a call that draws as an object that can repeat it."""
-    template = None
-    in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
-    if in_place and args and isinstance(args[0], Tensor):
-        template, args = torch.empty_like(args[0]), args[1:]
-    if any(isinstance(value, Tensor) for value in (*args, *options.values())):
-        raise NotTraceableError(f"{function.__name__} draws with tensors for parameters.")
-    return Draw(function, args, options, template)
+    def _make_draw(
+        self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Draw:
+        """Return a call that draws as an object that can repeat it."""
+        template = None
+        in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
+        if in_place and args and isinstance(args[0], Tensor):
+            template, args = torch.empty_like(args[0]), args[1:]
+        if self.recorder is not None and any(map(self.recorder.is_variable, args)):
+            raise NotTraceableError(f"{function.__name__} draws with parameters that change.")
+        return Draw(function, args, options, template)

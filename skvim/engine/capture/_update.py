@@ -1,19 +1,17 @@
 """Optimizer step for given gradients, with fused Adam kernels called directly."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn, optim
 
+from skvim._torch_private import FUSED_KERNELS, has_step_hooks, increment_all
+
 __all__ = ["Update", "flush_subnormals"]
 
 # Moments below this move no weight and are a hundred steps of decay away from subnormal numbers.
 _VANISHING = 1e-30
-_KERNELS: dict[type[optim.Optimizer], Callable[..., Any] | None] = {
-    optim.Adam: getattr(torch, "_fused_adam_", None),
-    optim.AdamW: getattr(torch, "_fused_adamw_", None),
-}
 
 
 def flush_subnormals(optimizer: optim.Optimizer) -> None:
@@ -82,7 +80,7 @@ class _Group:
         parameters: list[nn.Parameter],
         places: list[int],
     ) -> None:
-        self.kernel: Any = _KERNELS[type(optimizer)]
+        self.kernel: Any = FUSED_KERNELS[type(optimizer)]
         self.settings = settings
         self.parameters = parameters
         self.places = places
@@ -95,7 +93,7 @@ class _Group:
     def move(self, gradients: Sequence[Tensor]) -> None:
         """Take a step with the current settings."""
         settings = self.settings
-        torch._foreach_add_(self.steps, 1)
+        increment_all(self.steps)
         self.kernel(
             self.parameters,
             [gradients[i] for i in self.places],
@@ -115,9 +113,9 @@ class _Group:
 
 def _is_fused(optimizer: optim.Optimizer) -> bool:
     """Tell whether a step of the optimizer is one kernel call a group."""
-    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     # torch's schedulers replace the method ``step``.
-    if _KERNELS.get(type(optimizer)) is None or hooks or "step" in vars(optimizer):
+    changed = has_step_hooks(optimizer) or "step" in vars(optimizer)
+    if FUSED_KERNELS.get(type(optimizer)) is None or changed:
         return False
     # Since torch 2.7 Adam has AdamW's decay as a setting.
     decoupled = type(optimizer) is optim.AdamW

@@ -1,4 +1,4 @@
-"""Images on a grid: reconstructions and samples."""
+"""Grids of images: reconstructions and samples."""
 
 import math
 from collections.abc import Sequence
@@ -20,29 +20,29 @@ _MAX_COLUMNS = 10
 
 @final
 class ReconstructionDisplay:
-    """Images and their reconstructions: odd rows are the originals.
+    """Grid of images and their reconstructions: odd rows are the originals.
 
     Parameters
     ----------
     originals : array-like of shape (n_images, n_features)
-        The images as rows, or of any shape with as many values.
+        Images as rows, or in any shape with as many values.
     reconstructions : array-like of shape (n_images, n_features)
-        What a model makes of them.
+        Their reconstructions.
     image_shape : tuple of int
         ``(height, width)`` or ``(height, width, 3)``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with the grid.
+        Axes with the grid.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure of the axes.
     im_ : matplotlib AxesImage
-        The grid as one image, with a gap of one pixel between its cells.
+        The grid as one image, with a gap of one pixel between cells.
 
     See Also
     --------
-    SamplesDisplay : Images drawn from a model.
+    SamplesDisplay : Samples of a generative model.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class ReconstructionDisplay:
         value_range: tuple[float, float] | None = None,
         ax: "Axes | None" = None,
     ) -> Self:
-        """Reconstruct the first images and draw both.
+        """Reconstruct the first images and plot both.
 
         Parameters
         ----------
@@ -95,16 +95,16 @@ class ReconstructionDisplay:
         image_shape : tuple of int
             ``(height, width)`` or ``(height, width, 3)``.
         n_images : int, default=10
-            How many of the first rows to show, at least 1; all if ``X`` has fewer.
+            Number of first rows to show, at least 1; all if ``X`` has fewer.
         value_range : tuple of float or None, default=None
-            Values drawn darkest and brightest; None uses the range of the originals.
+            Values of the darkest and the brightest tone; None uses the range of the originals.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
 
         Returns
         -------
         ReconstructionDisplay
-            The drawn display.
+            The plotted display.
         """
         import_pyplot(cls)
         require_method(cls, estimator, "reconstruct")
@@ -119,14 +119,14 @@ class ReconstructionDisplay:
         *,
         value_range: tuple[float, float] | None = None,
     ) -> Self:
-        """Draw the images, up to ten in a row, with the reconstructions below.
+        """Plot the images, up to ten in a row, with their reconstructions below.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
         value_range : tuple of float or None, default=None
-            Values drawn darkest and brightest; None uses the range of the originals.
+            Values of the darkest and the brightest tone; None uses the range of the originals.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class ReconstructionDisplay:
         reconstructions = as_images(self.reconstructions, self.image_shape)
         if len(originals) != len(reconstructions):
             raise ValueError(
-                f"There has to be one reconstruction per image. Got {len(originals)} images and "
+                f"There must be one reconstruction per image. Got {len(originals)} images and "
                 f"{len(reconstructions)} reconstructions."
             )
         limits = _limits(originals, value_range)
@@ -152,27 +152,27 @@ class ReconstructionDisplay:
 
 @final
 class SamplesDisplay:
-    """Images drawn from a generative model, on a square grid.
+    """Square grid of samples of a generative model.
 
     Parameters
     ----------
     samples : array-like of shape (n_samples, n_features)
-        The images as rows, or of any shape with as many values.
+        Images as rows, or in any shape with as many values.
     image_shape : tuple of int
         ``(height, width)`` or ``(height, width, 3)``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with the grid.
+        Axes with the grid.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure of the axes.
     im_ : matplotlib AxesImage
-        The grid as one image, with a gap of one pixel between its cells.
+        The grid as one image, with a gap of one pixel between cells.
 
     See Also
     --------
-    ReconstructionDisplay : Images beside their reconstructions.
+    ReconstructionDisplay : Images and their reconstructions.
 
     Examples
     --------
@@ -205,7 +205,7 @@ class SamplesDisplay:
         value_range: tuple[float, float] | None = None,
         ax: "Axes | None" = None,
     ) -> Self:
-        """Draw samples from a model and show them.
+        """Draw samples from a model and plot them.
 
         Parameters
         ----------
@@ -214,18 +214,18 @@ class SamplesDisplay:
         image_shape : tuple of int
             ``(height, width)`` or ``(height, width, 3)``.
         n_samples : int, default=64
-            How many, at least 1.
+            Number of samples, at least 1.
         random_state : int, RandomState instance or None, default=None
-            Passed on to ``sample``.
+            Passed to ``sample``.
         value_range : tuple of float or None, default=None
-            Values drawn darkest and brightest; None uses the range of the samples.
+            Values of the darkest and the brightest tone; None uses the range of the samples.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
 
         Returns
         -------
         SamplesDisplay
-            The drawn display.
+            The plotted display.
         """
         import_pyplot(cls)
         require_method(cls, estimator, "sample")
@@ -239,14 +239,14 @@ class SamplesDisplay:
         *,
         value_range: tuple[float, float] | None = None,
     ) -> Self:
-        """Draw the samples row by row.
+        """Plot the samples row by row.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
         value_range : tuple of float or None, default=None
-            Values drawn darkest and brightest; None uses the range of the samples.
+            Values of the darkest and the brightest tone; None uses the range of the samples.
 
         Returns
         -------
@@ -271,15 +271,15 @@ def as_images(values: ArrayLike, image_shape: Sequence[int]) -> NDArray[np.float
         shape = shape[:2]
     if len(shape) != 2 and shape[2:] != (3,):
         raise ValueError(
-            "image_shape has to be (height, width), with an optional last entry of 1 or 3 "
+            "image_shape must be (height, width), with an optional last entry of 1 or 3 "
             f"channels. Got {image_shape!r} instead."
         )
     if rows.ndim < 2 or not len(rows):
-        raise ValueError(f"Images have to be rows of a matrix. Got an array of shape {rows.shape}.")
+        raise ValueError(f"Images must be rows of a matrix. Got an array of shape {rows.shape}.")
     if rows[0].size != math.prod(shape):
         raise ValueError(
             f"image_shape={image_shape!r} has {math.prod(shape)} values, but the images have "
-            f"{rows[0].size}. Pass the shape in which a row was flattened."
+            f"{rows[0].size}. Pass the shape that the rows were flattened from."
         )
     return rows.reshape(len(rows), *shape)
 
@@ -291,7 +291,7 @@ def interleave(
     *,
     fill: float,
 ) -> NDArray[Any]:
-    """Order images for a grid whose odd rows are originals, each above its reconstruction.
+    """Order images for a grid of rows of originals, each above a row of reconstructions.
 
     Takes two arrays of shape (n, height, width[, 3]), returns one of shape
     (2 · n_columns · ceil(n / n_columns), height, width[, 3]) with blank images of value ``fill``.
@@ -304,7 +304,7 @@ def interleave(
 
 
 def tile(images: NDArray[Any], n_columns: int, *, fill: float) -> NDArray[Any]:
-    """Join images of shape (n, height, width[, 3]) to one, row by row, one pixel apart."""
+    """Join images (n, height, width[, 3]) into one, row by row, one pixel apart."""
     padded = _pad(images, n_columns, fill)
     edge = [(0, 0), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3)
     cells = np.pad(padded, edge, constant_values=fill)
@@ -317,7 +317,7 @@ def tile(images: NDArray[Any], n_columns: int, *, fill: float) -> NDArray[Any]:
 
 
 def _pad(images: NDArray[Any], n_columns: int, fill: float) -> NDArray[Any]:
-    """Append blank images until the last row of the grid is full."""
+    """Append blank images to fill the last row of the grid."""
     blank = np.full((-len(images) % n_columns, *images.shape[1:]), fill)
     return np.concatenate([images, blank])
 
@@ -325,7 +325,7 @@ def _pad(images: NDArray[Any], n_columns: int, fill: float) -> NDArray[Any]:
 def _limits(
     images: NDArray[np.float64], value_range: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """Return the values to be drawn darkest and brightest."""
+    """Return the values of the darkest and the brightest tone."""
     low, high = (images.min(), images.max()) if value_range is None else value_range
     return float(low), float(high)
 
@@ -337,11 +337,11 @@ def _show(
     n_columns: int,
     limits: tuple[float, float],
 ) -> tuple["Axes", Any]:
-    """Draw a grid of images; return its axes and the one image they show."""
+    """Plot a grid of images; return its axes and the image in them."""
     low, high = limits
     grid = tile(images, n_columns, fill=high)
     if grid.ndim == 3:
-        # matplotlib takes colours between 0 and 1 and ignores vmin and vmax for them.
+        # matplotlib takes colours in [0, 1] and ignores vmin and vmax for them.
         grid = np.clip((grid - low) / ((high - low) or 1.0), 0.0, 1.0)
     size = (0.8 * n_columns, 0.8 * math.ceil(len(images) / n_columns) + 0.4)
     axes = axes_or_new(plt, ax, figsize=size)

@@ -14,7 +14,7 @@ from skvim.engine.batched._stack import SHARED, Stack
 from skvim.engine.capture._captured import require_close, require_close_terms
 from skvim.engine.capture._optimiser import optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError, record
-from skvim.engine.capture._step import StepResult, TrainingStep, run_step, trace_step
+from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
 
 __all__ = ["BatchedStep", "Losses", "batched_losses", "batched_step"]
 

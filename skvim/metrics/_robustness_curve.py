@@ -1,4 +1,4 @@
-"""Scores of a fitted estimator on corrupted data."""
+"""Robustness curve: scores of a fitted estimator on corrupted rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from skvim.metrics._corrupted import (
     check_images_or_rows,
     check_labels,
     evaluate,
-    named,
+    list_corruptions,
 )
 
 __all__ = ["robustness_curve"]
@@ -34,34 +34,34 @@ def robustness_curve(
 ) -> pd.DataFrame:
     """Score a fitted estimator on clean rows and on seeded corruptions of them.
 
-    The noise of a corruption, level and repeat follows from ``random_state`` and the shape and
-    dtype of ``X`` alone: not from the estimator, nor from the other corruptions asked for. With
-    one int, all estimators are compared on identical corrupted rows.
+    The noise of a corruption, level and repeat depends only on ``random_state`` and the shape and
+    dtype of ``X``, not on the estimator or the other corruptions. With the same int, all
+    estimators are scored on identical corrupted rows.
 
     Parameters
     ----------
     estimator : estimator
         A fitted pipeline or estimator. It is neither refitted nor changed.
     X : array-like or DataFrame of shape (n_samples, n_features), or images
-        Rows not used in training, finite numbers. A DataFrame reaches the estimator as a
-        DataFrame with the same columns and index; float32 stays float32, else float64. Images,
+        Finite rows not used in training. A DataFrame is passed to the estimator as a DataFrame with
+        the same columns and index; float32 stays float32, other dtypes become float64. Images,
         (n_samples, height, width[, channels]), stay images, for estimators that take them.
     y : array-like of shape (n_samples,) or None
-        What ``scoring`` compares the predictions with. None for scores that need no labels. Leave
-        out rows without a label: a mark such as -1 is a label like others, which no one predicts.
+        Labels for ``scoring``; None for scores that need none. Omit rows without a label: -1 would
+        count as a class that is never predicted.
     corruptions : sequence of transformers, or mapping of str to one or several of them
-        Transformers of :mod:`skvim.noise`, unfitted ones too; their ``when`` and
-        ``random_state`` play no part. In a sequence each bears the name of its class without
-        "Noise", ``"gaussian"`` for ``GaussianNoise``; a mapping names them.
+        Transformers of :mod:`skvim.noise`, fitted or not; their ``when`` and ``random_state`` are
+        ignored. In a sequence each is named by its class without "Noise", ``"gaussian"`` for
+        ``GaussianNoise``; a mapping gives names.
     scoring : str, callable or None, default=None
         One score as in scikit-learn, higher is better. None uses ``estimator.score``.
     n_repeats : int, default=5
-        How often each corruption is drawn, at least 1.
+        Draws of each corruption, at least 1.
     random_state : int, RandomState instance or None, default=None
-        Where the noise comes from; None takes fresh entropy.
+        Seed of the noise; None takes fresh entropy.
     n_jobs : int or None, default=None
-        How many draws are scored at a time, as in joblib: None is 1, -1 all processors. The
-        noise does not depend on it. Processes receive copies of the estimator and of the rows.
+        Number of draws scored in parallel, as in joblib: None is 1, -1 all processors. The noise
+        does not depend on it. Processes receive copies of the estimator and of the rows.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def robustness_curve(
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If something among the corruptions is none.
+        If one of the corruptions is not a noise transformer.
     ValueError
         If ``X`` and ``y`` differ in length, ``n_repeats`` is below 1, ``n_jobs`` is 0, or
         ``corruptions`` is empty or holds the same name and level twice.
@@ -87,11 +87,10 @@ def robustness_curve(
     compare_robustness : Two estimators on the same corrupted rows, with confidence intervals.
     skvim.noise.severities : Five documented levels of each corruption.
     skvim.inspection.RobustnessDisplay : Draws such curves.
-    active_units : Counts the latent dimensions in use.
 
     Notes
     -----
-    A noise transformer inside the pipeline corrupts the rows once more, clean ones included.
+    A noise transformer inside the pipeline adds its own corruption, to clean rows too.
 
     Examples
     --------
@@ -108,7 +107,7 @@ def robustness_curve(
     True
     """
     check_count("n_repeats", n_repeats)
-    listed = named(corruptions)
+    listed = list_corruptions(corruptions)
     check_is_fitted(estimator)
     rows = check_images_or_rows(estimator, X)
     check_labels(rows, y)
@@ -119,15 +118,15 @@ def robustness_curve(
 
 
 def _score(scorer: Callable[..., float], estimator: BaseEstimator, y: Any, X: Any) -> float:
-    """Call the scorer with what changes from call to call last."""
+    """Call the scorer; X is last, for :func:`functools.partial`."""
     return scorer(estimator, X, y)
 
 
 def _scorer(estimator: BaseEstimator, scoring: Any) -> Callable[..., float]:
-    """Return the one score that is asked for."""
+    """Return the scorer for ``scoring``, if that is a single score."""
     if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
         raise ValueError(
-            "scoring has to name a single score: a string, a callable or None. "
+            "scoring must be a single score: a string, a callable or None. "
             f"Got {scoring!r} instead; call robustness_curve once per score."
         )
     scorer: Callable[..., float] = check_scoring(estimator, scoring=scoring)

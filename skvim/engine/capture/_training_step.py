@@ -13,14 +13,6 @@ from skvim.objectives import Autoencoder, Losses, Objective
 
 __all__ = ["StepResult", "Trace", "TrainingStep", "is_library_code", "run_step", "trace_step"]
 
-_HOOKS_OF_PARAMETERS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-_HOOKS_OF_MODULES = (
-    "_forward_pre_hooks",
-    "_forward_hooks",
-    "_backward_pre_hooks",
-    "_backward_hooks",
-)
-
 
 @final
 class TrainingStep(nn.Module):
@@ -40,18 +32,6 @@ class TrainingStep(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Return parameters and buffers by name."""
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
-
-    def has_hooks(self) -> bool:
-        """Tell whether hooks are registered with a module or a parameter."""
-        return any(
-            getattr(owner, name)
-            for owners, names in (
-                (self.parameters(), _HOOKS_OF_PARAMETERS),
-                (self.modules(), _HOOKS_OF_MODULES),
-            )
-            for owner in owners
-            for name in names
-        )
 
     def is_library_code(self) -> bool:
         """Tell whether all that it computes is code of torch and skvim."""

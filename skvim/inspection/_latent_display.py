@@ -1,4 +1,4 @@
-"""The codes of a model in the plane."""
+"""Scatter plot of latent codes."""
 
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -22,30 +22,29 @@ __all__ = ["LatentDisplay", "project"]
 
 @final
 class LatentDisplay:
-    """Codes in the plane, coloured by class.
+    """Scatter plot of two-dimensional codes, or of their first two principal components.
 
-    Two components are drawn as they are; of more, the two principal components that a PCA finds,
-    as the axes then say.
+    Points are coloured by class; the axis labels say which components are shown.
 
     Parameters
     ----------
     codes : array-like of shape (n_samples, n_components)
         At least two components.
     y : array-like of shape (n_samples,) or None, default=None
-        Class labels. None draws all points alike.
+        Class labels; None plots all points in one colour.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with the points.
+        Axes with the points.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure of the axes.
     scatter_ : list of matplotlib PathCollection
-        The points, one collection per class in sorted order.
+        Points, one collection per class in sorted order.
 
     See Also
     --------
-    skvim.metrics.active_units : Counts the latent dimensions in use.
+    skvim.metrics.active_units : Number of active latent dimensions.
 
     Examples
     --------
@@ -75,7 +74,7 @@ class LatentDisplay:
         *,
         ax: "Axes | None" = None,
     ) -> Self:
-        """Encode rows and draw their codes.
+        """Encode rows and plot their codes.
 
         Parameters
         ----------
@@ -84,26 +83,26 @@ class LatentDisplay:
         X : array-like or DataFrame of shape (n_samples, n_features)
             Rows to encode.
         y : array-like of shape (n_samples,) or None, default=None
-            Their class labels.
+            Class labels of the rows.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
 
         Returns
         -------
         LatentDisplay
-            The drawn display.
+            The plotted display.
         """
         import_pyplot(cls)
         require_method(cls, estimator, "transform")
         return cls(estimator.transform(X), y).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw the codes.
+        """Plot the codes.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            Axes to plot into; None makes a new figure.
 
         Returns
         -------
@@ -128,7 +127,7 @@ class LatentDisplay:
 
 
 def project(codes: ArrayLike) -> tuple[NDArray[Any], tuple[str, str]]:
-    """Reduce codes to the plane.
+    """Reduce codes to two dimensions.
 
     Parameters
     ----------
@@ -140,17 +139,17 @@ def project(codes: ArrayLike) -> tuple[NDArray[Any], tuple[str, str]]:
     points : ndarray of shape (n_samples, 2)
         The codes themselves, or their first two principal components.
     labels : tuple of str
-        What the two axes show.
+        Labels of the two axes.
     """
     values = np.asarray(codes, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
         raise ValueError(
-            "codes have to be of shape (n_samples, n_components) with at least two components. "
+            "codes must be of shape (n_samples, n_components) with at least two components. "
             f"Got shape {values.shape} instead."
         )
     if values.shape[1] == 2:
         return values, ("latent component 1", "latent component 2")
-    # Codes of a collapsed model do not vary, and PCA then divides 0 by 0 in a ratio unused here.
+    # Codes of a collapsed model are constant; PCA then divides 0 by 0 in a ratio not used here.
     with np.errstate(invalid="ignore"):
         points = PCA(n_components=2, svd_solver="full").fit_transform(values)
     total = values.var(axis=0).sum() or 1.0
@@ -163,15 +162,15 @@ def project(codes: ArrayLike) -> tuple[NDArray[Any], tuple[str, str]]:
 
 
 def _by_class(points: NDArray[Any], y: ArrayLike) -> list[tuple[str, NDArray[Any]]]:
-    """Split the points by their labels, in sorted order."""
+    """Split points by label, in sorted order."""
     labels = np.asarray(y)
     if labels.shape != (len(points),):
         raise ValueError(
-            f"y has to hold one class label per row, {len(points)} here. "
+            f"y must hold one class label per row, {len(points)} here. "
             f"Got shape {labels.shape} instead."
         )
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         raise ValueError(
-            "y has to hold class labels. Got real numbers instead; leave y out, or bin it first."
+            "y must hold class labels. Got real numbers instead; omit y, or bin it first."
         )
     return [(str(label), points[labels == label]) for label in np.unique(labels)]

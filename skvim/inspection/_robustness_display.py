@@ -1,4 +1,4 @@
-"""Score against the level of corruption."""
+"""Plot of robustness curves: score against the level of corruption."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, final
@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from skvim.inspection._matplotlib import add_legend, import_pyplot, line_style
 from skvim.metrics import robustness_curve
-from skvim.metrics._corrupted import CLEAN
+from skvim.metrics._corrupted import CLEAN, check_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,29 +23,29 @@ _COLUMNS = ("estimator", "corruption", "level", "score")
 
 @final
 class RobustnessDisplay:
-    """Scores of one or several estimators against the level of corruption.
+    """Plot of robustness curves of one or several estimators.
 
-    One panel per corruption; a line for the mean of the repeats, a band of one standard deviation
-    to both sides, and the clean score at level 0.
+    One panel per corruption, with score against level; a line for the mean of the repeats, a band
+    of ± one standard deviation, and the clean score at level 0.
 
     Parameters
     ----------
     curves : DataFrame
-        Results of :func:`skvim.metrics.robustness_curve`, one below the other, with an additional
-        column ``estimator`` that labels them. Rows of several fits under one label are pooled.
+        Concatenated results of :func:`skvim.metrics.robustness_curve`, with an additional column
+        ``estimator`` of labels. Several fits under one label are pooled.
     score_name : str, default="score"
         Label of the vertical axis.
 
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes, of shape (n_corruptions,)
-        The panels.
+        Axes of the panels.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure of the axes.
     lines_ : dict of (str, str) to matplotlib Line2D
-        The mean lines by (estimator, corruption).
+        Lines of the means by (estimator, corruption).
     bands_ : dict of (str, str) to matplotlib PolyCollection
-        The bands by (estimator, corruption).
+        Bands by (estimator, corruption).
 
     See Also
     --------
@@ -91,7 +91,7 @@ class RobustnessDisplay:
         score_name: str | None = None,
         ax: "Axes | ArrayLike | None" = None,
     ) -> Self:
-        """Compute the curve of one fitted estimator and draw it.
+        """Compute the robustness curve of one fitted estimator and plot it.
 
         Parameters
         ----------
@@ -102,11 +102,11 @@ class RobustnessDisplay:
         y : array-like of shape (n_samples,) or None
             Their labels.
         corruptions : sequence of transformers, or mapping of str to one or several of them
-            As in :func:`skvim.metrics.robustness_curve`, and so are the next three.
+            As in :func:`skvim.metrics.robustness_curve`, like the next three.
         scoring : str, callable or None, default=None
             The score; None uses ``estimator.score``.
         n_repeats : int, default=5
-            How often each corruption is drawn.
+            Draws of each corruption.
         random_state : int, RandomState instance or None, default=None
             Where the noise comes from.
         name : str or None, default=None
@@ -119,7 +119,7 @@ class RobustnessDisplay:
         Returns
         -------
         RobustnessDisplay
-            The drawn display.
+            The plotted display.
         """
         import_pyplot(cls)
         curve = robustness_curve(
@@ -144,12 +144,12 @@ class RobustnessDisplay:
         score_name: str = "score",
         ax: "Axes | ArrayLike | None" = None,
     ) -> Self:
-        """Draw curves computed before.
+        """Plot curves computed before.
 
         Parameters
         ----------
         curves : mapping of str to DataFrame
-            Results of :func:`skvim.metrics.robustness_curve` by label, drawn in this order.
+            Results of :func:`skvim.metrics.robustness_curve` by label, plotted in this order.
         score_name : str, default="score"
             Label of the vertical axis.
         ax : matplotlib Axes, sequence of them or None, default=None
@@ -158,7 +158,7 @@ class RobustnessDisplay:
         Returns
         -------
         RobustnessDisplay
-            The drawn display.
+            The plotted display.
         """
         import_pyplot(cls)
         if not curves:
@@ -167,7 +167,7 @@ class RobustnessDisplay:
         return cls(pd.concat(labelled, ignore_index=True), score_name=score_name).plot(ax)
 
     def plot(self, ax: "Axes | ArrayLike | None" = None) -> Self:
-        """Draw the curves.
+        """Plot the curves.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class RobustnessDisplay:
         handles: dict[str, Line2D] = {}
         for key, points in table.groupby(["estimator", "corruption"], sort=False):
             label, corruption = (str(part) for part in key)
-            line, band = _draw(axes[panels.index(corruption)], points, label, styles[label])
+            line, band = _plot_line(axes[panels.index(corruption)], points, label, styles[label])
             self.lines_[label, corruption], self.bands_[label, corruption] = line, band
             handles.setdefault(label, line)
         for panel, corruption in zip(axes, panels, strict=True):
@@ -211,49 +211,39 @@ def summarise(curves: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         With columns ``estimator``, ``corruption``, ``level``, ``mean`` and ``std`` (with Bessel's
         correction; 0 for a single score), one row per point. The clean score is level 0 of every
-        corruption. Estimators and corruptions keep their order, levels rise.
+        corruption. Estimators and corruptions keep their order, levels are ascending.
     """
-    _check_curves(curves)
+    check_columns("curves", curves, _COLUMNS)
     clean = curves["corruption"] == CLEAN
+    if clean.all():
+        raise ValueError("curves holds clean scores only. Score at least one corruption too.")
     noisy = curves.loc[~clean, list(_COLUMNS)]
     pairs = noisy[["estimator", "corruption"]].drop_duplicates()
     start = pairs.merge(curves.loc[clean, ["estimator", "level", "score"]], on="estimator")
     points = pd.concat([part for part in (start, noisy) if len(part)], ignore_index=True)
     groups = points.groupby(["estimator", "corruption", "level"], sort=False)["score"]
     table = groups.agg(["mean", "std"]).fillna({"std": 0.0}).reset_index()
-    # Levels first, then stably the order of the pairs: groupby alone would leave levels as given.
+    # Sorted by level, then stably by pair: groupby alone would leave levels in the given order.
     order = {pair: i for i, pair in enumerate(pairs.itertuples(index=False, name=None))}
     table = table.sort_values("level", kind="stable")
     rank = [order[pair] for pair in zip(table["estimator"], table["corruption"], strict=True)]
     return table.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
 
 
-def _draw(
-    panel: "Axes", points: pd.DataFrame, label: str, look: dict[str, Any]
+def _plot_line(
+    panel: "Axes", points: pd.DataFrame, label: str, style: dict[str, Any]
 ) -> tuple["Line2D", Any]:
-    """Add the mean line and the band of one estimator to the panel of one corruption."""
+    """Plot the mean line and the band of one estimator into the panel of one corruption."""
     level, mean, std = (points[column].to_numpy() for column in ("level", "mean", "std"))
     band = panel.fill_between(
-        level, mean - std, mean + std, color=look["color"], alpha=0.15, linewidth=0
+        level, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
     )
-    (line,) = panel.plot(level, mean, label=label, **look)
+    (line,) = panel.plot(level, mean, label=label, **style)
     return line, band
 
 
-def _check_curves(curves: pd.DataFrame) -> None:
-    """Raise unless the columns are there and something was corrupted."""
-    missing = [column for column in _COLUMNS if column not in curves.columns]
-    if missing:
-        raise ValueError(
-            f"curves has to have the columns {list(_COLUMNS)}. Missing: {missing}. Pass what "
-            "skvim.metrics.robustness_curve returns, labelled by from_curves."
-        )
-    if not (curves["corruption"] != CLEAN).any():
-        raise ValueError("curves holds clean scores only. Score at least one corruption too.")
-
-
 def _panels(plt: Any, ax: Any, n_panels: int) -> NDArray[Any]:
-    """Return as many axes as there are corruptions."""
+    """Return one axes per corruption: those given, or of a new figure."""
     if ax is None:
         size = (4.0 * n_panels + 1.5, 3.5)
         options = {"figsize": size, "sharey": True, "squeeze": False, "layout": "constrained"}
@@ -262,6 +252,6 @@ def _panels(plt: Any, ax: Any, n_panels: int) -> NDArray[Any]:
     axes = np.asarray(ax, dtype=object).ravel()
     if len(axes) != n_panels:
         raise ValueError(
-            f"ax has to hold one axes per corruption, {n_panels} here. Got {len(axes)} instead."
+            f"ax must hold one axes per corruption, {n_panels} here. Got {len(axes)} instead."
         )
     return axes

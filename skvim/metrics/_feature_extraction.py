@@ -1,4 +1,4 @@
-"""What generative models are compared by: rows, codes, or a layer of a network."""
+"""Features by which sets of rows are compared: the rows, codes, or a layer of a network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,9 +38,9 @@ def extract_features(
     features : None, callable, estimator, Module or "inception"
         As :func:`~skvim.metrics.frechet_distance` describes it.
     X, Y : array-like
-        What it takes.
+        Rows or images, as ``features`` takes them.
     least : int
-        Rows that either set must have.
+        Least number of rows of either set.
 
     Returns
     -------
@@ -52,13 +52,13 @@ def extract_features(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If what it returns is no matrix of as many rows as it was given, or X and Y get different
-        numbers of features.
+        If it does not return a matrix with one row per given row, or X and Y have different numbers
+        of features.
     """
     extract = _extractor(features)
-    found = []
+    matrices = []
     for name, rows in (("X", X), ("Y", Y)):
-        # Sparse matrices have a shape and refuse len.
+        # Sparse matrices have a shape and no len.
         n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
         values = extract(rows)
         if isinstance(values, Tensor):
@@ -68,16 +68,16 @@ def extract_features(
         )
         if len(matrix) != n_rows:
             raise ValueError(
-                f"features must return one row for each row. Got {len(matrix)} rows for the "
+                f"features must return one row per given row. Got {len(matrix)} rows for the "
                 f"{n_rows} of {name}."
             )
-        found.append(matrix)
-    if found[0].shape[1] != found[1].shape[1]:
+        matrices.append(matrix)
+    x, y = matrices
+    if x.shape[1] != y.shape[1]:
         raise ValueError(
-            "X and Y must have the same features. Got "
-            f"{found[0].shape[1]} of X and {found[1].shape[1]} of Y."
+            f"X and Y must have the same features. Got {x.shape[1]} of X and {y.shape[1]} of Y."
         )
-    return found[0], found[1]
+    return x, y
 
 
 def _extractor(features: Any) -> Callable[[Any], Any]:
@@ -87,7 +87,9 @@ def _extractor(features: Any) -> Callable[[Any], Any]:
     if isinstance(features, str):
         if features == "inception":
             return InceptionFeatures()
-        raise ValueError(f"features must be 'inception' if it is a name. Got {features!r} instead.")
+        raise ValueError(
+            f"features must be 'inception' if it is a string. Got {features!r} instead."
+        )
     if isinstance(features, nn.Module):
         return partial(_penultimate, features)
     if isinstance(features, BaseEstimator):
@@ -103,7 +105,7 @@ def _extractor(features: Any) -> Callable[[Any], Any]:
 
 
 def _estimator_features(estimator: Any, X: Any) -> Any:
-    """Return codes of a transformer, or the last hidden layer of a classifier."""
+    """Return the codes of a transformer or the last hidden layer of a classifier."""
     if estimator in (None, "passthrough"):
         return X
     if isinstance(estimator, Pipeline):
@@ -116,13 +118,13 @@ def _estimator_features(estimator: Any, X: Any) -> Any:
     if hasattr(estimator, "transform"):
         return estimator.transform(X)
     raise TypeError(
-        "features may be an estimator that has transform, a multilayer perceptron of scikit-learn "
-        f"or a net of skorch. Got {estimator!r} instead; pass a function of rows."
+        "An estimator given as features must have transform, or be a multilayer perceptron of "
+        f"scikit-learn or a net of skorch. Got {estimator!r} instead; pass a function of rows."
     )
 
 
 def _hidden_layer(perceptron: Any, X: Any) -> NDArray[Any]:
-    """Return the last hidden layer of a perceptron of scikit-learn, its input if it has none."""
+    """Return the last hidden layer of a scikit-learn perceptron, or its input if it has none."""
     hidden = check_rows(perceptron, X, reset=False)
     activation = _ACTIVATIONS[perceptron.activation]
     for weights, bias in zip(perceptron.coefs_[:-1], perceptron.intercepts_[:-1], strict=True):
@@ -131,18 +133,18 @@ def _hidden_layer(perceptron: Any, X: Any) -> NDArray[Any]:
 
 
 def _penultimate(module: nn.Module, X: Any) -> Tensor:
-    """Return what enters the linear layer that a module calls last, in evaluation mode."""
+    """Return the input of the linear layer that a module calls last, in evaluation mode."""
     rows = np.asarray(X)
     like = next(module.parameters(), torch.zeros(()))
     inputs: list[Tensor] = []
 
-    def keep(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    def store(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         inputs[:] = [arguments[0]]
 
     linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    handles = [layer.register_forward_pre_hook(keep) for layer in linear]
+    handles = [layer.register_forward_pre_hook(store) for layer in linear]
     modes = {layer: layer.training for layer in module.modules()}
-    found = []
+    batches = []
     try:
         module.eval()
         for start in range(0, len(rows), _BATCH_ROWS):
@@ -152,13 +154,13 @@ def _penultimate(module: nn.Module, X: Any) -> Tensor:
                 module(batch.to(like.device, like.dtype))
             if not inputs:
                 raise ValueError(
-                    "features is a module that calls no torch.nn.Linear, so that its last layer "
-                    "is not known. Pass a function that returns the features, (n, n_features)."
+                    "features is a module that calls no torch.nn.Linear, so that it has no "
+                    "penultimate layer. Pass a function that returns the features, (n, n_features)."
                 )
-            found.append(inputs[0].flatten(1).cpu())
+            batches.append(inputs[0].flatten(1).cpu())
     finally:
         for handle in handles:
             handle.remove()
         for layer, training in modes.items():
             layer.training = training
-    return torch.cat(found)
+    return torch.cat(batches)
