@@ -88,6 +88,7 @@ class AutoencoderNet(NeuralNet):
             rows = data_statistics(rows, device, None if split is None else split.train)
         self.autoencoder.prepare(rows)
         self.streams_ = Streams(self.seed, device)
+        self.noise_ = self.streams_.noise
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
         self.has_batch_callbacks_ = any(
             isinstance(callback, PassthroughScoring)  # uses records of batches
