@@ -1,22 +1,15 @@
-"""Training and inference: the only package that knows skorch.
-
-``skvim.engine.capture`` replaces training steps by optimised graphs, and ``skvim.engine.batched``
-trains many models as one; all else is here.
-"""
+"""Training and inference; the only package that imports skorch."""
 
 from skvim.engine._build import (
     OPTIMIZERS,
     PRECISIONS,
     ModelSettings,
     TrainingSettings,
-    build_net,
     resolve_device,
 )
-from skvim.engine._fit import FitRequest, train
+from skvim.engine._fit import FitRequest, own_modes, train
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
-from skvim.engine._modes import own_modes
 from skvim.engine._net import AutoencoderNet
-from skvim.engine._placement import as_rows
 from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._stopping import Stopping
@@ -33,8 +26,6 @@ __all__ = [
     "ModelSettings",
     "Stopping",
     "TrainingSettings",
-    "as_rows",
-    "build_net",
     "child_seed",
     "map_rows",
     "net_state",

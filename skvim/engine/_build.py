@@ -1,4 +1,4 @@
-"""From settings to a skorch net that is ready to train."""
+"""Construction of nets from settings of model and training."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -10,18 +10,11 @@ import torch
 from torch import Tensor, optim
 
 from skvim.engine._net import AutoencoderNet
-from skvim.engine._schedules import Schedule, check_schedule, make_schedule
+from skvim.engine._schedules import SCHEDULES, Schedule, schedule_factor
 from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
 from skvim.networks import Architecture, BatchNormEncoder
-from skvim.objectives import (
-    Autoencoder,
-    Likelihood,
-    Objective,
-    Posterior,
-    Prior,
-    Term,
-)
+from skvim.objectives import Autoencoder, Likelihood, Objective, Posterior, Prior, Term
 
 __all__ = [
     "OPTIMIZERS",
@@ -39,19 +32,21 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     "sgd": optim.SGD,
 }
 
-#: What the products of networks may be computed in while they train.
+#: Precisions of the networks' products in training, by name.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# What the engine itself decides; everything else of skorch's is open to ``net_params``.
-_RESERVED = {"module", "criterion", "lr", "max_epochs", "batch_size", "callbacks"}
-_RESERVED |= {"dataset", "iterator_train", "iterator_valid", "device", "verbose", "seed"}
-_RESERVED |= {"schedule", "pretraining", "acceleration", "stopping"}
+# Settings of training that are the net's arguments of the same name.
+_PASSED: tuple[str, ...] = ("acceleration", "batch_size", "callbacks", "lr", "max_epochs")
+_PASSED += ("pretraining", "seed", "stopping", "verbose")
+# What ``net_params`` must not contain; all other arguments of skorch's may be there.
+_RESERVED = {*_PASSED, "module", "criterion", "dataset", "iterator_train", "iterator_valid"}
+_RESERVED |= {"device", "schedule"}
 
 
 @final
 @dataclass(frozen=True)
 class ModelSettings:
-    """What the model is made of."""
+    """Parts of a model and of its objective."""
 
     shape: tuple[int, ...]
     n_components: int
@@ -73,7 +68,7 @@ class ModelSettings:
 @final
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How it is trained."""
+    """How a model is trained."""
 
     max_epochs: int
     batch_size: int
@@ -91,59 +86,43 @@ class TrainingSettings:
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:
-    """Return a net that builds the model when it is prepared.
-
-    Raises
-    ------
-    ValueError
-        When a batch is too small for a divergence, the learning rate's schedule gives no factors,
-        or ``net_params`` names what a parameter of the estimator decides.
-    """
-    objective = partial(build_objective, model, training.seed)
-    _check_names(objective().names)
-    needed = max(objective().min_rows, model.min_rows)
+    """Return a net that builds the model when it is prepared; ValueError for wrong settings."""
+    objective = build_objective(model, training.seed)
+    _check_names(objective.names)
+    needed = max(objective.min_rows, model.min_rows)
     if training.batch_size < needed:
         raise ValueError(
             f"batch_size must be at least {needed} for what is compared or normalised over the "
             f"rows of a batch. Got {training.batch_size} instead."
         )
     _check_net_params(training)
-    schedule = make_schedule(training.lr_schedule)
+    schedule = training.lr_schedule
+    if isinstance(schedule, str):
+        schedule = SCHEDULES[schedule]
     if schedule is not None:
-        check_schedule(schedule, training.max_epochs)
-    options = {**_optimizer(training), "train_split": None, "use_caching": False}
-    options = {**options, **training.net_params, **_param_groups(model, training.net_params)}
+        for epoch in range(training.max_epochs):
+            schedule_factor(schedule, epoch / training.max_epochs)
+    defaults = {**_optimizer_options(training), "train_split": None, "use_caching": False}
+    options = {**defaults, **training.net_params, **_param_groups(model, training.net_params)}
     return AutoencoderNet(
         partial(build_autoencoder, model, training.seed),
-        criterion=objective,
-        seed=training.seed,
+        criterion=partial(build_objective, model, training.seed),
         min_rows=model.min_rows,
         schedule=schedule,
-        pretraining=training.pretraining,
-        acceleration=training.acceleration,
-        stopping=training.stopping,
-        max_epochs=training.max_epochs,
-        batch_size=training.batch_size,
-        lr=training.lr,
-        callbacks=training.callbacks,
         device=str(training.device),
-        verbose=training.verbose,
+        **{name: getattr(training, name) for name in _PASSED},
         **options,
     )
 
 
-def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str, Any]:
-    """Return skorch's argument for networks of terms that have a learning rate of their own.
-
-    Groups that the user asks for come first: a parameter is in the first group that matches it.
-    """
-    own = [
-        (f"terms.{i}.*", {"lr": float(term.lr)})
-        for i, (_, term) in enumerate(model.terms)
-        if term.adversarial and term.lr is not None
-    ]
-    key = "optimizer__param_groups"
-    return {key: [*net_params.get(key, []), *own]} if own else {}
+def _check_names(names: Sequence[str]) -> None:
+    """Raise unless the terms of an objective have names of their own in the history."""
+    taken = {"batch_size", "batch_count", "loss_best"}
+    if len(set(names)) < len(names) or taken & set(names):
+        raise ValueError(
+            f"Every divergence needs a name of its own in the history. Got {list(names[2:])} "
+            f"beside 'loss', 'distortion' and skorch's own {sorted(taken)}."
+        )
 
 
 def _check_net_params(training: TrainingSettings) -> None:
@@ -165,35 +144,46 @@ def _check_net_params(training: TrainingSettings) -> None:
         )
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Raise unless the terms of an objective can be told apart in the history."""
-    taken = {"batch_size", "batch_count", "loss_best"}
-    if len(set(names)) < len(names) or taken & set(names):
+def _optimizer_options(training: TrainingSettings) -> dict[str, Any]:
+    """Return skorch's arguments for the optimizer, in its fused form where torch has one."""
+    optimizer = training.optimizer
+    if isinstance(optimizer, str):
+        fused = training.device.type in {"cpu", "cuda"}
+        return {"optimizer": OPTIMIZERS[optimizer], "optimizer__fused": fused}
+    if not issubclass(optimizer, optim.Optimizer):
         raise ValueError(
-            f"Every divergence needs a name of its own in the history. Got {list(names[2:])} "
-            f"beside 'loss', 'distortion' and skorch's own {sorted(taken)}."
+            f"optimizer must be one of {sorted(OPTIMIZERS)} or a subclass of "
+            f"torch.optim.Optimizer. Got {optimizer!r} instead."
         )
+    return {"optimizer": optimizer}
+
+
+def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str, Any]:
+    """Return skorch's argument for critics that have a learning rate of their own."""
+    rates = [
+        (f"terms.{i}.*", {"lr": float(term.lr)})
+        for i, (_, term) in enumerate(model.terms)
+        if term.adversarial and term.lr is not None
+    ]
+    # The user's groups come first: a parameter is in the first group that matches it.
+    key = "optimizer__param_groups"
+    return {key: [*net_params.get(key, []), *rates]} if rates else {}
 
 
 def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
-    """Return a freshly initialised model; the user's likelihood is copied."""
+    """Return a new model; the user's likelihood is copied."""
     generator = torch.Generator().manual_seed(child_seed(seed, "initialisation"))
     posterior, shape, n_components = settings.posterior, settings.shape, settings.n_components
     encoder = settings.architecture.encoder(shape, posterior.n_outputs(n_components), generator)
     if settings.unit_codes:
         encoder = BatchNormEncoder(encoder, n_components)
-    return Autoencoder(
-        encoder,
-        settings.architecture.decoder(n_components, shape, generator),
-        posterior,
-        deepcopy(settings.likelihood),
-        settings.corruption,
-        PRECISIONS[settings.precision],
-    )
+    decoder = settings.architecture.decoder(n_components, shape, generator)
+    likelihood, precision = deepcopy(settings.likelihood), PRECISIONS[settings.precision]
+    return Autoencoder(encoder, decoder, posterior, likelihood, settings.corruption, precision)
 
 
 def build_objective(settings: ModelSettings, seed: int) -> Objective:
-    """Return a fresh objective; the user's terms are copied."""
+    """Return a new objective; the user's terms are copied."""
     objective = Objective(settings.prior, deepcopy(tuple(settings.terms)))
     generator = torch.Generator().manual_seed(child_seed(seed, "critics"))
     objective.build(settings.n_components, generator)
@@ -201,13 +191,7 @@ def build_objective(settings: ModelSettings, seed: int) -> Objective:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return the device that a name stands for; "auto" is a GPU where torch finds one.
-
-    Raises
-    ------
-    ValueError
-        When torch does not know the device, or it is not available.
-    """
+    """Return the device of a name; "auto" is a GPU if there is one. ValueError if not available."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -219,16 +203,3 @@ def resolve_device(device: str) -> torch.device:
             f"Got {device!r} instead: {str(error).splitlines()[0]}"
         ) from error
     return resolved
-
-
-def _optimizer(training: TrainingSettings) -> dict[str, Any]:
-    """Return skorch's arguments for the optimizer, in its fused form where torch has one."""
-    if not isinstance(training.optimizer, str):
-        if not issubclass(training.optimizer, optim.Optimizer):
-            raise ValueError(
-                f"optimizer must be one of {sorted(OPTIMIZERS)} or a subclass of "
-                f"torch.optim.Optimizer. Got {training.optimizer!r} instead."
-            )
-        return {"optimizer": training.optimizer}
-    fused = training.device.type in {"cpu", "cuda"}
-    return {"optimizer": OPTIMIZERS[training.optimizer], "optimizer__fused": fused}

@@ -1,10 +1,12 @@
-"""One fit: what is trained, how and on which rows."""
+"""Fits: what to train, how and on which rows."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
+import torch
 from numpy.typing import NDArray
 
 from skvim._values import describe
@@ -13,72 +15,51 @@ from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._threads import bounded_threads, step_work
 
-__all__ = ["FitRequest", "train"]
+__all__ = ["FitRequest", "own_modes", "train"]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class FitRequest:
-    """A validated fit that has yet to be trained.
-
-    Attributes
-    ----------
-    model, training : ModelSettings, TrainingSettings
-        Composition of the model, and how it is trained.
-    rows : ndarray of shape (n_samples, n_features)
-        Training rows.
-    has_own_seed : bool
-        Whether the seed was drawn afresh, for want of a ``random_state``.
-    """
+    """A validated fit that has yet to be trained."""
 
     model: ModelSettings
     training: TrainingSettings
-    rows: NDArray[Any]
-    has_own_seed: bool = False
+    rows: NDArray[Any]  # (n_samples, n_features)
+    has_own_seed: bool = False  # whether the seed was drawn, for want of a random_state
 
     @cached_property
     def key(self) -> Hashable:
-        """All but the rows and a seed that was drawn afresh, to compare with other requests.
-
-        Raises
-        ------
-        NotComparableError
-            When a part has no description by value.
-        """
+        """All but the rows and a drawn seed; NotComparableError if a part has no description."""
         training = replace(self.training, seed=-1) if self.has_own_seed else self.training
         key: Hashable = describe((vars(self.model), vars(training)))
         return key
 
     @property
     def batch_rows(self) -> int:
-        """Rows of a batch."""
+        """Number of rows of a batch."""
         return min(self.training.batch_size, len(self.rows))
 
     def make_net(self) -> AutoencoderNet:
-        """Return a net that is ready to train.
-
-        Raises
-        ------
-        ValueError
-            When settings or rows are refused.
-        """
+        """Return a net that is ready to train; ValueError if it refuses settings or rows."""
         net = build_net(self.model, self.training)
-        net.start(as_rows(self.rows), self.training.device)
+        net.prepare(as_rows(self.rows), self.training.device)
         return net
 
 
 def train(request: FitRequest) -> AutoencoderNet:
-    """Build and train the net of a request.
-
-    Raises
-    ------
-    ValueError
-        When settings or rows are refused.
-    TrainingDivergedError
-        When the loss becomes infinite or not a number.
-    """
+    """Build and train a net; ValueError as ``make_net``, TrainingDivergedError if it diverges."""
     net = request.make_net()
     with bounded_threads(step_work(net.autoencoder, net.objective, request.batch_rows)):
-        # The model has its memory by now, so that rows see what is left.
+        # Rows are placed last: by now the model has its share of the memory.
         net.train(place(request.rows, request.training.device))
     return net
+
+
+@contextmanager
+def own_modes(device: torch.device) -> Iterator[None]:
+    """Leave the caller's inference mode, ``no_grad`` and autocast on a device while fitting."""
+    has_autocast = device.type in {"cpu", "cuda"}
+    exact = torch.autocast(device.type, enabled=False) if has_autocast else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), exact:
+        yield

@@ -1,4 +1,4 @@
-"""What is measured on rows before training."""
+"""Statistics of the training rows, from which models start."""
 
 import math
 from collections.abc import Iterator
@@ -14,36 +14,26 @@ __all__ = ["data_statistics"]
 _SMALLEST, _LARGEST = 1e-15, 1e15
 # A hundred steps of float32.
 _RESOLUTION = 1e-5
-# Rows whose moments are summed in their own precision, and in a core's cache.
-_MOMENT_ROWS = 1024
-# Values of a chunk of bytes.
-_CHUNK_VALUES = 2**22
+# Rows whose moments are summed in their own precision, in a core's cache; values of a byte chunk.
+_MOMENT_ROWS, _CHUNK_VALUES = 1024, 2**22
 
 
 def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None) -> DataStatistics:
-    """Measure rows before training, in their own precision.
+    """Return statistics of rows (n_samples, n_features) for a model on a device.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        Rows, in main memory or on a device.
-    device : torch.device
-        Where the model will be.
-    index : Tensor of shape (n_kept,) or None, default=None
-        Which of them train; the range is that of all. None for all.
-
-    Raises
-    ------
-    ValueError
-        When float32, the precision of training, cannot hold the rows or tell them apart.
+    ``index`` has the rows that train, None for all; the range is that of all rows. ValueError when
+    float32, the precision of training, cannot hold the rows or tell them apart.
     """
     low, high = (float(value) for value in torch.aminmax(x))
     # No copy of the rows: a variance that over- or underflows here is out of bounds anyway.
-    measure = _moments_of_bytes if x.dtype == torch.uint8 else _moments
-    variance, mean = measure(x, index)
+    moments = _moments_of_bytes if x.dtype == torch.uint8 else _moments
+    variance, mean = moments(x, index)
     spread = math.sqrt(float(variance.mean()))
     resolved = spread > _RESOLUTION * max(abs(low), abs(high))
-    constant = spread < _SMALLEST and _is_constant(x, index)
+    first = x[0 if index is None else int(index[0])]
+    constant = spread < _SMALLEST and all(
+        bool((rows == first).all()) for rows in _chunks(x, index, len(x))
+    )
     if not (constant or (_SMALLEST < spread < _LARGEST and resolved)):
         raise ValueError(
             "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
@@ -55,30 +45,23 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     return DataStatistics(centre, 1.0 if constant else spread, low, high, n_rows)
 
 
-def _is_constant(x: Tensor, index: Tensor | None) -> bool:
-    """Whether rows are all the same."""
-    first = x[0 if index is None else int(index[0])]
-    return all(bool((rows == first).all()) for rows in _parts(x, index, len(x)))
-
-
 def _moments(x: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return variance and mean of every feature, several times as fast as torch's function."""
+    """Return variance and mean of every feature, several times as fast as ``torch.var_mean``."""
     n_rows = len(x if index is None else index)
     total, squares = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
-    for rows in _parts(x, index, _MOMENT_ROWS):
+    for rows in _chunks(x, index, _MOMENT_ROWS):
         total += rows.sum(0)
     mean = total / n_rows
-    for rows in _parts(x, index, _MOMENT_ROWS):
+    for rows in _chunks(x, index, _MOMENT_ROWS):
         squares += (rows - mean.to(x.dtype)).square_().sum(0)
     return squares / n_rows, mean
 
 
 def _moments_of_bytes(x: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the same for bytes: sums of integers are exact, and take a chunk of rows at a time."""
+    """Return the same for bytes, from exact sums of integers."""
     n_rows = len(x if index is None else index)
-    total = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
-    squares = torch.zeros_like(total)
-    for rows in _parts(x, index, max(1, _CHUNK_VALUES // x.shape[1])):
+    total, squares = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
+    for rows in _chunks(x, index, max(1, _CHUNK_VALUES // x.shape[1])):
         total += rows.sum(0, dtype=torch.int64)
         squares += rows.to(torch.int64).square().sum(0)
     # n Σ x² − (Σ x)² without rounding, up to 2^31 rows of bytes.
@@ -86,10 +69,9 @@ def _moments_of_bytes(x: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
     return spread.to(torch.float64) / n_rows**2, total.to(torch.float64) / n_rows
 
 
-def _parts(x: Tensor, index: Tensor | None, size: int) -> Iterator[Tensor]:
-    """Yield rows, or some of them, so many at a time: a memory map is not copied as a whole."""
+def _chunks(x: Tensor, index: Tensor | None, size: int) -> Iterator[Tensor]:
+    """Yield rows, so many at a time: a memory map is not copied as a whole."""
     if index is None:
         yield from torch.split(x, size)
-        return
-    for some in torch.split(index.to(x.device), size):
-        yield x.index_select(0, some)
+    else:
+        yield from (x.index_select(0, part) for part in torch.split(index.to(x.device), size))

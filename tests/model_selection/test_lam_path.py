@@ -24,8 +24,9 @@ from skvim import (
     VIMAETransformer,
     WAETransformer,
 )
-from skvim.engine import AutoencoderNet, as_rows, build_net
-from skvim.engine._placement import HeldRows, place
+from skvim.engine import AutoencoderNet
+from skvim.engine._build import build_net
+from skvim.engine._placement import Rows, as_rows, place
 from skvim.engine._statistics import data_statistics
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.batched._train import train_batched
@@ -92,9 +93,9 @@ def positions(net: AutoencoderNet) -> list[torch.Tensor]:
 )
 @pytest.mark.numerics
 def test_models_trained_together_are_those_trained_one_by_one(cls, options, precision, monkeypatch):
-    whole = HeldRows.batches
+    whole = Rows.batches
     monkeypatch.setattr(
-        HeldRows, "batches", lambda *args: (rows.to(precision) for rows in whole(*args))
+        Rows, "batches", lambda *args: (rows.to(precision) for rows in whole(*args))
     )
     variants = [{**options, **varied} for varied in VARIED.get(cls, [{}, {}])]
     exact = precision == torch.float64

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.func import vmap
 
-from skvim.engine._net import AutoencoderNet, final_weights
+from skvim.engine._net import AutoencoderNet, full_progress
 from skvim.engine.batched._stack import SHARED, Stack
 from skvim.engine.capture._captured import require_close, require_close_terms
 from skvim.engine.capture._optimiser import optimise
@@ -107,9 +107,9 @@ def batched_losses(stack: Stack, start: int, stop: int, batches: Sequence[Tensor
     losses: list[Losses] = []
     with ExitStack() as modes, torch.no_grad():
         for net in nets:
-            modes.callback(net._set_training, net.autoencoder.training)
-            net._set_training(False)
-            modes.enter_context(final_weights(net.objective))
+            modes.callback(net.set_training, net.autoencoder.training)
+            net.set_training(False)
+            modes.enter_context(full_progress(net.objective))
         for x in batches:
             results = _evaluate(nets, noises, x)
             values = _values_of_sets(results, axes)

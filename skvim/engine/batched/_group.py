@@ -123,7 +123,7 @@ class Group:
 
     def pays_to_narrow(self, live: Sequence[AutoencoderNet], n_epochs: int) -> bool:
         """Tell whether to go on without the nets that have stopped, for at most so many epochs."""
-        watches = [net.watch_ for net in live if net.watch_ is not None]
+        watches = [net.stopper_ for net in live if net.stopper_ is not None]
         n_slots = self.stack.lead[0] * self.stack.lead[1]
         if not watches or len(live) > _FEW * n_slots:
             return False

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from skvim._values import NotComparableError, describe
 from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
-from skvim.engine._fit import FitRequest
-from skvim.engine._modes import own_modes
+from skvim.engine._fit import FitRequest, own_modes
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work

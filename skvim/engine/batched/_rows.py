@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skvim.engine._net import AutoencoderNet
-from skvim.engine._placement import TrainingRows, held, place
+from skvim.engine._placement import Rows, place
 from skvim.engine._stopping import Split
 
 __all__ = ["PooledRows", "SameSizeSets", "TrainingSet", "group_by_bounds"]
@@ -31,10 +31,10 @@ class TrainingSet(NamedTuple):
         """Number of validation rows."""
         return 0 if self.split is None else len(self.split.valid)
 
-    def training_rows(self, device: torch.device) -> TrainingRows:
+    def training_rows(self, device: torch.device) -> Rows:
         """Return the training rows, placed."""
         rows = place(self.rows, device)
-        return rows if self.split is None else held(rows)[self.split.train]
+        return rows if self.split is None else rows.select(self.split.train)
 
 
 class SameSizeSets(NamedTuple):
@@ -69,7 +69,7 @@ class PooledRows:
         distinct = {id(part.rows): part.rows for part in sets}
         starts = dict(zip(distinct, _starts(distinct.values()), strict=True))
         rows = list(distinct.values())
-        self.held = held(place(rows[0] if len(rows) == 1 else torch.cat(rows), device))
+        self.held = place(rows[0] if len(rows) == 1 else torch.cat(rows), device)
         self.device = device
         self.offsets = [starts[id(part.rows)] for part in sets]
         self.sizes = [part.n_train for part in sets]

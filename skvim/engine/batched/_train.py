@@ -6,7 +6,6 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from skvim.engine._batches import Rows
 from skvim.engine._net import AutoencoderNet, StopRequestedError
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
@@ -101,15 +100,14 @@ class _Training:
 
     def _begin_epoch(self) -> None:
         """Notify the nets."""
-        rows = {net: part.rows for part in self.sets for net in part.nets}
         for net in self._live():
-            net.notify("on_epoch_begin", dataset_train=Rows(rows[net]), dataset_valid=None)
+            net.notify("on_epoch_begin", dataset_train=None, dataset_valid=None)
 
     def _set_up(self) -> None:
         """Pretrain and stack the nets, as they are when the first batch comes."""
         for part in self.sets:
             for net in part.nets:
-                net._set_training(True)
+                net.set_training(True)
                 net.pretrain(part.training_rows(self.device))
         self.group = Group(self.sets, self.device)
 
@@ -128,7 +126,7 @@ class _Training:
             except TrainingDivergedError as error:
                 self.errors[net] = error
                 continue
-            if net.watch_ is not None and net.watch_.update(net.history[-1]["valid_loss"]):
+            if net.stopper_ is not None and net.stopper_.update(net.history[-1]["valid_loss"]):
                 lowest.append((i, j))
         self.group.keep(lowest)
         for net in self._live():
@@ -141,11 +139,9 @@ class _Training:
         """Give a net its final values; no later step changes it."""
         self.group.release(net)
         self.states[net] = generator_states(self.group.leader_of(net))
-        net.n_steps_ = self.group.n_taken
 
     def _finished(self, net: AutoencoderNet, part: TrainingSet) -> TrainedNet:
         """Return a net after its training has ended."""
-        net.noise_ = net.streams_.noise  # as after an epoch
         if net in self.errors:
             return TrainedNet(net, [], self.errors[net])
         return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
