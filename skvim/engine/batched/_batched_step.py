@@ -173,20 +173,21 @@ def _batched_function(
     """Return stacked tensors, a function of batches and draws, and the trained parameters."""
     stop = start + axes.lead[0]
     template = stack.template()
-    trace = trace_step(template if gradients else template.eval(), x[0], gradients=gradients)
-    trained = trace.result.trained
+    template.train(gradients)
+    single, trace = trace_step(template, x[0], gradients=gradients)
+    names, trained = list(template.tensors()), trace.trained
     with torch.no_grad():
-        state = [stack.part(name, start, stop).detach() for name in trace.names]
+        state = [stack.part(name, start, stop).detach() for name in names]
         if not gradients:
             at_end = torch.ones_like(stack.progress)
             state = [
                 at_end if name == SHARED else tensor
-                for name, tensor in zip(trace.names, state, strict=True)
+                for name, tensor in zip(names, state, strict=True)
             ]
         layouts = [None, *(stack.part(name, start, stop) for name in trained)]
         inputs = [*state, *axes.inputs(x, values)]
-        shared = [name == SHARED for name in trace.names]
-        graph = _batched_graph(trace.graph, shared, inputs, axes)
+        shared = [name == SHARED for name in names]
+        graph = _batched_graph(single, shared, inputs, axes)
         examples = [tensor.clone() for tensor in inputs]
         function: Callable[..., Any] = optimise(graph, state, examples, layouts).function
     return state, function, trained

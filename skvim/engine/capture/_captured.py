@@ -12,7 +12,7 @@ from torch import Tensor, optim
 from skvim._torch_private import has_hooks
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
-from skvim.engine.capture._training_step import Trace, TrainingStep, run_step, trace_step
+from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
 from skvim.engine.capture._update import Update
 
 __all__ = ["CapturedStep", "capture", "require_close", "require_close_terms"]
@@ -59,22 +59,22 @@ def capture(
     the eager step's losses, gradients and buffers.
     """
     _check_supported(step, optimizer)
-    trace = trace_step(step, x)
+    graph, trace = trace_step(step, x)
     live = step.tensors()
     parameters = dict(step.named_parameters())
-    trained = [parameters[name] for name in trace.result.trained]
+    trained = [parameters[name] for name in trace.trained]
     examples = [tensor.clone() for tensor in trace.inputs]
-    program = optimise(trace.graph, list(live.values()), examples, [None, *trained])
+    program = optimise(graph, list(live.values()), examples, [None, *trained])
     inputs = [value.clone() for value in trace.inputs[len(live) :]]
     with torch.no_grad():
         try:
             function, outputs = _first_run(program, inputs, compiled=compiled)
-            _require_same(outputs, list(live.values()), trace.result)
+            _require_same(outputs, list(live.values()), trace)
             _check_on_other_values(step, trace, function)
         finally:
             for tensor, value in zip(live.values(), trace.inputs, strict=False):
                 tensor.copy_(value)
-    return CapturedStep(function, trace.result.draws, Update(optimizer, trained))
+    return CapturedStep(function, trace.draws, Update(optimizer, trained))
 
 
 def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
@@ -107,7 +107,7 @@ def _require(what: str, same: bool) -> None:
         raise NotTraceableError(f"its {what} differ from those of an eager step.")
 
 
-def _require_same(outputs: Sequence[Tensor], state: Sequence[Tensor], expected: Any) -> None:
+def _require_same(outputs: Sequence[Tensor], state: Sequence[Tensor], expected: StepResult) -> None:
     """Raise unless a program gave the outputs and the state of an eager step."""
     require_close_terms(outputs[0], expected.outputs[0])
     require_close("gradients", outputs[1:], expected.outputs[1:])
@@ -138,15 +138,15 @@ def _first_run(
 
 
 def _check_on_other_values(
-    step: TrainingStep, trace: Trace, function: Callable[..., Sequence[Tensor]]
+    step: TrainingStep, trace: StepResult, function: Callable[..., Sequence[Tensor]]
 ) -> None:
     """Raise unless the program follows the step to other rows, weights, draws and progress.
 
     Numbers that leave torch on the way, through NumPy for example, are constants of a program.
     """
-    live, result = step.tensors(), trace.result
+    live = step.tensors()
     for (name, tensor), value in zip(live.items(), trace.inputs, strict=False):
-        tensor.copy_(value * _SHRINK if name in result.trained else value)
+        tensor.copy_(value * _SHRINK if name in trace.trained else value)
     progress = step.objective.progress
     progress.copy_((progress + 0.37) % 1)
     x = trace.inputs[len(live)]
@@ -155,7 +155,7 @@ def _check_on_other_values(
         eager = run_step(step, x)
     except Exception as error:  # users' code may raise anything on rows that it never saw
         raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
-    sources = [draw.generator for draw in result.draws]
-    if eager.trained != result.trained or sources != [d.generator for d in eager.draws]:
+    sources = [draw.generator for draw in trace.draws]
+    if eager.trained != trace.trained or sources != [d.generator for d in eager.draws]:
         raise NotTraceableError("it does not do the same every time.")
     _require_same(function(x.clone(), *eager.values), list(live.values()), eager)

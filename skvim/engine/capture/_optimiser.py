@@ -106,7 +106,8 @@ class _Builder:
         elif _name(node) in _FILLED or all(n in self.constants for n in node.all_input_nodes):
             self._set_constant(node, example)
         elif self._is_identity(node):
-            self._replace(node, node.args[0])
+            same: Any = self.known if node.args[0] in self.known else self.nodes
+            same[node] = same[node.args[0]]
         else:
             self.nodes[node] = self._computed(node)
 
@@ -193,13 +194,6 @@ class _Builder:
         if key not in self.numbers:
             self.numbers[key] = torch.tensor(args[1], dtype=example.dtype)
         return (args[0], self._input(self.numbers[key]))
-
-    def _replace(self, node: Node, source: Node) -> None:
-        """Use another node in the place of a node."""
-        if source in self.known:
-            self.known[node] = self.known[source]
-        else:
-            self.nodes[node] = self.nodes[source]
 
     def _set_constant(self, node: Node, value: Tensor) -> None:
         """Keep the value of a node that never changes."""

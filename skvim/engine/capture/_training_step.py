@@ -11,7 +11,7 @@ from torch.func import functional_call
 from skvim.engine.capture._recorder import Draw, DrawRecorder, OperationRecorder
 from skvim.objectives import Autoencoder, Losses, Objective
 
-__all__ = ["StepResult", "Trace", "TrainingStep", "is_library_code", "run_step", "trace_step"]
+__all__ = ["StepResult", "TrainingStep", "is_library_code", "run_step", "trace_step"]
 
 
 @final
@@ -60,50 +60,35 @@ class StepResult:
     values: list[Tensor]  # the numbers that they returned
     outputs: list[Tensor]  # loss and terms, stacked, and the gradients of the trained parameters
     state: list[Tensor]  # parameters and buffers after the step
-
-
-@final
-@dataclass(frozen=True)
-class Trace:
-    """A training step as a graph: from parameters and buffers, batch and draws to the outputs."""
-
-    graph: fx.GraphModule
-    names: tuple[str, ...]  # of parameters and buffers
-    inputs: list[Tensor]  # values of the graph's inputs before the step
-    result: StepResult  # for these values
+    inputs: list[Tensor]  # parameters and buffers before the step, the batch and the draws
 
 
 def run_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> StepResult:
     """Take one eager step on copies of parameters, buffers and batch."""
-    tensors = {name: _copy(tensor) for name, tensor in step.tensors().items()}
-    return _run(step, tensors, x.clone(), None, gradients)
+    return _run(step, x, gradients, None)
 
 
-def trace_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> Trace:
-    """Take one eager step on copies and record its operations, for batches of this shape.
+def trace_step(
+    step: TrainingStep, x: Tensor, *, gradients: bool = True
+) -> tuple[fx.GraphModule, StepResult]:
+    """Take one eager step on copies and record its operations, from its inputs to its outputs.
 
-    NotTraceableError when the step reads values of tensors, or draws with tensors for parameters.
+    NotTraceableError when the step reads values of tensors, or draws with changing parameters.
     """
     recorder = OperationRecorder()
-    tensors = {name: _copy(tensor) for name, tensor in step.tensors().items()}
-    before = [tensor.detach().clone() for tensor in tensors.values()]
-    batch = x.clone()
-    for tensor in (*tensors.values(), batch):
-        recorder.add_input(tensor)
-    result = _run(step, tensors, batch, recorder, gradients)
-    graph = recorder.finish(result.outputs)
-    return Trace(graph, tuple(tensors), [*before, x.clone(), *result.values], result)
+    result = _run(step, x, gradients, recorder)
+    return recorder.finish(result.outputs), result
 
 
 def _run(
-    step: TrainingStep,
-    tensors: dict[str, Tensor],
-    x: Tensor,
-    recorder: OperationRecorder | None,
-    gradients: bool,
+    step: TrainingStep, x: Tensor, gradients: bool, recorder: OperationRecorder | None
 ) -> StepResult:
-    """Take a step with these tensors in place of its own."""
-    draws = DrawRecorder(recorder)
+    """Take a step on copies, and record it if there is a recorder."""
+    tensors = {name: _copy(tensor) for name, tensor in step.tensors().items()}
+    before = [_copy(tensor).detach() for tensor in (*tensors.values(), x)]
+    x, draws = x.clone(), DrawRecorder(recorder)
+    for tensor in (*tensors.values(), x) if recorder else ():
+        recorder.add_input(tensor)  # type: ignore[union-attr]
     with torch.set_grad_enabled(gradients), recorder or nullcontext():
         try:
             with draws:
@@ -112,9 +97,14 @@ def _run(
             draws.rewind()
         of_trained = _gradients(losses.target, tensors) if gradients else {}
         terms = torch.stack([value.detach() for value in losses.values])
-    state = [tensor.detach() for tensor in tensors.values()]
-    outputs = [terms, *of_trained.values()]
-    return StepResult(tuple(of_trained), draws.draws, draws.values, outputs, state)
+    return StepResult(
+        trained=tuple(of_trained),
+        draws=draws.draws,
+        values=draws.values,
+        outputs=[terms, *of_trained.values()],
+        state=[tensor.detach() for tensor in tensors.values()],
+        inputs=[*before, *draws.values],
+    )
 
 
 def _gradients(loss: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
