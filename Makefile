@@ -25,14 +25,14 @@ demo: $(VENV)/installed-plot  ## the robustness table and its pictures, into dem
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
 
 paper: $(VENV)/installed-test  ## the paper's tables and figures; PRESET, PAPER_ARGS="--data-home DIR"
-	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset $(PRESET) $(PAPER_ARGS)
-	$(bin)/python examples/paper/pages.py
+	OMP_NUM_THREADS=1 $(bin)/python examples/reproduce_paper.py --all --preset $(PRESET) $(PAPER_ARGS)
+	$(bin)/python examples/reproduce_paper.py --pages
 
 paper-tiny: $(VENV)/installed-test  ## the same in two minutes on stand-ins, into demo/paper
-	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset tiny --out $(OUT)/paper
+	OMP_NUM_THREADS=1 $(bin)/python examples/reproduce_paper.py --all --preset tiny --out $(OUT)/paper
 
 paper-pages: $(VENV)/installed-test  ## the pages of the paper again, from committed results
-	$(bin)/python examples/paper/pages.py
+	$(bin)/python examples/reproduce_paper.py --pages
 
 test: $(VENV)/installed-dev  ## all tests, on every core
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)

@@ -1,0 +1,140 @@
+"""Training rows, test rows and labels of a seed."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skvim import datasets
+from skvim.model_selection import mask_labels
+from vimae_paper.settings import DATA_SETS, PRESETS, TABULAR, Run
+from vimae_paper.standins import five_characters, standin
+
+_BUNDLED = {"wine": load_wine, "breast-cancer": load_breast_cancer, "diabetes": load_diabetes}
+_HELD_OUT = 5  # one in so many characters, for validation
+
+Parts = dict[str, tuple[Any, Any]]  # images or rows, and labels, by "train" and "test"
+
+
+class Problem(NamedTuple):
+    """What the classifier learns: -1 in ``y`` has no label."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+class Task(NamedTuple):
+    """Rows in [0, 1], or standardised ones of a table; clean all of them."""
+
+    X: np.ndarray
+    X_test: np.ndarray
+    target: np.ndarray | None = None  # all labels of X, for the classifier of the Fréchet distance
+    problems: tuple[Problem, ...] = ()
+
+
+def source_of(data_set: str, preset: str, data_home: str | None) -> str | None:
+    """Say where rows come from: "official", "bundled", "stand-in", or None for nowhere."""
+    if data_set in TABULAR:
+        return "bundled"
+    # Without --data-home the real sets may lie in the usual place; tiny runs take what they name.
+    looked = data_home is not None or preset != "tiny"
+    if looked and Path(datasets.get_data_home(data_home), data_set).is_dir():
+        return "official"
+    if data_set == "celeba":
+        return None  # nothing may download it
+    return "stand-in" if preset == "tiny" else "official"
+
+
+@lru_cache(maxsize=1)
+def load(run: Run, data_set: str, seed: int) -> Task:
+    """Return the rows of a data set; the subset of the training rows and the labels follow the seed.
+
+    Raises
+    ------
+    skvim.exceptions.DatasetError
+        If they are neither there nor to be had.
+    """
+    if data_set in TABULAR:
+        return _table(run, data_set, seed)
+    amount, n_labeled = PRESETS[run.preset], DATA_SETS[data_set].n_labeled
+    parts = _images(run, data_set)
+    if run.validation:
+        parts = _held_out(parts["train"], data_set, amount.n_test or 10_000)
+    (X, target), (X_test, y_test) = parts["train"], parts["test"]
+    chosen = np.random.default_rng([seed, 1]).permutation(len(X))[: amount.n_train or None]
+    tested = np.random.default_rng(0).permutation(len(X_test))[: amount.n_test or None]
+    X, X_test = _flat(X[chosen]), _flat(X_test[tested])
+    if target is None:
+        return Task(X, X_test)
+    target = target[chosen]
+    if not n_labeled:
+        return Task(X, X_test, target, tuple(_characters(run, seed, parts["test"])))
+    y = mask_labels(target, min(n_labeled, len(X) // 2), random_state=seed)
+    return Task(X, X_test, target, (Problem(X, y, X_test, np.asarray(y_test[tested])),))
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    """Return rows in [0, 1]."""
+    rows = images.reshape(len(images), -1)
+    scale = 255 if rows.dtype == np.uint8 else 1
+    return np.ascontiguousarray(rows, dtype=np.float32) / np.float32(scale)
+
+
+def _images(run: Run, data_set: str) -> Parts:
+    """Return images and labels of the training and the test part."""
+    if source_of(data_set, run.preset, run.data_home) == "stand-in":
+        return standin(data_set)
+    fetch = getattr(datasets, f"fetch_{data_set}")
+    bunches = {part: fetch(data_home=run.data_home, subset=part) for part in ("train", "test")}
+    return {part: (bunch.images, bunch.target) for part, bunch in bunches.items()}
+
+
+def _held_out(train: tuple[Any, Any], data_set: str, n_test: int) -> Parts:
+    """Split the training part for validation: by character for Omniglot, else by row."""
+    images, target = train
+    if data_set == "omniglot" and len(np.unique(target)) > 2 * _HELD_OUT:
+        held = target % _HELD_OUT == 0
+    else:
+        n_held = min(n_test, len(images) // 3)
+        held = np.random.default_rng(2).permutation(len(images)).argsort() < n_held
+    sides = {"train": ~held, "test": held}
+    return {part: (images[m], None if target is None else target[m]) for part, m in sides.items()}
+
+
+def _characters(run: Run, seed: int, test: tuple[Any, Any]) -> Iterator[Problem]:
+    """Yield the five-character problems of a seed, every row labelled."""
+    n_tasks = PRESETS[run.preset].n_tasks
+    official = source_of("omniglot", run.preset, run.data_home) == "official"
+    for number in range(1000 * seed, 1000 * seed + n_tasks):
+        if official and not run.validation:
+            options = {"task": "five-characters", "random_state": number}
+            sides = [
+                datasets.fetch_omniglot(data_home=run.data_home, subset=side, **options)
+                for side in ("train", "test")
+            ]
+            (X, y), (X_test, y_test) = ((side.images, side.target) for side in sides)
+        else:
+            (X, y), (X_test, y_test) = five_characters(*test, number).values()
+        yield Problem(_flat(X), y, _flat(X_test), y_test)
+
+
+def _table(run: Run, data_set: str, seed: int) -> Task:
+    """Return a bundled table, standardised by its training rows."""
+    X, y = _BUNDLED[data_set](return_X_y=True)
+    if data_set == "diabetes":
+        y = np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
+    parts = train_test_split(X, y, test_size=1 / 3, stratify=y, random_state=seed)
+    if run.validation:
+        parts = train_test_split(parts[0], parts[2], test_size=1 / 3, random_state=seed)
+    X, X_test, target, y_test = parts
+    scaler = StandardScaler().fit(X)
+    X, X_test = scaler.transform(X), scaler.transform(X_test)
+    y = mask_labels(target, DATA_SETS[data_set].n_labeled, random_state=seed)
+    return Task(X, X_test, target, (Problem(X, y, X_test, y_test),))
