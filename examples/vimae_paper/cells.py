@@ -1,14 +1,14 @@
-"""What a cell depends on, what is missing of it, and how it is run."""
+"""Which cells tables and figures need, what each depends on, and how it is run."""
 
 import inspect
 import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -17,11 +17,82 @@ import torch
 
 import skvim
 from skvim.exceptions import SkvimError, TrainingDivergedError
+from vimae_paper import settings
 from vimae_paper.data import load, source_of
-from vimae_paper.measures import measure, part_settings, parts_of
-from vimae_paper.plan import Job
+from vimae_paper.measures import VERSION, measure, part_settings, parts_of
 from vimae_paper.results import Results, append, cell_of
-from vimae_paper.settings import MODELS, PRESETS, Cell, Run, build
+from vimae_paper.settings import PICTURES, PRESETS, TABLE_PARTS, Cell, Run, build, models_of
+
+TABLES = tuple(TABLE_PARTS)
+FIGURES = (*PICTURES, "noise", "plane")
+
+
+class Job(NamedTuple):
+    """A cell and what is wanted of it."""
+
+    cell: Cell
+    parts: frozenset[str]
+    keep: bool = False  # whether the fitted model has to be in the cache, for a figure
+
+
+def rows_of(table: str, data_set: str) -> dict[str, Any]:
+    """Return the rows of a table about a data set, by name."""
+    return settings.ablation_of(data_set) if table == "ablation" else models_of(data_set)
+
+
+def jobs_of(
+    tables: Sequence[str],
+    figures: Sequence[str],
+    preset: str,
+    n_seeds: int | None = None,
+    data_home: str | None = None,
+    models: Sequence[str] | None = None,
+) -> list[Job]:
+    """Return each cell once, with all that is wanted of it; seed by seed, so that tables fill."""
+    jobs: dict[Cell, Job] = {}
+    for data_set, model, parts, keep in (*_of_tables(tables), *_of_figures(figures)):
+        is_chosen = models is None or model in models
+        if is_chosen and source_of(data_set, preset, data_home) is not None:
+            for seed in range(n_seeds or _default_seeds(data_set, model, preset)):
+                cell = Cell(data_set, model, seed)
+                _, before, kept = jobs.get(cell, (cell, frozenset(), False))
+                wanted = before | (parts & parts_of(data_set, model))
+                jobs[cell] = Job(cell, wanted, kept or (keep and seed == 0))
+    wanted_jobs = [job for job in jobs.values() if job.parts or job.keep]
+    return sorted(wanted_jobs, key=lambda job: (job.cell.seed, job.cell.data_set))
+
+
+def _default_seeds(data_set: str, model: str, preset: str) -> int:
+    """Return a preset's number of seeds; more for tables, which are small, and one for variants."""
+    amount = PRESETS[preset]
+    default = amount.n_tabular_seeds if data_set in settings.TABULAR else amount.n_seeds
+    return 1 if model in settings.VARIANTS else default
+
+
+def _of_tables(tables: Sequence[str]) -> Iterator[tuple[str, str, set[str], bool]]:
+    """Yield data sets, models, parts, and whether the fitted model is to be kept."""
+    for table in tables:
+        for data_set, part in TABLE_PARTS[table].items():
+            # What the codes know takes no time beside errors, and claims are judged by it.
+            parts = {part, "information"} if part == "reconstruction" else {part}
+            for model in rows_of(table, data_set):
+                if part in parts_of(data_set, model):
+                    yield data_set, model, parts, False
+
+
+def _of_figures(figures: Sequence[str]) -> Iterator[tuple[str, str, set[str], bool]]:
+    for data_set in (PICTURES[figure] for figure in figures if figure in PICTURES):
+        for name, model in models_of(data_set).items():
+            yield data_set, name, {"blur"}, model.cls is not None
+    for data_set in settings.LABELED if "noise" in figures else ():
+        for model in models_of(data_set):
+            yield data_set, model, {"robustness"}, False
+    for model in ("vae", "vimae-n", "vimae-l", *settings.SWEEP) if "plane" in figures else ():
+        yield "mnist", model, {"information", "reconstruction", "robustness"}, False
+
+
+# Of presets: they choose seeds, or show in the model.
+_NO_SIZES = ("n_seeds", "n_tabular_seeds", "epochs", "default_epochs", "hidden", "width")
 
 
 def describe(value: Any) -> Any:
@@ -49,14 +120,14 @@ def describe(value: Any) -> Any:
 
 def settings_of(run: Run, cell: Cell) -> dict[str, Any]:
     """Return all that the results of a cell depend on, but the seed."""
-    data_set, model, _ = cell
-    parts = sorted(parts_of(data_set, model))
+    parts = sorted(parts_of(cell.data_set, cell.model))
     return {
+        "version": VERSION,
         "model": describe(build(run, cell)),
-        "rows": PRESETS[run.preset].n_train,
-        "source": source_of(data_set, run.preset, run.data_home),
+        "sizes": {k: n for k, n in vars(PRESETS[run.preset]).items() if k not in _NO_SIZES},
+        "source": source_of(cell.data_set, run.preset, run.data_home),
         "validation": run.validation,
-        "parts": {part: describe(part_settings(part, data_set, run.preset)) for part in parts},
+        "parts": {part: describe(part_settings(part, cell.data_set)) for part in parts},
     }
 
 
@@ -69,11 +140,11 @@ def is_current(content: dict[str, Any]) -> bool:
 
 def reusable(run: Run, results: Results, cell: Cell) -> dict[str, Any]:
     """Return what is stored of a cell if it was made with the settings of this run."""
-    content, settings = results.cells.get(cell), settings_of(run, cell)
-    if content is not None and content["settings"] == settings:
+    content, current = results.cells.get(cell), settings_of(run, cell)
+    if content is not None and content["settings"] == current:
         return content
     names = dict(zip(("data set", "model", "seed"), cell, strict=True))
-    return {**names, "preset": run.preset, "settings": settings, "fit": {}, "parts": {}}
+    return {**names, "preset": run.preset, "settings": current, "fit": {}, "parts": {}}
 
 
 def missing(run: Run, results: Results, job: Job) -> Job | None:
@@ -121,7 +192,7 @@ def fit(run: Run, cell: Cell, X: np.ndarray, content: dict[str, Any]) -> Any:
             "epochs": getattr(model, "n_iter_", None),
             "warnings": sorted({warning.category.__name__ for warning in caught}),
         }
-    if MODELS[cell.model].cls is not None:
+    if settings.MODELS[cell.model].cls is not None:
         path = model_path(run, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save(path)
@@ -130,9 +201,10 @@ def fit(run: Run, cell: Cell, X: np.ndarray, content: dict[str, Any]) -> Any:
 
 def model_path(run: Run, cell: Cell) -> Path:
     """Return the file of a fitted model, whose name changes with the settings."""
-    settings = settings_of(run, cell)
-    del settings["parts"]
-    key = joblib.hash(settings)
+    current = settings_of(run, cell)
+    key = joblib.hash(
+        [current[k] for k in ("model", "source", "validation")] + [PRESETS[run.preset].n_train]
+    )
     return run.cache / cell.data_set / f"{cell.model}-{cell.seed}-{key[:16]}.skvim"
 
 

@@ -1,32 +1,137 @@
-"""The comparisons that would bear out the claims of ``claims.toml``."""
+"""The claims of the paper as comparisons with intervals over seeds, and their verdicts.
+
+``claims.toml`` holds the claims, with what is compared of which models.
+"""
 
 import math
-import tomllib
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from skvim.objectives import Logistic, Normal
-from vimae_paper.comparisons import (
-    Comparison,
-    Interval,
-    average,
-    difference,
-    highest,
-    lowest,
-    within,
-)
 from vimae_paper.results import Results
-from vimae_paper.settings import DATA_SETS, IMAGES, MODELS
+from vimae_paper.settings import DATA_SETS, IMAGES, MODELS, read_toml
 
+NOT_RUN = "not run"
 _GROUPS = {"ELBO": "vae beta-h beta-a", "VIM": "vimae-n vimae-l"}
+_MEASURED = {
+    "sse": ("reconstruction", "sse"),
+    "distance": ("frechet", "value"),
+    "blur": ("blur", "samples"),
+    "rate": ("information", "rate"),
+    "divergence": ("information", "aggregated_kl"),
+}
+_LOWER_IS_BETTER = ("sse", "distance", "blur", "nll")
 # The paper's noises; those of CIFAR-10 are its only ones.
 _NOISES = dict.fromkeys(IMAGES, ("gaussian 0.2", "gaussian 0.4", "masking 0.2", "masking 0.5"))
 _NOISES["cifar10"] = ("gaussian 0.3", "masking 0.2")
 _PIXELS = 784
 _REFERENCE_VARIANCE = 10.0  # 0.05 · SSE as a gaussian's
+
+
+class Interval(NamedTuple):
+    """A mean over seeds with its interval of 95 % by Student's t; infinite where nothing varies."""
+
+    mean: float
+    low: float
+    high: float
+    n_seeds: int
+
+    def __str__(self) -> str:
+        # Differences of equal figures are nothing but rounding.
+        mean, low, high = (f"{round(value, 9):.3g}" for value in self[:3])
+        if self.low == self.high:
+            return f"{mean} (exact)"
+        if self.n_seeds < 2:
+            return f"{mean} (one seed, no interval)"
+        if math.isinf(self.high):
+            return f"{mean} (equal in {self.n_seeds} seeds, no interval)"
+        return f"{mean} [{low}, {high}]"
+
+
+def interval(values: pd.Series) -> Interval:
+    """Return mean and interval of figures by seed.
+
+    Accuracies are counts of rows: two seeds may agree by chance to the last digit, and that says
+    nothing about the spread of others.
+    """
+    mean, n_seeds = float(values.mean()), len(values)
+    if n_seeds < 2 or np.ptp(values) < 1e-9 * max(1.0, abs(mean)):
+        return Interval(mean, -math.inf, math.inf, n_seeds)
+    half = float(stats.t.ppf(0.975, n_seeds - 1) * values.std() / math.sqrt(n_seeds))
+    return Interval(mean, mean - half, mean + half, n_seeds)
+
+
+class Comparison(NamedTuple):
+    """A figure with its interval, and the range where the claim puts it."""
+
+    what: str
+    measured: Interval | None
+    low: float = 0.0
+    high: float = math.inf
+
+    @property
+    def supports(self) -> bool:
+        """Whether the whole interval is in the claimed range."""
+        return self.low < self.measured.low and self.measured.high < self.high
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether no part of the interval is."""
+        return self.measured.high <= self.low or self.measured.low >= self.high
+
+    def __str__(self) -> str:
+        if self.measured is None:
+            return f"{self.what}: {NOT_RUN}"
+        claimed = f"{self.low:g} to {self.high:g}"
+        if math.isinf(self.high):
+            claimed = f"> {self.low:g}"
+        elif math.isinf(self.low):
+            claimed = f"< {self.high:g}"
+        return f"{self.what}: {self.measured} (claimed {claimed})"
+
+
+def within(what: str, values: pd.Series, low: float, high: float = math.inf) -> Comparison:
+    """Claim that a figure is in a range."""
+    return Comparison(what, None if values.empty else interval(values), low, high)
+
+
+def verdict(comparisons: Sequence[Comparison]) -> str:
+    """Return "holds", "holds in part", "does not hold", "not shown" or "not run".
+
+    A comparison supports a claim when its whole interval of 95 % lies in the claimed range, and
+    contradicts it when no part of the interval does. All support: it holds. Some: in part. None,
+    and at least one contradicts: it does not hold. What is left is open: the seeds are too few.
+    """
+    run = [comparison for comparison in comparisons if comparison.measured is not None]
+    supported = [comparison for comparison in run if comparison.supports]
+    if not run:
+        return NOT_RUN
+    if supported:
+        return "holds" if len(supported) == len(run) else "holds in part"
+    contradicted = any(comparison.contradicts for comparison in run)
+    return "does not hold" if contradicted else "not shown"
+
+
+def difference(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Return first − second seed by seed, for the seeds that both have."""
+    return (first - second).dropna()
+
+
+def best(series: Iterable[pd.Series], lowest: bool = False) -> pd.Series:
+    """Return the best figure of each seed that all series have; empty series do not count."""
+    frame = of_common_seeds(values for values in series if not values.empty)
+    return frame.min(axis=1) if lowest else frame.max(axis=1)
+
+
+def of_common_seeds(series: Iterable[pd.Series]) -> pd.DataFrame:
+    """Return figures by seed in columns, for the seeds that all series have."""
+    columns = list(series)
+    return pd.concat(columns, axis=1, join="inner") if columns else pd.DataFrame(dtype=float)
 
 
 class Claim(NamedTuple):
@@ -50,24 +155,22 @@ def differences(
     data_sets: list[str],
     figures: list[str],
     pairs: list[list[str]],
-    low: float = 0.0,
-    high: float = math.inf,
+    **limits: float,
 ) -> list[Comparison]:
     """Claim for data sets, figures and pairs of models that differences are in a range."""
     comparisons = []
-    for data_set, figure, pair in ((d, f, p) for d in data_sets for f in figures for p in pairs):
-        sides = [_best(results, data_set, figure, models) for models in pair]
-        first = MODELS[pair[0]].title if pair[0] in MODELS else pair[0]
-        text = f"{DATA_SETS[data_set].title}, {what.format(first=first, figure=figure)}"
-        comparisons.append(within(text, difference(*sides), low, high))
+    for data_set, figure, pair in product(data_sets, figures, pairs):
+        first, second = (
+            best(
+                (figure_of(results, data_set, name, figure) for name in _GROUPS.get(m, m).split()),
+                lowest=figure in _LOWER_IS_BETTER,
+            )
+            for m in pair
+        )
+        title = MODELS[pair[0]].title if pair[0] in MODELS else ""
+        text = f"{DATA_SETS[data_set].title}, {what.format(first=title, figure=figure)}"
+        comparisons.append(within(text, difference(first, second), **({"low": 0.0} | limits)))
     return comparisons
-
-
-def _best(results: Results, data_set: str, figure: str, models: str) -> pd.Series:
-    """Return a figure by seed: of several models that of the best one."""
-    best = lowest if figure in _ERRORS else highest
-    names = _GROUPS.get(models, models).split()
-    return best(figure_of(results, data_set, name, figure) for name in names)
 
 
 def figure_of(results: Results, data_set: str, model: str, figure: str) -> pd.Series:
@@ -79,7 +182,7 @@ def figure_of(results: Results, data_set: str, model: str, figure: str) -> pd.Se
     return results.accuracy(data_set, model, figure, "sample")
 
 
-# Figures
+# Figures that follow from what was measured
 
 
 def nll(results: Results, data_set: str, model: str) -> pd.Series:
@@ -88,8 +191,9 @@ def nll(results: Results, data_set: str, model: str) -> pd.Series:
 
 
 def noisy(results: Results, data_set: str, model: str) -> pd.Series:
-    """Return the mean accuracy over the paper's noises."""
-    return average(figure_of(results, data_set, model, noise) for noise in _NOISES[data_set])
+    """Return the mean accuracy over the paper's noises, of the seeds that have all of them."""
+    series = (figure_of(results, data_set, model, noise) for noise in _NOISES[data_set])
+    return of_common_seeds(series).mean(axis=1)
 
 
 def lost(results: Results, data_set: str, model: str) -> pd.Series:
@@ -127,15 +231,7 @@ def bound(results: Results, data_set: str, model: str) -> pd.Series:
     return -_PIXELS / 2 * np.log(sse_of_codes(results, data_set, model))
 
 
-_MEASURED = {
-    "sse": ("reconstruction", "sse"),
-    "distance": ("frechet", "value"),
-    "blur": ("blur", "samples"),
-    "rate": ("information", "rate"),
-    "divergence": ("information", "aggregated_kl"),
-}
 _DERIVED = {function.__name__: function for function in (nll, noisy, lost, overfit, bound)}
-_ERRORS = ("sse", "distance", "blur", "nll")  # the lower the better
 
 
 # Claims that are no differences of two models
@@ -170,26 +266,18 @@ def active_units(results: Results) -> list[Comparison]:
 
 def relative_errors(results: Results) -> list[Comparison]:
     """Compare squared errors on Omniglot, as a share of the VAE's; 5 % count as similar."""
-    errors = {
-        m: figure_of(results, "omniglot", m, "sse")
-        for m in ("vae", "beta-h", "beta-a", "vimae-n", "vimae-l")
-    }
-    base = errors.pop("vae")
+    error = lambda model: figure_of(results, "omniglot", model, "sse")
+    excess = lambda model: difference(error(model), error("vae")) / error("vae")
     return [
-        within(
-            f"Omniglot, SSE of {MODELS[m].title} relative to VAE",
-            difference(error, base) / base,
-            -0.05,
-            0.05,
-        )
-        for m, error in errors.items()
+        within(f"Omniglot, SSE of {MODELS[m].title} relative to VAE", excess(m), -0.05, 0.05)
+        for m in ("beta-h", "beta-a", "vimae-n", "vimae-l")
     ]
 
 
 def gain_from_noise(results: Results) -> list[Comparison]:
     """Compare VIMAE-l with and without noise."""
-    columns = ("gaussian 0.3", "clean")
-    gain = difference(*(figure_of(results, "cifar10", "vimae-l", c) for c in columns))
+    accuracy = lambda column: figure_of(results, "cifar10", "vimae-l", column)
+    gain = difference(accuracy("gaussian 0.3"), accuracy("clean"))
     return [within("CIFAR-10, VIMAE-l: gaussian 0.3 − clean", gain, 0.0)]
 
 
@@ -197,5 +285,4 @@ _FUNCTIONS = {
     function.__name__: function
     for function in (entropies, capacities, active_units, relative_errors, gain_from_noise)
 }
-_TOML = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))
-CLAIMS = tuple(Claim(**fields) for fields in _TOML["claims"])
+CLAIMS = tuple(Claim(**fields) for fields in read_toml("claims.toml")["claims"])

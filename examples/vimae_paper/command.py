@@ -14,16 +14,13 @@ from tqdm import tqdm
 
 import vimae_paper
 from skvim.exceptions import DatasetError, MissingExtraError
-from vimae_paper.cells import missing, work
+from vimae_paper.cells import FIGURES, TABLES, Job, jobs_of, missing, work
 from vimae_paper.data import load
 from vimae_paper.figures import draw
-from vimae_paper.pages import RESULTS, write_pages
-from vimae_paper.plan import FIGURES, TABLES, Job, jobs_of
 from vimae_paper.results import Results, tidy
 from vimae_paper.settings import MODELS, PRESETS, Cell, Run
-from vimae_paper.tables import write_tables
+from vimae_paper.tables import RESULTS, write_pages, write_tables
 
-_CACHE = Path(__file__).parent / "cache"
 _AGAIN = "The same command goes on from here."
 
 
@@ -36,16 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.preset == "gpu" and not torch.cuda.is_available():
         print("There is no GPU here: the networks of this preset will take days.", flush=True)
-    amount = {"n_seeds": options.seeds, "data_home": options.data_home, "models": options.models}
-    jobs = jobs_of(options.table, options.figure, options.preset, **amount)
-    run = run_of(options)
+    start, run = time.perf_counter(), run_of(options)
+    amount = (options.seeds, options.data_home, options.models)
+    jobs = jobs_of(options.table, options.figure, options.preset, *amount)
     folder = run.results.with_suffix("")
-    start = time.perf_counter()
     try:
         for number in Results(run.results).damaged:
             print(f"{run.results}:{number} is no cell of results, and counts as missing")
         tidy(run.results)  # and find out now, not after the first training, whether it can be
-        failed = execute(run, jobs, options.jobs or default_jobs())
+        failed = execute(run, jobs, options.jobs)
         tidy(run.results)
         results = Results(run.results)
         written = write_tables(results, options.table, folder)
@@ -65,9 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=vimae_paper.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    n_cores, n_jobs = os.cpu_count() or 1, "processes; 2, or with a GPU up to 4 of them"
+    # On a GPU the classifiers, which run beside it, take most of the time.
+    default_jobs = max(1, min(4, n_cores // 4)) if torch.cuda.is_available() else min(2, n_cores)
+    held_out = "test on rows held out of the training set, to choose settings; into OUT/validation"
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=vimae_paper.__doc__, formatter_class=form)
     add = parser.add_argument
     add("--table", action="append", choices=TABLES, default=[])
     add("--figure", action="append", choices=FIGURES, default=[])
@@ -78,10 +77,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=_count, help="repetitions; if not given the preset's number")
     add("--epochs", type=_count, help="epochs of training, likewise")
     add("--models", nargs="+", choices=tuple(MODELS), metavar="NAME", help="run only these rows")
-    add("--jobs", type=_count, help="processes; 2, or with a GPU 4 of them")
+    add("--jobs", type=_count, default=default_jobs, help=n_jobs)
     add("--out", type=Path, help="folder of the results; demo/paper for tiny")
     add("--cache", type=Path, help="folder of the fitted models")
-    held_out = "test on rows held out of the training set, to choose settings; into OUT/validation"
     add("--validation", action="store_true", help=held_out)
     options = parser.parse_args(arguments)
     if options.all:
@@ -102,20 +100,14 @@ def _count(text: str) -> int:
 
 def run_of(options: argparse.Namespace) -> Run:
     """Return where and how much is run."""
-    preset, tiny = options.preset, options.preset == "tiny"
+    tiny = options.preset == "tiny"
     out = options.out or (Path("demo/paper") if tiny else RESULTS)
-    cache = options.cache or (out / "cache" if tiny else _CACHE / preset)
+    kept = out / "cache" if tiny else RESULTS.with_name("cache") / options.preset
+    cache = options.cache or kept
     if options.validation:
         out, cache = out / "validation", cache / "validation"
     more = (options.data_home, options.epochs, options.validation)
-    return Run(preset, out / f"{preset}.jsonl", cache, *more)
-
-
-def default_jobs() -> int:
-    """Return how many cells run side by side."""
-    n_cores = os.cpu_count() or 1
-    # On a GPU the classifiers, which run beside it, take most of the time.
-    return max(1, min(4, n_cores // 4)) if torch.cuda.is_available() else min(2, n_cores)
+    return Run(options.preset, out / f"{options.preset}.jsonl", cache, *more)
 
 
 def execute(run: Run, jobs: list[Job], n_processes: int) -> dict[Cell, str]:

@@ -1,4 +1,9 @@
-"""Training rows, test rows and labels of a seed."""
+"""Training rows, test rows and labels of a seed.
+
+Without a data home, stand-ins take the place of the real images: scikit-learn's digits in other
+clothes. They have the shapes and the structure of the real data and nothing else in common with
+them: figures measured on them say that the programs run, and no more.
+"""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -6,19 +11,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skvim import datasets
 from skvim.model_selection import mask_labels
 from vimae_paper.settings import DATA_SETS, PRESETS, TABULAR, Run
-from vimae_paper.standins import five_characters, standin
 
 _BUNDLED = {"wine": load_wine, "breast-cancer": load_breast_cancer, "diabetes": load_diabetes}
 _HELD_OUT = 5  # one in so many characters, for validation
+_DRAWINGS, _ROTATIONS, _CHARACTERS = 20, 4, 5
 
-Parts = dict[str, tuple[Any, Any]]  # images or rows, and labels, by "train" and "test"
+Parts = list[tuple[Any, Any]]  # images and labels, for training and for testing
 
 
 class Problem(NamedTuple):
@@ -54,7 +59,7 @@ def source_of(data_set: str, preset: str, data_home: str | None) -> str | None:
 
 @lru_cache(maxsize=1)
 def load(run: Run, data_set: str, seed: int) -> Task:
-    """Return the rows of a data set; the subset of the training rows and the labels follow the seed.
+    """Return the rows of a data set; the subset for training and the labels follow the seed.
 
     Raises
     ------
@@ -62,12 +67,17 @@ def load(run: Run, data_set: str, seed: int) -> Task:
         If they are neither there nor to be had.
     """
     if data_set in TABULAR:
-        return _table(run, data_set, seed)
+        return _table(data_set, seed, run.validation)
     amount, n_labeled = PRESETS[run.preset], DATA_SETS[data_set].n_labeled
-    parts = _images(run, data_set)
+    if source_of(data_set, run.preset, run.data_home) == "stand-in":
+        parts = standin(data_set)
+    else:
+        fetch = getattr(datasets, f"fetch_{data_set}")
+        bunches = [fetch(data_home=run.data_home, subset=part) for part in ("train", "test")]
+        parts = [(bunch.images, bunch.target) for bunch in bunches]
     if run.validation:
-        parts = _held_out(parts["train"], data_set, amount.n_test or 10_000)
-    (X, target), (X_test, y_test) = parts["train"], parts["test"]
+        parts = _held_out(*parts[0], data_set, amount.n_test or 10_000)
+    (X, target), (X_test, y_test) = parts
     chosen = np.random.default_rng([seed, 1]).permutation(len(X))[: amount.n_train or None]
     tested = np.random.default_rng(0).permutation(len(X_test))[: amount.n_test or None]
     X, X_test = _flat(X[chosen]), _flat(X_test[tested])
@@ -75,7 +85,7 @@ def load(run: Run, data_set: str, seed: int) -> Task:
         return Task(X, X_test)
     target = target[chosen]
     if not n_labeled:
-        return Task(X, X_test, target, tuple(_characters(run, seed, parts["test"])))
+        return Task(X, X_test, target, tuple(_characters(run, seed, parts[1])))
     y = mask_labels(target, min(n_labeled, len(X) // 2), random_state=seed)
     return Task(X, X_test, target, (Problem(X, y, X_test, np.asarray(y_test[tested])),))
 
@@ -87,54 +97,73 @@ def _flat(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows, dtype=np.float32) / np.float32(scale)
 
 
-def _images(run: Run, data_set: str) -> Parts:
-    """Return images and labels of the training and the test part."""
-    if source_of(data_set, run.preset, run.data_home) == "stand-in":
-        return standin(data_set)
-    fetch = getattr(datasets, f"fetch_{data_set}")
-    bunches = {part: fetch(data_home=run.data_home, subset=part) for part in ("train", "test")}
-    return {part: (bunch.images, bunch.target) for part, bunch in bunches.items()}
-
-
-def _held_out(train: tuple[Any, Any], data_set: str, n_test: int) -> Parts:
-    """Split the training part for validation: by character for Omniglot, else by row."""
-    images, target = train
+def _held_out(images: Any, target: Any, data_set: str, n_test: int) -> Parts:
+    """Split training images for validation: by character for Omniglot, else by row."""
     if data_set == "omniglot" and len(np.unique(target)) > 2 * _HELD_OUT:
         held = target % _HELD_OUT == 0
     else:
         n_held = min(n_test, len(images) // 3)
         held = np.random.default_rng(2).permutation(len(images)).argsort() < n_held
-    sides = {"train": ~held, "test": held}
-    return {part: (images[m], None if target is None else target[m]) for part, m in sides.items()}
+    return [(images[m], None if target is None else target[m]) for m in (~held, held)]
 
 
 def _characters(run: Run, seed: int, test: tuple[Any, Any]) -> Iterator[Problem]:
     """Yield the five-character problems of a seed, every row labelled."""
-    n_tasks = PRESETS[run.preset].n_tasks
     official = source_of("omniglot", run.preset, run.data_home) == "official"
-    for number in range(1000 * seed, 1000 * seed + n_tasks):
+    for number in range(1000 * seed, 1000 * seed + PRESETS[run.preset].n_tasks):
         if official and not run.validation:
             options = {"task": "five-characters", "random_state": number}
-            sides = [
-                datasets.fetch_omniglot(data_home=run.data_home, subset=side, **options)
-                for side in ("train", "test")
-            ]
-            (X, y), (X_test, y_test) = ((side.images, side.target) for side in sides)
+            options["data_home"] = run.data_home
+            bunches = [datasets.fetch_omniglot(subset=s, **options) for s in ("train", "test")]
+            (X, y), (X_test, y_test) = ((bunch.images, bunch.target) for bunch in bunches)
         else:
-            (X, y), (X_test, y_test) = five_characters(*test, number).values()
+            (X, y), (X_test, y_test) = five_characters(*test, number)
         yield Problem(_flat(X), y, _flat(X_test), y_test)
 
 
-def _table(run: Run, data_set: str, seed: int) -> Task:
+def _table(data_set: str, seed: int, validation: bool) -> Task:
     """Return a bundled table, standardised by its training rows."""
     X, y = _BUNDLED[data_set](return_X_y=True)
     if data_set == "diabetes":
         y = np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
     parts = train_test_split(X, y, test_size=1 / 3, stratify=y, random_state=seed)
-    if run.validation:
+    if validation:
         parts = train_test_split(parts[0], parts[2], test_size=1 / 3, random_state=seed)
     X, X_test, target, y_test = parts
     scaler = StandardScaler().fit(X)
     X, X_test = scaler.transform(X), scaler.transform(X_test)
     y = mask_labels(target, DATA_SETS[data_set].n_labeled, random_state=seed)
     return Task(X, X_test, target, (Problem(X, y, X_test, y_test),))
+
+
+def standin(name: str) -> Parts:
+    """Return images of shape (n, height, width, channels) and labels."""
+    images, digits = load_digits(return_X_y=True)
+    grey = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
+    # Pixels are repeated, and a margin added.
+    size = 32 if name == "cifar10" else 28
+    factor, margin = divmod(size, 8)
+    edge = (margin // 2, margin - margin // 2)
+    large = grey.repeat(factor, axis=1).repeat(factor, axis=2)
+    pictures = np.pad(large, ((0, 0), edge, edge, (0, 0)))
+    if name == "cifar10":
+        generator = np.random.default_rng(0)
+        ink, paper = generator.random((2, len(grey), 1, 1, 3), dtype=np.float32)
+        pictures = pictures * ink + (1 - pictures) * paper
+    train = digits < _CHARACTERS if name == "omniglot" else np.arange(len(digits)) < 1300
+    return [(pictures[train], digits[train]), (pictures[~train], digits[~train])]
+
+
+def five_characters(images: np.ndarray, target: np.ndarray, seed: int) -> Parts:
+    """Return a task of five characters: a quarter of the drawings test, in all four rotations."""
+    generator = np.random.default_rng(seed)
+    characters = np.sort(generator.choice(np.unique(target), _CHARACTERS, replace=False))
+    parts: tuple[list[np.ndarray], ...] = ([], [])
+    for character in characters:
+        drawings = generator.permutation(np.flatnonzero(target == character))[:_DRAWINGS]
+        for part, rows in zip(parts, np.split(drawings, [3 * len(drawings) // 4]), strict=True):
+            turned = [np.rot90(images[rows], k, axes=(1, 2)) for k in range(_ROTATIONS)]
+            part.append(np.concatenate(turned))
+    sizes = [[len(turned) for turned in part] for part in parts]
+    labels = [np.repeat(range(_CHARACTERS), size) for size in sizes]
+    return [(np.concatenate(p), y) for p, y in zip(parts, labels, strict=True)]

@@ -14,18 +14,16 @@ from skvim.exceptions import DatasetError
 from skvim.inspection import ReconstructionDisplay, RobustnessDisplay, SamplesDisplay
 from vimae_paper.cells import load_model
 from vimae_paper.data import load, source_of
-from vimae_paper.plan import FIGURE_SETS, SWEEP_SET
 from vimae_paper.results import Results
-from vimae_paper.settings import DATA_SETS, LABELED, MODELS, SWEEP, Cell, Run, models_of
+from vimae_paper.settings import DATA_SETS, LABELED, MODELS, PICTURES, SWEEP, Cell, Run, models_of
+from vimae_paper.tables import TEXTS
 
-_DPI = 80
-_N_IMAGES, _N_SAMPLES = 20, 16
-_N_COLOURS, _N_GREYS = 160, 16  # of a PNG: enough for the eye, and small files
-_NOISY = "masking 0.5"
-# With a point posterior and an MMD the first is the second, and is not drawn over it.
-_TWINS = ("wae", "vimae-n")
+# Colours of a PNG, and of one that is grey: enough for the eye, and small files.
+_N_COLOURS, _N_GREYS = 160, 16
 # Share of a panel's sides within which two labels would overlap.
 _CLOSE = 0.14
+
+Figures = dict[str, Any]  # of matplotlib, by name
 
 
 def draw(run: Run, results: Results, figures: Iterable[str], folder: Path) -> list[Path]:
@@ -34,7 +32,7 @@ def draw(run: Run, results: Results, figures: Iterable[str], folder: Path) -> li
     written = []
     for figure in figures:
         try:
-            if figure in FIGURE_SETS:
+            if figure in PICTURES:
                 drawn = pictures(run, figure)
             else:
                 drawn = robustness(results) if figure == "noise" else plane(results)
@@ -52,44 +50,38 @@ def draw(run: Run, results: Results, figures: Iterable[str], folder: Path) -> li
 
 def as_png(drawn: Any) -> bytes:
     """Return a figure as a PNG in few colours, equal for equal figures."""
-    buffer = io.BytesIO()
+    buffer, small = io.BytesIO(), io.BytesIO()
     # The library's version would change the file.
-    drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    drawn.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
     picture = Image.open(buffer).convert("RGB")
-    red, green, blue = (np.asarray(band) for band in picture.split())
-    n_colours = _N_GREYS if (red == green).all() and (green == blue).all() else _N_COLOURS
-    small = io.BytesIO()
+    is_grey = np.ptp(np.asarray(picture), axis=-1).max() == 0
+    n_colours = _N_GREYS if is_grey else _N_COLOURS
     few = picture.quantize(n_colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
-def pictures(run: Run, figure: str) -> dict[str, Any]:
+def pictures(run: Run, figure: str) -> Figures:
     """Return test reconstructions (left) and samples (right) of the models of seed 0."""
-    data_set = FIGURE_SETS[figure]
-    if source_of(data_set, run.preset, run.data_home) is None:
-        return {}
+    data_set = PICTURES[figure]
     rows = {name: model for name, model in models_of(data_set).items() if model.cls is not None}
-    fitted = {model.title: load_model(run, Cell(data_set, n, 0)) for n, model in rows.items()}
-    models = {title: model for title, model in fitted.items() if model is not None}
-    if not models:
+    cached = {model.title: load_model(run, Cell(data_set, n, 0)) for n, model in rows.items()}
+    models = {title: model for title, model in cached.items() if model is not None}
+    if not models or source_of(data_set, run.preset, run.data_home) is None:
         return {}
-    if len(models) < len(fitted):
-        absent = ", ".join(title for title in fitted if title not in models)
+    if len(models) < len(cached):
+        absent = ", ".join(title for title in cached if title not in models)
         print(f"figure {figure}: not run for {absent}")
     X = load(run, data_set, 0).X_test
-    size = (9, 2.2 * len(models))
-    drawn, axes = plt.subplots(
-        len(models), 2, figsize=size, layout="constrained", squeeze=False, width_ratios=(2, 1)
-    )
+    layout = {"layout": "constrained", "squeeze": False, "width_ratios": (2, 1)}
+    drawn, axes = plt.subplots(len(models), 2, figsize=(9, 2.2 * len(models)), **layout)
     options = {"image_shape": tuple(DATA_SETS[data_set].image_shape), "value_range": (0, 1)}
     for (left, right), (title, model) in zip(axes, models.items(), strict=True):
-        ReconstructionDisplay.from_estimator(model, X, n_images=_N_IMAGES, ax=left, **options)
+        ReconstructionDisplay.from_estimator(model, X, n_images=20, ax=left, **options)
         left.set_title(f"{title}: test, odd rows are originals")
         if hasattr(model, "sample"):
-            SamplesDisplay.from_estimator(
-                model, n_samples=_N_SAMPLES, random_state=0, ax=right, **options
-            )
+            drawing = {"n_samples": 16, "random_state": 0, "ax": right}
+            SamplesDisplay.from_estimator(model, **drawing, **options)
             right.set_title(f"{title}: samples")
         else:
             right.set_axis_off()
@@ -97,7 +89,7 @@ def pictures(run: Run, figure: str) -> dict[str, Any]:
     return {figure: drawn}
 
 
-def robustness(results: Results) -> dict[str, Any]:
+def robustness(results: Results) -> Figures:
     """Return accuracy against the level of noise, one figure a data set."""
     drawn = {}
     for data_set in LABELED:
@@ -106,25 +98,26 @@ def robustness(results: Results) -> dict[str, Any]:
         names = sorted(models, key=lambda name: (name != "ours", models[name].cls is None))
         curves = {name: _curve(results, data_set, name) for name in names}
         curves = {name: curve for name, curve in curves.items() if not curve.empty}
-        said = "features: posterior mean; means over seeds, bands of one standard deviation."
-        one, other = (curves.get(name) for name in _TWINS)
-        if one is not None and one.equals(other):
-            del curves[_TWINS[0]]
-            said += f" {MODELS[_TWINS[0]].title} is {MODELS[_TWINS[1]].title}."
+        text = f"{DATA_SETS[data_set].title}, {TEXTS['figures']['noise_note']}"
+        # With a point posterior and an MMD they are one model, which is drawn once.
+        if "wae" in curves and curves["wae"].equals(curves.get("vimae-n")):
+            del curves["wae"]
+            text += f" {models['wae'].title} is {models['vimae-n'].title}."
         if curves:
-            drawn[f"noise-{data_set}"] = _noise(curves, models)
-            drawn[f"noise-{data_set}"].suptitle(f"{DATA_SETS[data_set].title}, {said}")
+            drawn[f"noise-{data_set}"] = _noise(curves)
+            drawn[f"noise-{data_set}"].suptitle(text)
     return drawn
 
 
-def _noise(curves: dict[str, pd.DataFrame], models: dict[str, Any]) -> Any:
+def _noise(curves: dict[str, pd.DataFrame]) -> Any:
     """Draw the curves of a data set."""
+    titles = {name: models_of("mnist")[name].title for name in curves}
     display = RobustnessDisplay.from_curves(
-        {models[name].title: curve for name, curve in curves.items()}, score_name="accuracy (%)"
+        {titles[name]: curve for name, curve in curves.items()}, score_name="accuracy (%)"
     )
     display.figure_.set_size_inches(14, 7)
     for (label, _), line in display.lines_.items():
-        if label == models["ours"].title:
+        if label == MODELS["ours"].title:
             line.set_linewidth(3)
     # Raw pixels may fall so low that nothing else could be told apart.
     lowest = min(
@@ -148,36 +141,20 @@ def _curve(results: Results, data_set: str, model: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["corruption", "level", "repeat", "score"])
 
 
-_MEASURES = {
-    "rate": ("information", "rate"),
-    "information": ("information", "mutual_information"),
-    "error": ("reconstruction", "sse"),
-    "accuracy": ("robustness", "mean", _NOISY),
-}
-_LABELS = {
-    "rate": "rate, nats per row",
-    "information": "I(x; z), nats per row (bounded by the log of the rows' number)",
-    "error": "distortion: squared error of a test row",
-    "accuracy": f"accuracy at {_NOISY}, %",
-}
-
-
-def plane(results: Results) -> dict[str, Any]:
+def plane(results: Results) -> Figures:
     """Return rate, distortion, information and accuracy over λ and β."""
-    points = {}
+    axes_of, points = TEXTS["plane"], {}
     for model in SWEEP:
-        measured = {
-            name: results.values(SWEEP_SET, model, *path) for name, path in _MEASURES.items()
-        }
-        if not any(values.empty for values in measured.values()):
-            points[model] = measured
+        found = {k: results.values("mnist", model, *axis["path"]) for k, axis in axes_of.items()}
+        if not any(values.empty for values in found.values()):
+            points[model] = found
     if not points:
         return {}
     drawn, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
     pairs = (("rate", "error"), ("information", "error"), ("rate", "accuracy"))
     for ax, (x, y) in zip(axes, pairs, strict=True):
         _panel(ax, points, x, y)
-        ax.set(xlabel=_LABELS[x], ylabel=_LABELS[y])
+        ax.set(xlabel=axes_of[x]["label"], ylabel=axes_of[y]["label"])
     axes[0].legend(loc="upper right")
     return {"plane": drawn}
 
@@ -195,10 +172,9 @@ def _panel(ax: Any, points: dict[str, dict[str, pd.Series]], x: str, y: str) -> 
     sizes = np.ptp([ax.get_xlim(), ax.get_ylim()], axis=1)
     for (color, places), side in zip(lines.items(), (1, -1), strict=True):
         for names in _close(places, sizes):
-            values = ", ".join(MODELS[name].title.rpartition(" = ")[2] for name in names)
-            letter = MODELS[names[0]].title.partition(", ")[2].partition(" = ")[0]
+            titles = [MODELS[name].title.partition(", ")[2].partition(" = ") for name in names]
             ax.annotate(
-                f"{letter} = {values}",
+                f"{titles[0][0]} = {', '.join(value for *_, value in titles)}",
                 np.mean([places[name] for name in names], axis=0),
                 textcoords="offset points",
                 xytext=(8 * side, 8 if side > 0 else -16),

@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,31 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
-from skvim import VAETransformer
+from skvim import VAETransformer, metrics
 from skvim.exceptions import UnreliableMeasureWarning
-from skvim.metrics import (
-    InceptionFeatures,
-    frechet_distance,
-    log_likelihood,
-    reconstruction_error,
-    robustness_curve,
-)
 from skvim.semi_supervised import TransductiveSVC
 from vimae_paper.data import Problem, Task, load
-from vimae_paper.settings import (
-    CLASSIFIER,
-    DATA_SETS,
-    MODELS,
-    PRESETS,
-    TABULAR,
-    Cell,
-    Run,
-    noises_of,
-)
+from vimae_paper.settings import CLASSIFIER, DATA_SETS, MODELS, NOISES, PRESETS, TABULAR, Cell, Run
 
-_VERSION = 1  # of this file: raise it where what is measured changes, and all is measured again
+VERSION = 1  # of this file: raise it where what is measured changes, and all is measured again
 _INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-_IMPORTANCE = {"n_draws": 500}
-_DISTANCE = {"n_partitions": 0}
-_CURVE = {"n_repeats": 1}
 
 Values = dict[str, Any]
+
+_errors = metrics.reconstruction_error
+_importance = partial(metrics.log_likelihood, n_draws=500)
+_annealed = partial(metrics.log_likelihood, method="ais", n_chains=8)
+_distance = partial(metrics.frechet_distance, n_partitions=0)
+_curve = partial(metrics.robustness_curve, n_repeats=1)
+# What parts call of skvim: where a default of these changes, they are measured again.
+_CALLED = {
+    "reconstruction": (_errors,),
+    "likelihood": (_importance, _annealed, _errors),
+    "frechet": (_distance, metrics.InceptionFeatures, VAETransformer.sample),
+    "robustness": (_curve,),
+    "information": (VAETransformer.information,),
+    "blur": (VAETransformer.sample,),
+}
 
 
 def parts_of(data_set: str, model: str) -> set[str]:
@@ -63,52 +59,17 @@ def parts_of(data_set: str, model: str) -> set[str]:
     return {part for part, is_wanted in wanted.items() if is_wanted}
 
 
-def part_settings(part: str, data_set: str, preset: str) -> Values:
-    """Return what a part depends on beside the model: sizes, and the arguments of skvim's calls."""
-    amount, data = PRESETS[preset], DATA_SETS[data_set]
-    errors = {"reconstruction_error": _call(reconstruction_error)}
-    samples = {"samples": amount.n_samples, "sample": _call(VAETransformer.sample)}
-    settings: dict[str, Values] = {
-        "reconstruction": errors,
-        "likelihood": {
-            **errors,
-            "rows": amount.n_likelihood,
-            "importance": _call(log_likelihood, **_IMPORTANCE),
-            "annealed rows": amount.n_annealed,
-            "ais": _call(log_likelihood, **_annealing(amount)),
-        },
-        "frechet": {
-            **samples,
-            "frechet_distance": _call(frechet_distance, **_DISTANCE),
-            "InceptionFeatures": _call(InceptionFeatures),
-            "classifier rows": amount.n_classifier,
-        },
-        "robustness": {
-            "classifier": _classifier(data_set),
-            "robustness_curve": _call(robustness_curve, **_CURVE),
-            "labels": data.n_labeled,
-            "problems": amount.n_tasks if data_set == "omniglot" else 1,
-            "noises": noises_of(data_set),
-            "columns": data.columns,
-            "known noise": data.known_noise,
-        },
-        "information": {
-            "rows": amount.n_information,
-            "information": _call(VAETransformer.information),
-        },
-        "blur": samples,
-    }
-    return {"version": _VERSION, "test rows": amount.n_test, **settings[part]}
-
-
-def _call(function: Callable[..., Any], **given: Any) -> Values:
-    """Return the arguments that a function is called with: those given, and its defaults."""
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty} | given
-
-
-def _annealing(amount: Any) -> Values:
-    return {"method": "ais", "n_temperatures": amount.n_temperatures, "n_chains": 8}
+def part_settings(part: str, data_set: str) -> Values:
+    """Return what a part depends on beside the model and the sizes: all arguments of the calls."""
+    calls = []
+    for function in _CALLED[part]:
+        parameters = inspect.signature(function).parameters.values()
+        calls.append({p.name: p.default for p in parameters if p.default is not p.empty})
+    if part != "robustness":
+        return {"calls": calls}
+    data, noises = DATA_SETS[data_set], NOISES[data_set]
+    more = {"labels": data.n_labeled, "columns": data.columns, "known noise": data.known_noise}
+    return {"calls": calls, "classifier": _classifier(data_set), "noises": noises, **more}
 
 
 def _classifier(data_set: str, seed: int | None = None) -> TransductiveSVC:
@@ -125,7 +86,7 @@ def measure(part: str, model: Any, task: Task, run: Run, cell: Cell) -> Values:
 
 def reconstruction(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     """Measure squared errors of test rows, on [0, 1] and on the reference's range."""
-    error = reconstruction_error(model, task.X_test)
+    error = _errors(model, task.X_test)
     # The reference has colours on [-1, 1].
     unit = 4.0 if cell.data_set in ("cifar10", "celeba") else 1.0
     return {
@@ -138,25 +99,24 @@ def reconstruction(model: Any, task: Task, run: Run, cell: Cell) -> Values:
 
 def likelihood(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     """Estimate log p(x) of test rows at the maximum-likelihood variance of the training rows."""
-    amount = PRESETS[run.preset]
-    judged = at_best_variance(model, task.X)
+    amount, seed = PRESETS[run.preset], cell.seed
+    judged, temperatures = at_best_variance(model, task.X), amount.n_temperatures
     many, few = task.X_test[: amount.n_likelihood], task.X_test[: amount.n_annealed]
     estimates = {
-        "importance": log_likelihood(judged, many, **_IMPORTANCE, random_state=cell.seed),
-        "ais": log_likelihood(judged, few, **_annealing(amount), random_state=cell.seed),
+        "importance": _importance(judged, many, random_state=seed),
+        "ais": _annealed(judged, few, n_temperatures=temperatures, random_state=seed),
     }
-    values: Values = {
-        name: {
+    values: Values = {"variance": float(judged.net_.autoencoder.likelihood.value)}
+    for name, estimate in estimates.items():
+        values[name] = {
             "nats": estimate.mean,
             "standard error": estimate.standard_error,
             "monte carlo error": estimate.monte_carlo_error,
             "rows": len(estimate.values),
         }
-        for name, estimate in estimates.items()
-    }
     # Rows differ much more than estimates of one row do: the two agree where they have equal rows.
     values["ais"]["importance"] = float(estimates["importance"].values[: len(few)].mean())
-    return {"variance": float(judged.net_.autoencoder.likelihood.value), **values}
+    return values
 
 
 def at_best_variance(model: Any, X: Any) -> Any:
@@ -167,7 +127,7 @@ def at_best_variance(model: Any, X: Any) -> Any:
     judged = copy.deepcopy(model)
     part = judged.net_.autoencoder.likelihood
     if not part.learns:
-        part.value.fill_(reconstruction_error(model, X[:10_000]).mse_per_value)
+        part.value.fill_(_errors(model, X[:10_000]).mse_per_value)
     return judged
 
 
@@ -180,23 +140,25 @@ def frechet(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     samples = model.sample(n_rows, random_state=cell.seed).clip(0, 1)
     weights = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION)
     if weights.exists() and importlib.util.find_spec("torch_fidelity"):
-        shape = DATA_SETS[cell.data_set].image_shape
-        name = "Inception"
-        features = InceptionFeatures(weights, value_range=(0, 1), image_shape=shape)
+        options = {
+            "value_range": (0, 1),
+            "image_shape": tuple(DATA_SETS[cell.data_set].image_shape),
+        }
+        name, features = "Inception", metrics.InceptionFeatures(weights, **options)
     else:
         name, features = trained_features(run, cell.data_set)
-    distance = frechet_distance(task.X_test[:n_rows], samples, features=features, **_DISTANCE)
+    distance = _distance(task.X_test[:n_rows], samples, features=features)
     return {"value": distance.value, "features": name, "rows": n_rows}
 
 
 def trained_features(run: Run, data_set: str) -> tuple[str, Any]:
-    """Return features of the training rows of seed 0: one ruler for all seeds, kept in the cache."""
-    memory = joblib.Memory(run.cache, verbose=0)
+    """Return features that the training rows of seed 0 teach, one ruler for all seeds."""
+    train = joblib.Memory(run.cache, verbose=0).cache(_train_features)
     task = load(run, data_set, 0)
-    return memory.cache(_train_features)(task.X[: PRESETS[run.preset].n_classifier], task.target)
+    return train(task.X[: PRESETS[run.preset].n_classifier], task.target)
 
 
-def _train_features(X: np.ndarray, target: np.ndarray | None) -> tuple[str, Any]:
+def _train_features(X: Any, target: Any) -> tuple[str, Any]:
     """Fit a classifier to the training rows, or without labels their principal components."""
     if target is None:
         n_components = min(64, len(X) - 1)
@@ -234,33 +196,29 @@ def robustness(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     clipped. "corrupted" holds what a classifier reaches that has learned from corrupted codes: it
     knows the noise, and never counts.
     """
-    data, noises, problems = DATA_SETS[cell.data_set], noises_of(cell.data_set), task.problems
+    data, problems, noises = DATA_SETS[cell.data_set], task.problems, NOISES[cell.data_set]
     # Of draws the columns of the table alone, of means the whole curve.
-    drawn = [noise for noise in noises if _column(noise) in data.columns]
+    tabled = [noise for noise in noises if _column(noise) in data.columns]
     (known,) = (noise for noise in noises if _column(noise) == data.known_noise)
     values: Values = {
-        "mean": _average([accuracies(model, problem, noises, cell) for problem in problems]),
-        "corrupted": _average([_knowing(model, problem, known, cell) for problem in problems]),
+        "mean": _average([accuracies(model, p, noises, cell) for p in problems]),
+        "corrupted": _average([_knowing(model, p, known, cell) for p in problems]),
         "labelled rows": int((problems[0].y != -1).sum()),
         "test rows": sum(len(problem.y_test) for problem in problems),
     }
     net = getattr(model, "net_", None)
     if net is not None and net.autoencoder.posterior.stochastic and hasattr(model, "output"):
         encoder = copy.copy(model).set_params(output="sample")
-        values["sample"] = _average([accuracies(encoder, p, drawn, cell) for p in problems])
+        values["sample"] = _average([accuracies(encoder, p, tabled, cell) for p in problems])
     return values
 
 
-def accuracies(
-    encoder: Any, problem: Problem, noises: Sequence[Any], cell: Cell, X: np.ndarray | None = None
-) -> dict[str, float]:
+def accuracies(encoder: Any, problem: Problem, noises: Any, cell: Cell, X: Any = None) -> Values:
     """Return accuracies in %, by column, of a classifier of codes of clean rows, or of ``X``."""
     classifier = _classifier(cell.data_set, cell.seed)
     classifier.fit(encoder.transform(problem.X if X is None else X), problem.y)
     pipeline = Pipeline([("encoder", encoder), ("classifier", classifier)])
-    curve = robustness_curve(
-        pipeline, problem.X_test, problem.y_test, noises, **_CURVE, random_state=cell.seed
-    )
+    curve = _curve(pipeline, problem.X_test, problem.y_test, noises, random_state=cell.seed)
     means = curve.groupby(["corruption", "level"], sort=False)["score"].mean()
     return {
         "clean" if name == "none" else f"{name} {level:g}": 100 * float(score)
@@ -268,11 +226,11 @@ def accuracies(
     }
 
 
-def _knowing(encoder: Any, problem: Problem, noise: Any, cell: Cell) -> dict[str, float]:
+def _knowing(encoder: Any, problem: Problem, noise: Any, cell: Cell) -> Values:
     """Return the accuracy of a classifier of codes that bear the noise of the test rows."""
     corrupted = noise.corrupt(problem.X, np.random.default_rng([cell.seed, 3]))
-    column = _column(noise)
-    return {column: accuracies(encoder, problem, [noise], cell, corrupted)[column]}
+    found = accuracies(encoder, problem, [noise], cell, corrupted)
+    return {_column(noise): found[_column(noise)]}
 
 
 def _column(noise: Any) -> str:
@@ -281,7 +239,7 @@ def _column(noise: Any) -> str:
     return f"{names.get(type(noise).__name__, 'missing_features')} {noise.level:g}"
 
 
-def _average(scores: list[dict[str, float]]) -> dict[str, float]:
+def _average(scores: list[Values]) -> Values:
     """Average over problems."""
     return {column: float(np.mean([score[column] for score in scores])) for column in scores[0]}
 

@@ -1,9 +1,8 @@
-"""Models, noises and settings; data sets and presets stand in ``settings.toml``."""
+"""What is run: ``settings.toml`` and ``models.toml`` made into objects."""
 
 import inspect
 import math
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -42,17 +41,21 @@ class Model(NamedTuple):
     """A row of the tables."""
 
     title: str
+    tabular_title: str = ""
     cls: type | None = None  # an autoencoder; None for a baseline
-    options: Callable[[Any], dict[str, Any]] = lambda data: {}
-    elbo: bool = False  # pays for information in nats, and collapses at the reference's variance
+    elbo: bool = False
+    options: dict[str, Any] = {}  # noqa: RUF012
+    data: dict[str, str] = {}  # noqa: RUF012
+    noise: dict[str, Any] = {}  # noqa: RUF012 - changes of our recipe's
 
 
-class Recipe(NamedTuple):
-    """What differs from our recipe: parameters, and those of its noise."""
-
-    title: str
-    parameters: dict[str, Any] = {}  # noqa: RUF012
-    noise: dict[str, Any] = {}  # noqa: RUF012
+# Names in models.toml of what is no number.
+_OBJECTS = {
+    "none": None,
+    "spread 0.3": GaussianPosterior(0.3),
+    "logistic of variance 1": Logistic(math.sqrt(3) / math.pi),
+    "normal of variance π²/3": Normal(math.pi / math.sqrt(3)),
+}
 
 
 def read_toml(name: str) -> dict[str, Any]:
@@ -65,10 +68,31 @@ def _namespaces(table: dict[str, Any]) -> dict[str, SimpleNamespace]:
     return {name: SimpleNamespace(**(defaults | fields)) for name, fields in table.items()}
 
 
-DATA_SETS, PRESETS = map(_namespaces, read_toml("settings.toml").values())
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else _OBJECTS.get(value, value)
+
+
+def _model(kind: str, fields: dict[str, Any]) -> Model:
+    """Return a row from what the file says of it."""
+    cls = fields.pop("class", None if kind == "baselines" else "VIMAETransformer")
+    options = {name: _value(value) for name, value in fields.pop("options", {}).items()}
+    return Model(**fields, cls=cls and getattr(skvim, cls), options=options)
+
+
+_SETTINGS = read_toml("settings.toml")
+DATA_SETS, PRESETS = _namespaces(_SETTINGS["data_sets"]), _namespaces(_SETTINGS["presets"])
 IMAGES = ("mnist", "omniglot", "cifar10", "celeba")
 LABELED = IMAGES[:3]
 TABULAR = ("wine", "breast-cancer", "diabetes")
+_BY_KIND = {
+    kind: {name: _model(kind, fields) for name, fields in table.items()}
+    for kind, table in read_toml("models.toml").items()
+}
+MODELS = {name: model for models in _BY_KIND.values() for name, model in models.items()}
+RECIPES, SWEEP = _BY_KIND["recipes"], _BY_KIND["sweep"]
+VARIANTS = tuple(RECIPES)[1:]
+# By table the data sets and what is measured of them, and by figure the data set it shows.
+TABLE_PARTS, PICTURES = _SETTINGS["tables"], _SETTINGS["figures"]
 
 # Codes are not standardised. With gamma="scale" the kernel divides them by one scale for all
 # dimensions; a scale for each blows up those that hold nothing but noise. On 10,000 MNIST rows
@@ -77,6 +101,7 @@ CLASSIFIER = {"gamma": "scale", "n_components": 500, "tol": 1e-3}
 _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)
 _IMAGE_NOISES = (*map(GaussianNoise, _LEVELS), *map(MaskingNoise, _LEVELS))
 _TABLE_NOISES = (GaussianNoise(0.5), GaussianNoise(1.0), MissingFeaturesNoise(0.3, per_row=True))
+NOISES = dict.fromkeys(IMAGES, _IMAGE_NOISES) | dict.fromkeys(TABULAR, _TABLE_NOISES)
 
 # The reference's learning rates are made for its networks and many more steps. At 1e-3 models that
 # pay in nats leave for losses of 1e5 in the first epochs, and do not come back: a VAE then has an
@@ -84,110 +109,36 @@ _TABLE_NOISES = (GaussianNoise(0.5), GaussianNoise(1.0), MissingFeaturesNoise(0.
 _CPU_COLOUR = {"hidden_layer_sizes": (512,), "lr": 1e-3, "lr_schedule": None}
 _CPU_COLOUR_ELBO = _CPU_COLOUR | {"lr": 3e-4}
 
-_SPATIAL = ("shift", "angle", "stretch", "shear", "crop", "contrast", "brightness", "tint")
-_STILL = dict.fromkeys(_SPATIAL, 0.0) | {"mirror": False}
-_PERCEPTRONS = {"network": "mlp", "hidden_layer_sizes": (512, 512)}
-RECIPES = {
-    "ours": Recipe("VIMAE, ours"),
-    "ours-perceptrons": Recipe("… perceptrons", _PERCEPTRONS),
-    "ours-plain": Recipe("… without agreement", {"agreement": 0.0}),
-    "ours-still": Recipe("… without warps and light", {}, _STILL),
-    # Without noise there are no two views of a row to agree.
-    "ours-clean": Recipe("… without noise", {"noise": None, "agreement": 0.0}),
-}
-VARIANTS = tuple(RECIPES)[1:]  # rows of the ablation alone: no verdict counts them
-
-_VAE, _BETA, _VIMAE = skvim.VAETransformer, skvim.BetaVAETransformer, skvim.VIMAETransformer
-_CAPACITY, _INFO = skvim.CapacityVAETransformer, skvim.InfoVAETransformer
-_BASELINES = {
-    "raw": Model("raw pixels"),
-    "pca": Model("PCA, size of the models"),
-    "pca-ours": Model("PCA, size of ours"),
-    "pca-noise": Model("PCA, size and noise of ours"),
-}
-_AUTOENCODERS = {
-    "vae": Model("VAE", _VAE, elbo=True),
-    "beta-h": Model("β_H-VAE", _BETA, lambda data: {"beta": data.beta_high}, elbo=True),
-    "beta-a": Model("β_A-VAE", _BETA, lambda data: {"beta": data.beta_low}, elbo=True),
-    "vimae-n": Model("VIMAE-n", _VIMAE),
-    "vimae-l": Model("VIMAE-l", _VIMAE, lambda data: {"prior": "logistic"}),
-    "capacity": Model("capacity VAE", _CAPACITY, lambda data: {"capacity": data.capacity}, True),
-    "ae": Model("AE", skvim.AETransformer),
-    "wae": Model("WAE-MMD", skvim.WAETransformer),
-    "aae": Model("AAE", skvim.AAETransformer),
-    "infovae": Model("InfoVAE", _INFO, lambda data: {"alpha": 0.5}, elbo=True),
-}
-_OURS = {name: Model(recipe.title, _VIMAE) for name, recipe in RECIPES.items()}
-
-
-def _swept(title: str, cls: type, elbo: bool = False, **options: Any) -> Model:
-    return Model(title, cls, lambda data: options, elbo)
-
-
-_UNIT_LOGISTIC, _SPREAD = Logistic(math.sqrt(3) / math.pi), GaussianPosterior(0.3)
-_WIDE_NORMAL = Normal(math.pi / math.sqrt(3))
-# What λ, β and the prior do, on MNIST alone. A posterior of fixed spread gives VIMAE a rate.
-SWEEP = {
-    **{
-        f"lam-{lam:g}": _swept(f"VIMAE-n, λ = {lam:g}", _VIMAE, lam=lam, posterior=_SPREAD)
-        for lam in (0.1, 1.0, 10.0, 100.0)
-    },
-    **{
-        f"beta-{beta:g}": _swept(f"β-VAE, β = {beta:g}", _BETA, elbo=True, beta=beta)
-        for beta in (0.1, 0.5, 1.0, 2.0, 10.0)
-    },
-    "prior-l-unit": _swept("VIMAE, logistic prior of variance 1", _VIMAE, prior=_UNIT_LOGISTIC),
-    "prior-n-wide": _swept("VIMAE, normal prior of variance π²/3", _VIMAE, prior=_WIDE_NORMAL),
-}
-_TABULAR_MODELS = {
-    "raw": Model("raw features"),
-    "pca": Model("PCA"),
-    "kernel-pca": Model("kernel PCA"),
-    **{name: _AUTOENCODERS[name] for name in ("vae", "vimae-n", "vimae-l")},
-    "ours": _OURS["ours"],
-}
-MODELS = {**_BASELINES, **_AUTOENCODERS, **_OURS, **SWEEP, **_TABULAR_MODELS}
-
-
-def noises_of(data_set: str) -> tuple[Any, ...]:
-    """Return the corruptions of the robustness curve."""
-    return _TABLE_NOISES if data_set in TABULAR else _IMAGE_NOISES
-
 
 def models_of(data_set: str) -> dict[str, Model]:
     """Return the rows of a data set's tables, by name."""
+    rows = {**_BY_KIND["baselines"], **_BY_KIND["autoencoders"], "ours": RECIPES["ours"]}
     if data_set in TABULAR:
-        return _TABULAR_MODELS
-    return {**_BASELINES, **_AUTOENCODERS, "ours": _OURS["ours"]}
+        rows = {name: row._replace(title=row.tabular_title) for name, row in rows.items()}
+    return {name: row for name, row in rows.items() if row.title}
 
 
 def ablation_of(data_set: str) -> dict[str, Model]:
     """Return our recipe and its variants, but for those that are the same on this data set."""
     own = our_parameters(data_set, "cpu")
     return {
-        name: _OURS[name]
+        name: variant
         for name, variant in RECIPES.items()
         if name == "ours"
-        or any(own[key] != value for key, value in variant.parameters.items())
+        or any(own[key] != value for key, value in variant.options.items())
         or any(getattr(own["noise"], key) != value for key, value in variant.noise.items())
     }
 
 
 def our_parameters(data_set: str, preset: str) -> dict[str, Any]:
-    """Return the parameters of our recipe, as far as they differ from those of VIMAE-l.
-
-    They were chosen with --validation. What counts most is that codes do not follow warps, which no
-    test row goes through, and that those of corrupted rows still tell the rows apart.
-    """
+    """Return the parameters of our recipe, as far as they differ from those of VIMAE-l."""
     data = DATA_SETS[data_set]
     if not data.our_recipe:
         return {"posterior": GaussianPosterior(0.3), "noise": GaussianNoise(0.5)}
-    own = recipe_parameters(data.our_recipe, _VIMAE, width=PRESETS[preset].width)
+    own = recipe_parameters(data.our_recipe, skvim.VIMAETransformer, width=PRESETS[preset].width)
     shape = tuple(data.image_shape)
-    return own | {
-        "image_shape": shape,
-        "noise": clone(own["noise"]).set_params(image_shape=shape),
-    }
+    noise = clone(own["noise"]).set_params(image_shape=shape)
+    return own | {"image_shape": shape, "noise": noise}
 
 
 def build(run: Run, cell: Cell) -> Any:
@@ -202,13 +153,14 @@ def build(run: Run, cell: Cell) -> Any:
         parameters |= _CPU_COLOUR_ELBO if model.elbo else _CPU_COLOUR
     taken = inspect.signature(model.cls).parameters
     parameters = {name: value for name, value in parameters.items() if name in taken}
-    parameters |= model.options(data)
     if cell.model in RECIPES:
-        own, variant = our_parameters(cell.data_set, run.preset), RECIPES[cell.model]
-        own["noise"] = clone(own["noise"]).set_params(**variant.noise)
+        own = our_parameters(cell.data_set, run.preset)
+        own["noise"] = clone(own["noise"]).set_params(**model.noise)
         if run.preset != "cpu" or run.epochs is not None:
             own.pop("max_epochs", None)
-        parameters |= {"prior": "logistic"} | own | variant.parameters
+        parameters |= RECIPES["ours"].options | own
+    parameters |= model.options
+    parameters |= {name: getattr(data, field) for name, field in model.data.items()}
     if run.preset == "tiny" and parameters.get("pretraining"):
         parameters["pretraining"] = 10  # it would take most of the time
     return model.cls(**parameters, random_state=cell.seed)

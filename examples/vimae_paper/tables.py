@@ -1,27 +1,42 @@
-"""Tables in Markdown and LaTeX, from the file of results."""
+"""Tables in Markdown and LaTeX from the file of results, and the pages of the documentation."""
 
+import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vimae_paper.cells import is_current
-from vimae_paper.comparisons import NOT_RUN, difference
+from vimae_paper.cells import FIGURES, TABLES, is_current, rows_of
+from vimae_paper.claims import CLAIMS, NOT_RUN, best, difference, interval, verdict
 from vimae_paper.measures import parts_of
-from vimae_paper.plan import SWEEP_SET, TABLE_PARTS, rows_of
 from vimae_paper.results import Results
-from vimae_paper.settings import DATA_SETS, MODELS, SWEEP, VARIANTS, models_of, read_toml
+from vimae_paper.settings import (
+    DATA_SETS,
+    MODELS,
+    SWEEP,
+    TABLE_PARTS,
+    VARIANTS,
+    models_of,
+    read_toml,
+)
 
 UNDEFINED = "–"
+RESULTS = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parents[2] / "docs" / "_tables"
+_IMAGES = "../examples/vimae_paper/results"  # as the including page sees it
+_BASELINES = ("raw", "pca", "pca-ours", "pca-noise")
 TEXTS = read_toml("texts.toml")
-_NOTES = TEXTS["notes"]
 _TITLES = {name: data.title for name, data in DATA_SETS.items()}
-# What the paper prints, by data set and column.
-PUBLISHED = pd.read_csv(
-    Path(__file__).with_name("published.csv"), index_col=["data set", "column"]
-).drop(columns="table")
+with Path(__file__).with_name("published.csv").open(encoding="utf-8") as file:
+    # What the paper prints, by data set, column and model.
+    PUBLISHED = {
+        (row["data set"], row["column"], model): float(value)
+        for row in csv.DictReader(file)
+        for model, value in row.items()
+        if model in MODELS and value
+    }
 
 
 class Table(NamedTuple):
@@ -35,8 +50,7 @@ class Table(NamedTuple):
 
 def markdown(table: Table) -> str:
     """Return a table in Markdown, with its title and notes."""
-    align = "left" if table.prose else "right"
-    aligned = ("left", *[align] * table.frame.shape[1])
+    aligned = ["left", *["left" if table.prose else "right"] * table.frame.shape[1]]
     text = table.frame.to_markdown(disable_numparse=True, colalign=aligned)
     text = re.sub("(?<= ) +|(?<=---)-+", "", text)  # columns as wide as their widest cell
     return "\n\n".join([f"**{table.title}**", text, *table.notes]) + "\n"
@@ -45,11 +59,10 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """Return a table in LaTeX that reads Unicode, for the packages booktabs and graphicx."""
     caption = re.sub("([&%_#$~^])", r"\\\1", " ".join([f"{table.title}.", *table.notes]))
-    frame = table.frame.reset_index()
-    text = frame.to_latex(index=False, escape=True, caption=caption)
-    resized = text.replace(r"\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
-    resized = resized.replace(r"\end{tabular}", r"\end{tabular}}")
-    return re.sub(r"\*\*(.*?)\*\*", r"\\textbf{\1}", resized)
+    text = table.frame.reset_index().to_latex(index=False, escape=True, caption=caption)
+    text = text.replace(r"\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
+    text = text.replace(r"\end{tabular}", r"\end{tabular}}")
+    return re.sub(r"\*\*(.*?)\*\*", r"\\textbf{\1}", text)
 
 
 def write_tables(results: Results, tables: Iterable[str], folder: Path) -> list[Path]:
@@ -58,9 +71,9 @@ def write_tables(results: Results, tables: Iterable[str], folder: Path) -> list[
     written = []
     for name in tables:
         for suffix, form in ((".md", markdown), (".tex", latex)):
-            path = folder / f"table-{name}{suffix}"
-            path.write_text("\n".join(map(form, tables_of(results, name))), encoding="utf-8")
-            written.append(path)
+            written.append(folder / f"table-{name}{suffix}")
+            text = "\n".join(map(form, tables_of(results, name)))
+            written[-1].write_text(text, encoding="utf-8")
     return written
 
 
@@ -69,11 +82,8 @@ def tables_of(results: Results, table: str) -> list[Table]:
     whole = {"1": generation, "2": reconstruction, "ablation": ablation}
     if table in whole:
         return [whole[table](results)]
-    return [
-        robustness(results, table, data_set, features)
-        for data_set in TABLE_PARTS[table]
-        for features in ("sample", "mean")
-    ]
+    both = ("sample", "mean")
+    return [robustness(results, table, d, f) for d in TABLE_PARTS[table] for f in both]
 
 
 def over_seeds(values: pd.Series, digits: int = 1, paper: float | None = None) -> str:
@@ -81,21 +91,16 @@ def over_seeds(values: pd.Series, digits: int = 1, paper: float | None = None) -
     if values.empty:
         return NOT_RUN
     text = f"{values.mean():.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {values.std():.{digits}f}"
+    text += f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
     return text if paper is None else f"{text} [{paper:g}]"
-
-
-def printed(data_set: str, model: str, column: str) -> float | None:
-    """Return what the paper prints, None if it prints nothing."""
-    if model not in PUBLISHED or (data_set, column) not in PUBLISHED.index:
-        return None
-    value = PUBLISHED.loc[(data_set, column), model]
-    return None if pd.isna(value) else float(value)
 
 
 def _frame(rows: dict[str, dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def _note(name: str, **fields: Any) -> str:
+    return TEXTS["notes"][name].format(**fields)
 
 
 def generation(results: Results) -> Table:
@@ -110,10 +115,10 @@ def generation(results: Results) -> Table:
         for values in results.part(*row, "frechet").values()
     }
     notes = [
-        _NOTES["likelihood"],
+        _note("likelihood"),
         *_short_of_annealing(results),
-        _NOTES["frechet"].format(features="; ".join(sorted(features)) or NOT_RUN),
-        *_common_notes(results, "1"),
+        _note("frechet", features="; ".join(sorted(features)) or NOT_RUN),
+        *_common_notes(results, "1", TABLE_PARTS["1"]),
     ]
     return Table(TEXTS["titles"]["1"], _frame(rows), notes)
 
@@ -123,13 +128,12 @@ def _generation_cells(results: Results, data_set: str, model: str) -> dict[str, 
     part = TABLE_PARTS["1"][data_set]
     values = lambda *path: results.values(data_set, model, part, *path)
     if part == "frechet":
-        distance = over_seeds(values("value"), 2, printed(data_set, model, "frechet"))
-        cells = {"Fréchet distance": distance}
+        paper = PUBLISHED.get((data_set, "frechet", model))
+        cells = {"Fréchet distance": over_seeds(values("value"), 2, paper)}
     else:
-        importance = over_seeds(-values("importance", "nats"))
-        ais = over_seeds(-values("ais", "nats"))
+        importance, ais = (over_seeds(-values(method, "nats")) for method in ("importance", "ais"))
         if importance != NOT_RUN:
-            paper = printed(data_set, model, "nll")
+            paper = PUBLISHED.get((data_set, "nll", model))
             importance += f" (s.e. {values('importance', 'standard error').mean():.1f})"
             importance += "" if paper is None else f" [{paper:g}]"
             ais += f" ({-values('ais', 'importance').mean():.1f})"
@@ -148,31 +152,30 @@ def _short_of_annealing(results: Results) -> list[str]:
     short = []
     for data_set in ("mnist", "omniglot"):
         for name, model in models_of(data_set).items():
-            nats, importance, error = (
-                results.values(data_set, name, "likelihood", "ais", what)
-                for what in ("nats", "importance", "monte carlo error")
-            )
-            missed = difference(nats, importance).mean()
-            if missed > 1 + 4 * error.mean():
+            ais = lambda what: results.values(data_set, name, "likelihood", "ais", what)  # noqa: B023
+            missed = difference(ais("nats"), ais("importance")).mean()
+            if missed > 1 + 4 * ais("monte carlo error").mean():
                 short.append(f"{_TITLES[data_set]}, {model.title}, by {missed:.0f} nats")
-    return [_NOTES["annealing"].format(models="; ".join(short))] if short else []
+    return [_note("annealing", models="; ".join(short))] if short else []
 
 
 def reconstruction(results: Results) -> Table:
     """Return Table II."""
     rows: dict[str, dict[str, str]] = {}
     for name, model in models_of("mnist").items():
-        if "reconstruction" in parts_of("mnist", name):
-            rows[model.title] = {}
-            for data_set in TABLE_PARTS["2"]:
-                error = lambda what: results.values(data_set, name, "reconstruction", what)  # noqa: B023
-                rows[model.title] |= {
-                    f"{_TITLES[data_set]}: 0.05·SSE": over_seeds(
-                        error("table_ii"), 3, printed(data_set, name, "table_ii")
-                    ),
-                    f"{_TITLES[data_set]}: SSE": over_seeds(error("sse"), 2),
+        for data_set in TABLE_PARTS["2"] if "reconstruction" in parts_of("mnist", name) else ():
+            cost, sse = (
+                results.values(data_set, name, "reconstruction", what)
+                for what in ("table_ii", "sse")
+            )
+            paper = PUBLISHED.get((data_set, "table_ii", name))
+            rows.setdefault(model.title, {}).update(
+                {
+                    f"{_TITLES[data_set]}: 0.05·SSE": over_seeds(cost, 3, paper),
+                    f"{_TITLES[data_set]}: SSE": over_seeds(sse, 2),
                 }
-    notes = [_NOTES["reconstruction"], *_common_notes(results, "2")]
+            )
+    notes = [_note("reconstruction"), *_common_notes(results, "2", TABLE_PARTS["2"])]
     return Table(TEXTS["titles"]["2"], _frame(rows), notes)
 
 
@@ -192,11 +195,8 @@ def ablation(results: Results) -> Table:
         blocks += [pd.DataFrame("", [f"**{_TITLES[data_set]}**"], frame.columns), frame]
         absent = sorted(set(VARIANTS) - rows_of("ablation", data_set).keys())
         same += [f"{_TITLES[data_set]} {MODELS[name].title}" for name in absent]
-    notes = [
-        _NOTES["ablation"],
-        *([_NOTES["same"].format(models=", ".join(same))] if same else []),
-        *_accuracy_notes(results, "ablation", list(TABLE_PARTS["ablation"]), "mean"),
-    ]
+    notes = [_note("ablation")] + ([_note("same", models=", ".join(same))] if same else [])
+    notes += _accuracy_notes(results, "ablation", [*TABLE_PARTS["ablation"]], "mean")
     return Table(TEXTS["titles"]["ablation"], pd.concat(blocks).rename_axis("model"), notes)
 
 
@@ -204,64 +204,153 @@ def _accuracies(results: Results, table: str, data_set: str, features: str) -> p
     """Return mean accuracies of all rows over a data set's columns."""
     data, rows = DATA_SETS[data_set], {}
     for name, model in rows_of(table, data_set).items():
-        cells = {}
+        cells = rows[model.title] = {}
         for column in data.columns:
-            paper = printed(data_set, name, column) if features == "sample" else None
-            found = results.accuracy(data_set, name, column, features)
-            cells[column] = over_seeds(found, paper=paper)
+            paper = PUBLISHED.get((data_set, column, name)) if features == "sample" else None
+            values = results.accuracy(data_set, name, column, features)
+            cells[column] = over_seeds(values, paper=paper)
         if features == "mean":
             knowing = results.values(data_set, name, "robustness", "corrupted", data.known_noise)
             column = f"does not count: {data.known_noise}, classifier knows it"
             cells[column] = over_seeds(knowing)
-        rows[model.title] = cells
     return _frame(rows)
-
-
-# Notes
 
 
 def _accuracy_notes(
     results: Results, table: str, data_sets: Sequence[str], features: str
 ) -> list[str]:
     """Say how accuracies came about, and over how many seeds."""
-    labels, seeds = [], []
-    several = len(data_sets) > 1
+    labels, notes = [], []
     for data_set in data_sets:
+        title = _TITLES[data_set] if len(data_sets) > 1 else ""
         numbers: set[int] = set()
         rows: dict[int, list[str]] = {}
         for name, model in rows_of(table, data_set).items():
-            found = results.part(data_set, name, "robustness")
-            numbers |= {values["labelled rows"] for values in found.values()}
-            if found:
-                rows.setdefault(len(found), []).append(model.title)
+            if by_seed := results.part(data_set, name, "robustness"):
+                numbers |= {values["labelled rows"] for values in by_seed.values()}
+                rows.setdefault(len(by_seed), []).append(model.title)
         text = " or ".join(f"{number:,}" for number in sorted(numbers)) or NOT_RUN
-        labels.append(f"{_TITLES[data_set]} {text}" if several else text)
-        ranked = sorted(rows.items(), key=lambda item: len(item[1]))
-        texts = [f"{n_seeds} of {', '.join(titles)}" for n_seeds, titles in ranked[:-1]]
-        texts += [f"{n} of {'the others' if texts else 'all'}" for n, _ in ranked[-1:]]
-        where = f", {_TITLES[data_set]}" if several else ""
-        seeds += [f"Seeds{where}: {'; '.join(texts)}."] if texts else []
-    protocol = _NOTES["protocol"].format(labels="; ".join(labels))
+        labels.append(f"{title} {text}".strip())
+        *few, last = sorted(rows.items(), key=lambda item: len(item[1])) or [(0, [])]
+        texts = [f"{n_seeds} of {', '.join(titles)}" for n_seeds, titles in few]
+        texts.append(f"{last[0]} of {'the others' if few else 'all'}")
+        notes += [f"Seeds{title and ', '}{title}: {'; '.join(texts)}."] if rows else []
+    protocol = _note("protocol", labels="; ".join(labels))
     protocol += "." if table == "ablation" else ", in brackets the paper."
-    protocol += f" {_NOTES['knowing']}" if features == "mean" else ""
-    return [protocol, *seeds, *_common_notes(results, table, data_sets)]
+    protocol += f" {_note('knowing')}" if features == "mean" else ""
+    return [protocol, *notes, *_common_notes(results, table, data_sets)]
 
 
-def _common_notes(results: Results, table: str, data_sets: Sequence[str] = ()) -> list[str]:
+def _common_notes(results: Results, table: str, data_sets: Iterable[str]) -> list[str]:
     """Say what readers must know of the rows."""
     contents = results.cells.values()
-    notes = [_NOTES["validation"]] if any(c["settings"]["validation"] for c in contents) else []
+    notes = [_note("validation")] if any(c["settings"]["validation"] for c in contents) else []
     outdated = []
-    for data_set in data_sets or TABLE_PARTS[table]:
+    for data_set in data_sets:
         title, sources = _TITLES[data_set], set()
-        swept = SWEEP if data_set == SWEEP_SET and table != "ablation" else {}
+        swept = SWEEP if data_set == "mnist" and table != "ablation" else {}
         for name, model in (rows_of(table, data_set) | swept).items():
             by_seed = results.rows.get((data_set, name), {})
             sources |= {content["settings"]["source"] for content in by_seed.values()}
             if failed := results.failed(data_set, name):
                 seeds = ", ".join(map(str, failed))
-                notes.append(_NOTES["diverged"].format(title=title, model=model.title, seeds=seeds))
+                notes.append(_note("diverged", title=title, model=model.title, seeds=seeds))
             if not all(map(is_current, by_seed.values())):
                 outdated.append(f"{title} {model.title}")
-        notes += [_NOTES["standin"].format(title=title)] if "stand-in" in sources else []
-    return notes + ([_NOTES["outdated"].format(models=", ".join(outdated))] if outdated else [])
+        notes += [_note("standin", title=title)] if "stand-in" in sources else []
+    return notes + ([_note("outdated", models=", ".join(outdated))] if outdated else [])
+
+
+# The documentation
+
+
+def write_pages() -> list[Path]:
+    """Write what the documentation includes; return the files."""
+    pages = {}
+    for preset in ("cpu", "gpu"):
+        results = Results(RESULTS / f"{preset}.jsonl")
+        pages[FOLDER / f"paper-{preset}.md"] = paper_page(preset, results)
+        verdicts = (promises(results), beaten(results))
+        pages[FOLDER / f"promises-{preset}.md"] = "\n".join(map(markdown, verdicts))
+    for path, text in pages.items():
+        path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    return list(pages)
+
+
+def paper_page(preset: str, results: Results) -> str:
+    """Return all tables and figures of a preset."""
+    if not results.cells:
+        return f"Preset `{preset}`: {NOT_RUN}."
+    parts = [_measured_on(results), ""]
+    parts += [markdown(table) for name in TABLES for table in tables_of(results, name)]
+    for figure in FIGURES:
+        title = TEXTS["figures"][figure]
+        files = sorted((RESULTS / preset).glob(f"figure-{figure}*.png"))
+        parts += [] if files else [f"**{title}**: {NOT_RUN}.", ""]
+        for path in files:
+            parts += [f"**{title}**", "", f"![{title}]({_IMAGES}/{preset}/{path.name})", ""]
+    return "\n".join(parts)
+
+
+def _measured_on(results: Results) -> str:
+    """Say on what and how long."""
+    seconds, machines = 0.0, set()
+    for content in results.cells.values():
+        done = (content["fit"], *content["parts"].values())
+        seconds += sum(part.get("seconds", 0.0) for part in done)
+        on = content["measured on"]
+        device = f"{on['cores']} cores" if on["gpu"] == "none" else f"GPU {on['gpu']}"
+        versions = ", ".join(f"{name} {on[name]}" for name in ("skvim", "torch", "sklearn"))
+        machines.add(f"{on['machine']}, {device}, Python {on['python']}, {versions}")
+    return (
+        f"{len(results.cells)} cells, {seconds / 60:.0f} minutes of computing. Measured on: "
+        f"{'; '.join(sorted(machines))}."
+    )
+
+
+def promises(results: Results) -> Table:
+    """Return the table of all claims, with verdicts that follow from the results."""
+    rows = []
+    for claim in CLAIMS:
+        comparisons = claim.compare(results)
+        reached = verdict(comparisons)
+        measured = NOT_RUN if reached == NOT_RUN else "; ".join(map(str, comparisons))
+        rows.append((claim.where, claim.says, measured, reached))
+    frame = pd.DataFrame(rows, columns=["where", "claim", "measured", "verdict"])
+    note = TEXTS["notes"]["promises"]
+    return Table("Claims of the paper", frame.set_index("where"), [note], prose=True)
+
+
+def beaten(results: Results) -> Table:
+    """Compare our recipe with the paper's best cell and the best baseline, cell by cell."""
+    rows = [
+        _compared(results, data_set, column, features)
+        for data_set in ("cifar10", "mnist", "omniglot")
+        for column in DATA_SETS[data_set].columns
+        for features in ("sample", "mean")
+    ]
+    columns = ["cell", "features", "ours", "paper's best", "best baseline", "difference", "verdict"]
+    frame = pd.DataFrame(rows, columns=columns).set_index("cell")
+    note = TEXTS["notes"]["beaten"]
+    return Table("Ours against the paper and the baselines", frame, [note])
+
+
+def _compared(results: Results, data_set: str, column: str, features: str) -> tuple[str, ...]:
+    """Return a row of the table of comparisons."""
+    own, *others = (
+        results.accuracy(data_set, model, column, features) for model in ("ours", *_BASELINES)
+    )
+    # Nothing is beaten as long as one of the opponents is absent.
+    absent = any(values.empty for values in others)
+    baseline = others[0].iloc[:0] if absent else best(others)
+    known = [value for key, value in PUBLISHED.items() if key[:2] == (data_set, column)]
+    gap = difference(own, baseline.clip(lower=max(known, default=0.0)))
+    cell = f"{DATA_SETS[data_set].title}, {column}, ours"
+    kind = "draw" if features == "sample" else "mean"
+    paper = f"{max(known):g}" if known else UNDEFINED
+    if gap.empty:
+        return cell, kind, over_seeds(own), paper, NOT_RUN, NOT_RUN, NOT_RUN
+    reached = interval(gap)
+    state = "beaten" if reached.low > 0 else "not beaten" if reached.high < 0 else "open"
+    ours, baselines = over_seeds(own[gap.index]), over_seeds(baseline[gap.index])
+    return cell, kind, ours, paper, baselines, f"{reached}, n = {reached.n_seeds}", state

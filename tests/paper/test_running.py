@@ -13,8 +13,7 @@ from skvim import VIMAETransformer
 from skvim.noise import GaussianNoise
 from skvim.objectives import GaussianPosterior
 from vimae_paper import cells, command, measures
-from vimae_paper.cells import describe, load_model, missing, model_path, work
-from vimae_paper.plan import Job, jobs_of
+from vimae_paper.cells import Job, describe, jobs_of, load_model, missing, model_path, work
 from vimae_paper.results import Results, append, tidy
 from vimae_paper.settings import Cell, Run
 

@@ -5,10 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from vimae_paper import claims, pages, tables
-from vimae_paper.cells import work
-from vimae_paper.comparisons import Comparison, Interval, difference, interval, verdict
-from vimae_paper.plan import TABLES, jobs_of
+from vimae_paper import tables
+from vimae_paper.cells import TABLES, jobs_of, work
+from vimae_paper.claims import CLAIMS, Comparison, Interval, difference, interval, verdict
 from vimae_paper.results import Results
 from vimae_paper.settings import DATA_SETS, LABELED, VARIANTS, Run
 
@@ -53,11 +52,11 @@ def test_differences_are_paired_over_the_seeds_that_both_have():
 
 def verdicts(results):
     """Return the verdicts by claim."""
-    return pages.promises(results).frame.set_index("claim")["verdict"]
+    return tables.promises(results).frame.set_index("claim")["verdict"]
 
 
 def test_without_results_only_the_entropy_claim_is_judged(tmp_path):
-    frame = pages.promises(Results(tmp_path / "none.jsonl")).frame
+    frame = tables.promises(Results(tmp_path / "none.jsonl")).frame
     assert len(frame) == 25
     assert "less entropy" in frame["claim"].iloc[0]
     assert "0.581" in frame["measured"].iloc[0]  # 2 − ½ log 2πe
@@ -100,7 +99,7 @@ def test_information_is_compared_by_errors_whatever_the_variances(stored, cell_o
 
     cells = [cell("vae", s, 20.0, 0.02 + 0.01 * s) for s in range(2)]
     cells += [cell("vimae-n", s, 10.0 + 0.02 * s, 10.0) for s in range(2)]
-    claim = next(c for c in claims.CLAIMS if "maximally informative" in c.says)
+    claim = next(c for c in CLAIMS if "maximally informative" in c.says)
     mnist, omniglot = claim.compare(stored(*cells))
     assert mnist.measured.mean == pytest.approx(392 * (math.log(2) - math.log(1.002) / 2))
     assert mnist.supports
@@ -108,7 +107,7 @@ def test_information_is_compared_by_errors_whatever_the_variances(stored, cell_o
 
 
 def test_similar_likelihoods_do_not_depend_on_the_unit_of_the_pixels(stored, cell_of):
-    claim = next(c for c in claims.CLAIMS if "likelihoods are similar" in c.says)
+    claim = next(c for c in CLAIMS if "likelihoods are similar" in c.says)
 
     def found(shift):
         cells = [
@@ -141,7 +140,7 @@ def cells_against(cell_of, ours, baselines):
 )
 def test_beaten_means_above_the_paper_and_every_baseline(ours, expected, stored, cell_of):
     cells = cells_against(cell_of, (*ours, 0.0), BASELINES)  # no baseline has the last seed
-    row = pages.beaten(stored(*cells)).frame.loc["MNIST, clean, ours"].iloc[-1]
+    row = tables.beaten(stored(*cells)).frame.loc["MNIST, clean, ours"].iloc[-1]
     assert row["paper's best"] == "93"
     assert row["ours"].startswith(f"{sum(ours) / 3:.1f} ")
     assert row["difference"].endswith("n = 3")
@@ -152,13 +151,13 @@ def test_beaten_means_above_the_paper_and_every_baseline(ours, expected, stored,
 @pytest.mark.parametrize("absent", BASELINES)
 def test_nothing_is_beaten_while_a_baseline_is_absent(absent, stored, cell_of):
     present = {name: values for name, values in BASELINES.items() if name != absent}
-    frame = pages.beaten(stored(*cells_against(cell_of, (97, 98, 97), present))).frame
+    frame = tables.beaten(stored(*cells_against(cell_of, (97, 98, 97), present))).frame
     assert frame.loc["MNIST, clean, ours"].iloc[-1]["verdict"] == "not run"
 
 
 def test_a_recipe_between_the_baselines_and_the_paper_beats_neither(stored, cell_of):
     low = dict.fromkeys(BASELINES, (80.0, 80.1, 80.2))
-    frame = pages.beaten(stored(*cells_against(cell_of, (91.0, 91.1, 91.2), low))).frame
+    frame = tables.beaten(stored(*cells_against(cell_of, (91.0, 91.1, 91.2), low))).frame
     assert frame.loc["MNIST, clean, ours"].iloc[-1]["verdict"] == "not beaten"
     # The paper has no such column: there the baselines alone are the bar.
     assert frame.loc["MNIST, gaussian 0.3, ours"].iloc[-1]["paper's best"] == "–"
@@ -209,7 +208,7 @@ def test_variants_stand_in_their_own_table_alone(stored, cell_of):
     def everything(results):
         others = [table for table in TABLES if table != "ablation"]
         found = [part for table in others for part in tables.tables_of(results, table)]
-        found += [pages.promises(results), pages.beaten(results)]
+        found += [tables.promises(results), tables.beaten(results)]
         return [tables.markdown(table) for table in found]
 
     own = cell_of("mnist", "ours", 0, {"clean": 50.0})
@@ -234,8 +233,8 @@ def test_rows_under_other_settings_than_the_present_are_named(tmp_path):
 
 
 def test_pages_of_the_documentation_are_those_of_the_results(tmp_path, monkeypatch):
-    committed = pages.FOLDER
-    monkeypatch.setattr(pages, "FOLDER", tmp_path)
-    for path in pages.write_pages():
+    committed = tables.FOLDER
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    for path in tables.write_pages():
         written = (committed / path.name).read_text(encoding="utf-8")
         assert written == path.read_text(encoding="utf-8"), "stale: make paper-pages"
