@@ -1,4 +1,4 @@
-"""Run the experiments of the VIMAE paper; ``vimae_paper`` says how."""
+"""Run the experiments of the VIMAE paper; the docstring of ``vimae_paper`` says how."""
 
 import sys
 

@@ -5,13 +5,11 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
-import numpy as np
 import sklearn
 import torch
 
@@ -19,9 +17,9 @@ import skvim
 from skvim.exceptions import SkvimError, TrainingDivergedError
 from vimae_paper import settings
 from vimae_paper.data import load, source_of
-from vimae_paper.measures import VERSION, measure, part_settings, parts_of
+from vimae_paper.measures import PARTS, VERSION, part_settings, parts_of
 from vimae_paper.results import Results, append, cell_of
-from vimae_paper.settings import PICTURES, PRESETS, TABLE_PARTS, Cell, Run, build, models_of
+from vimae_paper.settings import MODELS, PICTURES, PRESETS, TABLE_PARTS, Cell, Run, build, models_of
 
 TABLES = tuple(TABLE_PARTS)
 FIGURES = (*PICTURES, "noise", "plane")
@@ -41,19 +39,16 @@ def rows_of(table: str, data_set: str) -> dict[str, Any]:
 
 
 def jobs_of(
-    tables: Sequence[str],
-    figures: Sequence[str],
-    preset: str,
-    n_seeds: int | None = None,
-    data_home: str | None = None,
-    models: Sequence[str] | None = None,
+    run: Run, tables: Any, figures: Any, n_seeds: int | None = None, models: Any = None
 ) -> list[Job]:
     """Return each cell once, with all that is wanted of it; seed by seed, so that tables fill."""
     jobs: dict[Cell, Job] = {}
+    amount = PRESETS[run.preset]
     for data_set, model, parts, keep in (*_of_tables(tables), *_of_figures(figures)):
-        is_chosen = models is None or model in models
-        if is_chosen and source_of(data_set, preset, data_home) is not None:
-            for seed in range(n_seeds or _default_seeds(data_set, model, preset)):
+        if model in (models or MODELS) and source_of(run, data_set) is not None:
+            # Tables are small, and a seed of variants takes two thirds as long as one of all else.
+            default = amount.n_tabular_seeds if data_set in settings.TABULAR else amount.n_seeds
+            for seed in range(n_seeds or (1 if model in settings.VARIANTS else default)):
                 cell = Cell(data_set, model, seed)
                 _, before, kept = jobs.get(cell, (cell, frozenset(), False))
                 wanted = before | (parts & parts_of(data_set, model))
@@ -62,25 +57,17 @@ def jobs_of(
     return sorted(wanted_jobs, key=lambda job: (job.cell.seed, job.cell.data_set))
 
 
-def _default_seeds(data_set: str, model: str, preset: str) -> int:
-    """Return a preset's number of seeds; more for tables, which are small, and one for variants."""
-    amount = PRESETS[preset]
-    default = amount.n_tabular_seeds if data_set in settings.TABULAR else amount.n_seeds
-    return 1 if model in settings.VARIANTS else default
-
-
-def _of_tables(tables: Sequence[str]) -> Iterator[tuple[str, str, set[str], bool]]:
+def _of_tables(tables: Any) -> Iterator[tuple[str, str, set[str], bool]]:
     """Yield data sets, models, parts, and whether the fitted model is to be kept."""
-    for table in tables:
-        for data_set, part in TABLE_PARTS[table].items():
-            # What the codes know takes no time beside errors, and claims are judged by it.
-            parts = {part, "information"} if part == "reconstruction" else {part}
-            for model in rows_of(table, data_set):
-                if part in parts_of(data_set, model):
-                    yield data_set, model, parts, False
+    for data_set, part, table in ((*i, t) for t in tables for i in TABLE_PARTS[t].items()):
+        # What the codes know takes no time beside errors, and claims are judged by it.
+        parts = {part, "information"} if part == "reconstruction" else {part}
+        for model in rows_of(table, data_set):
+            if part in parts_of(data_set, model):
+                yield data_set, model, parts, False
 
 
-def _of_figures(figures: Sequence[str]) -> Iterator[tuple[str, str, set[str], bool]]:
+def _of_figures(figures: Any) -> Iterator[tuple[str, str, set[str], bool]]:
     for data_set in (PICTURES[figure] for figure in figures if figure in PICTURES):
         for name, model in models_of(data_set).items():
             yield data_set, name, {"blur"}, model.cls is not None
@@ -101,13 +88,11 @@ def describe(value: Any) -> Any:
     Of other libraries' classes those that differ from the defaults: theirs are no news. The seed is
     left out, which is the cell's.
     """
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    if isinstance(value, Real):
-        return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, Mapping):
         return {str(k): describe(item) for k, item in value.items() if k != "random_state"}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
     if isinstance(value, type):
         return value.__name__
@@ -125,7 +110,7 @@ def settings_of(run: Run, cell: Cell) -> dict[str, Any]:
         "version": VERSION,
         "model": describe(build(run, cell)),
         "sizes": {k: n for k, n in vars(PRESETS[run.preset]).items() if k not in _NO_SIZES},
-        "source": source_of(cell.data_set, run.preset, run.data_home),
+        "source": source_of(run, cell.data_set),
         "validation": run.validation,
         "parts": {part: describe(part_settings(part, cell.data_set)) for part in parts},
     }
@@ -144,7 +129,8 @@ def reusable(run: Run, results: Results, cell: Cell) -> dict[str, Any]:
     if content is not None and content["settings"] == current:
         return content
     names = dict(zip(("data set", "model", "seed"), cell, strict=True))
-    return {**names, "preset": run.preset, "settings": current, "fit": {}, "parts": {}}
+    empty = {"fit": {}, "parts": {}, "measured on": measured_on()}
+    return {**names, "preset": run.preset, "settings": current, **empty}
 
 
 def missing(run: Run, results: Results, job: Job) -> Job | None:
@@ -161,50 +147,38 @@ def work(run: Run, job: Job) -> float:
     """Do a job, write the line of its cell, and return the seconds it took."""
     start, cell = time.perf_counter(), job.cell
     content = reusable(run, Results(run.results), cell)
-    task = load(run, cell.data_set, cell.seed)
-    try:
-        model = load_model(run, cell)
-        if model is None:
-            model = fit(run, cell, task.X, content)
-        for part in sorted(job.parts):
-            began = time.perf_counter()
-            values = measure(part, model, task, run, cell)
-            content["parts"][part] = {"seconds": _since(began), **values}
-    except TrainingDivergedError as error:
-        content["fit"] = {"failed": str(error), "seconds": _since(start)}
-    if job.parts:
-        content["measured on"] = measured_on()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few rows and few steps, chosen knowingly
+        try:
+            _measure(run, job, content)
+        except TrainingDivergedError as error:
+            content["fit"] = {"failed": str(error), "seconds": _since(start)}
     append(run.results, content)
     return _since(start)
 
 
-def fit(run: Run, cell: Cell, X: np.ndarray, content: dict[str, Any]) -> Any:
-    """Fit the model of a cell, keep it in the cache, and note how it went."""
-    model = build(run, cell)
-    start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(X)
-    # A model that is fitted once more for a figure does not stand for what was measured before.
-    if not content["parts"]:
-        content["fit"] = {
-            "seconds": _since(start),
-            "epochs": getattr(model, "n_iter_", None),
-            "warnings": sorted({warning.category.__name__ for warning in caught}),
-        }
-    if settings.MODELS[cell.model].cls is not None:
-        path = model_path(run, cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(path)
-    return model
+def _measure(run: Run, job: Job, content: dict[str, Any]) -> None:
+    """Fit or load the model of a job, measure its parts, and note both."""
+    cell, task = job.cell, load(run, job.cell.data_set, job.cell.seed)
+    model = load_model(run, cell)
+    if model is None:
+        start, model = time.perf_counter(), build(run, cell).fit(task.X)
+        # One that is fitted once more for a figure does not stand for what was measured before.
+        if not content["parts"]:
+            content["fit"] = {"seconds": _since(start), "epochs": getattr(model, "n_iter_", None)}
+        if MODELS[cell.model].cls is not None:
+            model_path(run, cell).parent.mkdir(parents=True, exist_ok=True)
+            model.save(model_path(run, cell))
+    for part in sorted(job.parts):
+        start, values = time.perf_counter(), PARTS[part](model, task, run, cell)
+        content["parts"][part] = {"seconds": _since(start), **values}
+        content["measured on"] = measured_on()
 
 
 def model_path(run: Run, cell: Cell) -> Path:
     """Return the file of a fitted model, whose name changes with the settings."""
-    current = settings_of(run, cell)
-    key = joblib.hash(
-        [current[k] for k in ("model", "source", "validation")] + [PRESETS[run.preset].n_train]
-    )
+    names = ("model", "source", "validation")
+    key = joblib.hash([PRESETS[run.preset].n_train, *map(settings_of(run, cell).get, names)])
     return run.cache / cell.data_set / f"{cell.model}-{cell.seed}-{key[:16]}.skvim"
 
 
@@ -227,7 +201,6 @@ def measured_on() -> dict[str, str | int]:
         "machine": platform.machine(),
         "cores": os.cpu_count() or 0,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{module.__name__: module.__version__ for module in (torch, sklearn, skvim)},
     }

@@ -17,15 +17,9 @@ from vimae_paper.results import Results
 from vimae_paper.settings import DATA_SETS, IMAGES, MODELS, read_toml
 
 NOT_RUN = "not run"
+_TOML = read_toml("claims.toml")
 _GROUPS = {"ELBO": "vae beta-h beta-a", "VIM": "vimae-n vimae-l"}
-_MEASURED = {
-    "sse": ("reconstruction", "sse"),
-    "distance": ("frechet", "value"),
-    "blur": ("blur", "samples"),
-    "rate": ("information", "rate"),
-    "divergence": ("information", "aggregated_kl"),
-}
-_LOWER_IS_BETTER = ("sse", "distance", "blur", "nll")
+_LOWER_IS_BETTER = ("sse", "distance", "blur")
 # The paper's noises; those of CIFAR-10 are its only ones.
 _NOISES = dict.fromkeys(IMAGES, ("gaussian 0.2", "gaussian 0.4", "masking 0.2", "masking 0.5"))
 _NOISES["cifar10"] = ("gaussian 0.3", "masking 0.2")
@@ -87,11 +81,8 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         if self.measured is None:
             return f"{self.what}: {NOT_RUN}"
-        claimed = f"{self.low:g} to {self.high:g}"
-        if math.isinf(self.high):
-            claimed = f"> {self.low:g}"
-        elif math.isinf(self.low):
-            claimed = f"< {self.high:g}"
+        claimed = f"> {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
+        claimed = f"< {self.high:g}" if math.isinf(self.low) else claimed
         return f"{self.what}: {self.measured} (claimed {claimed})"
 
 
@@ -130,64 +121,61 @@ def best(series: Iterable[pd.Series], lowest: bool = False) -> pd.Series:
 
 def of_common_seeds(series: Iterable[pd.Series]) -> pd.DataFrame:
     """Return figures by seed in columns, for the seeds that all series have."""
-    columns = list(series)
-    return pd.concat(columns, axis=1, join="inner") if columns else pd.DataFrame(dtype=float)
+    columns = [*series] or [pd.Series(dtype=float)]
+    return pd.concat(columns, axis=1, join="inner")
 
 
 class Claim(NamedTuple):
-    """A claim of the paper; a function, if it has one, returns its comparisons."""
+    """A claim of the paper, and what is compared for it."""
 
     where: str
     says: str
-    comparisons: tuple[dict[str, Any], ...] = ()
-    function: str | None = None
+    comparisons: tuple[dict[str, Any], ...] = ()  # arguments of ``differences``
+    entropies: str = ""  # text for the one claim that is about the priors themselves
 
     def compare(self, results: Results) -> list[Comparison]:
         """Return the comparisons that the claim rests on."""
-        if self.function is not None:
-            return _FUNCTIONS[self.function](results)
+        if self.entropies:
+            return [_compare_entropies(self.entropies)]
         return [found for fields in self.comparisons for found in differences(results, **fields)]
 
 
+CLAIMS = tuple(Claim(**fields) for fields in _TOML["claims"])
+
+
+def _compare_entropies(text: str) -> Comparison:
+    """Compare the priors' entropies in nats a dimension, which are known."""
+    normal, logistic = (prior.entropy for prior in (Normal(), Logistic()))
+    what = text.format(normal, logistic, Logistic.unit_variance().entropy)
+    return Comparison(what, Interval(*[logistic - normal] * 3, 1), -math.inf, 0.0)
+
+
 def differences(
-    results: Results,
-    what: str,
-    data_sets: list[str],
-    figures: list[str],
-    pairs: list[list[str]],
-    **limits: float,
+    results: Results, what: str, data_sets: Any, figures: Any, pairs: Any, **limits: float
 ) -> list[Comparison]:
     """Claim for data sets, figures and pairs of models that differences are in a range."""
     comparisons = []
     for data_set, figure, pair in product(data_sets, figures, pairs):
-        first, second = (
-            best(
-                (figure_of(results, data_set, name, figure) for name in _GROUPS.get(m, m).split()),
-                lowest=figure in _LOWER_IS_BETTER,
-            )
-            for m in pair
-        )
-        title = MODELS[pair[0]].title if pair[0] in MODELS else ""
-        text = f"{DATA_SETS[data_set].title}, {what.format(first=title, figure=figure)}"
-        comparisons.append(within(text, difference(first, second), **({"low": 0.0} | limits)))
+        lowest, sides = figure in _LOWER_IS_BETTER, []
+        for models in pair:
+            names = _GROUPS.get(models, models).split()
+            sides.append(best((figure_of(results, data_set, m, figure) for m in names), lowest))
+        first, last = (MODELS[m].title if m in MODELS else m for m in (pair[0], pair[-1]))
+        text = what.format(first=first, last=last, figure=figure)
+        values = difference(*sides) if len(sides) > 1 else sides[0]
+        limits = {"low": 0.0} | limits
+        comparisons.append(within(f"{DATA_SETS[data_set].title}, {text}", values, **limits))
     return comparisons
 
 
 def figure_of(results: Results, data_set: str, model: str, figure: str) -> pd.Series:
-    """Return a figure by seed: what was measured or follows from it, or an accuracy of draws."""
-    if figure in _MEASURED:
-        return results.values(data_set, model, *_MEASURED[figure])
+    """Return a figure by seed: what was measured or follows from it, or accuracies of draws."""
+    if figure in _TOML["figures"]:
+        return results.values(data_set, model, *_TOML["figures"][figure])
     if figure in _DERIVED:
         return _DERIVED[figure](results, data_set, model)
-    return results.accuracy(data_set, model, figure, "sample")
-
-
-# Figures that follow from what was measured
-
-
-def nll(results: Results, data_set: str, model: str) -> pd.Series:
-    """Return −log p(x) by importance sampling."""
-    return -results.values(data_set, model, "likelihood", "importance", "nats")
+    first, *others = (results.accuracy(data_set, model, f, "sample") for f in figure.split(" − "))
+    return difference(first, *others) if others else first
 
 
 def noisy(results: Results, data_set: str, model: str) -> pd.Series:
@@ -196,10 +184,22 @@ def noisy(results: Results, data_set: str, model: str) -> pd.Series:
     return of_common_seeds(series).mean(axis=1)
 
 
-def lost(results: Results, data_set: str, model: str) -> pd.Series:
-    """Return the points that masking costs."""
-    columns = ("clean", _NOISES[data_set][-1])
-    return difference(*(figure_of(results, data_set, model, column) for column in columns))
+def relative_sse(results: Results, data_set: str, model: str) -> pd.Series:
+    """Return the excess of the squared error over the VAE's, as a share of the VAE's."""
+    error, base = (figure_of(results, data_set, m, "sse") for m in (model, "vae"))
+    return difference(error, base) / base
+
+
+def missed_capacity(results: Results, data_set: str, model: str) -> pd.Series:
+    """Return how far the rate stays from the capacity, as a share of the capacity."""
+    rate = figure_of(results, data_set, model, "rate")
+    return (rate / DATA_SETS[data_set].capacity - 1).abs()
+
+
+def active_units(results: Results, data_set: str, model: str) -> pd.Series:
+    """Return the number of active units; none where training diverged."""
+    units = results.values(data_set, model, "information", "active_units")
+    return pd.Series(0.0, results.failed(data_set, model)).combine_first(units)
 
 
 def sse_of_codes(results: Results, data_set: str, model: str) -> pd.Series:
@@ -231,58 +231,5 @@ def bound(results: Results, data_set: str, model: str) -> pd.Series:
     return -_PIXELS / 2 * np.log(sse_of_codes(results, data_set, model))
 
 
-_DERIVED = {function.__name__: function for function in (nll, noisy, lost, overfit, bound)}
-
-
-# Claims that are no differences of two models
-
-
-def entropies(results: Results) -> list[Comparison]:
-    """Compare the priors' entropies in nats a dimension, which are known."""
-    normal, logistic = (prior.entropy for prior in (Normal(), Logistic()))
-    matched = Logistic.unit_variance().entropy
-    what = (
-        f"nats a dimension, Logistic(0, 1) {logistic:.3f} less N(0, 1) {normal:.3f} (only at equal "
-        f"variance the logistic has less, {matched:.3f})"
-    )
-    return [Comparison(what, Interval(*[logistic - normal] * 3, 1), -math.inf, 0.0)]
-
-
-def capacities(results: Results) -> list[Comparison]:
-    """Measure how far the rate of the capacity VAE stays from its capacity."""
-    rates = {d: figure_of(results, d, "capacity", "rate") / DATA_SETS[d].capacity for d in IMAGES}
-    return [
-        within(f"{DATA_SETS[d].title}, abs(rate − C)/C", (share - 1).abs(), 0.25)
-        for d, share in rates.items()
-    ]
-
-
-def active_units(results: Results) -> list[Comparison]:
-    """Count the active units of β_H on faces; none where its training diverged."""
-    units = results.values("celeba", "beta-h", "information", "active_units")
-    diverged = pd.Series(0.0, results.failed("celeba", "beta-h"))
-    return [within("CelebA, active units of β_H", diverged.combine_first(units), -1.0, 0.5)]
-
-
-def relative_errors(results: Results) -> list[Comparison]:
-    """Compare squared errors on Omniglot, as a share of the VAE's; 5 % count as similar."""
-    error = lambda model: figure_of(results, "omniglot", model, "sse")
-    excess = lambda model: difference(error(model), error("vae")) / error("vae")
-    return [
-        within(f"Omniglot, SSE of {MODELS[m].title} relative to VAE", excess(m), -0.05, 0.05)
-        for m in ("beta-h", "beta-a", "vimae-n", "vimae-l")
-    ]
-
-
-def gain_from_noise(results: Results) -> list[Comparison]:
-    """Compare VIMAE-l with and without noise."""
-    accuracy = lambda column: figure_of(results, "cifar10", "vimae-l", column)
-    gain = difference(accuracy("gaussian 0.3"), accuracy("clean"))
-    return [within("CIFAR-10, VIMAE-l: gaussian 0.3 − clean", gain, 0.0)]
-
-
-_FUNCTIONS = {
-    function.__name__: function
-    for function in (entropies, capacities, active_units, relative_errors, gain_from_noise)
-}
-CLAIMS = tuple(Claim(**fields) for fields in read_toml("claims.toml")["claims"])
+_FUNCTIONS = (noisy, relative_sse, missed_capacity, active_units, overfit, bound)
+_DERIVED = {function.__name__: function for function in _FUNCTIONS}

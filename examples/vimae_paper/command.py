@@ -13,9 +13,8 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 import vimae_paper
-from skvim.exceptions import DatasetError, MissingExtraError
+from skvim.exceptions import DatasetError
 from vimae_paper.cells import FIGURES, TABLES, Job, jobs_of, missing, work
-from vimae_paper.data import load
 from vimae_paper.figures import draw
 from vimae_paper.results import Results, tidy
 from vimae_paper.settings import MODELS, PRESETS, Cell, Run
@@ -34,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.preset == "gpu" and not torch.cuda.is_available():
         print("There is no GPU here: the networks of this preset will take days.", flush=True)
     start, run = time.perf_counter(), run_of(options)
-    amount = (options.seeds, options.data_home, options.models)
-    jobs = jobs_of(options.table, options.figure, options.preset, *amount)
+    jobs = jobs_of(run, options.table, options.figure, options.seeds, options.models)
     folder = run.results.with_suffix("")
     try:
         for number in Results(run.results).damaged:
@@ -43,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tidy(run.results)  # and find out now, not after the first training, whether it can be
         failed = execute(run, jobs, options.jobs)
         tidy(run.results)
+        folder.mkdir(exist_ok=True)
         results = Results(run.results)
         written = write_tables(results, options.table, folder)
         written += draw(run, results, options.figure, folder)
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{(time.perf_counter() - start) / 60:.1f} min in all; in {folder}:")
     print("  " + ", ".join(path.name for path in written))
     for cell, error in failed.items():
-        print(f"failed: {named(cell)}: {error.splitlines()[0]}")
+        print(f"failed: {cell}: {error.splitlines()[0]}")
     return 1 if failed else 0
 
 
@@ -79,7 +78,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--models", nargs="+", choices=tuple(MODELS), metavar="NAME", help="run only these rows")
     add("--jobs", type=_count, default=default_jobs, help=n_jobs)
     add("--out", type=Path, help="folder of the results; demo/paper for tiny")
-    add("--cache", type=Path, help="folder of the fitted models")
     add("--validation", action="store_true", help=held_out)
     options = parser.parse_args(arguments)
     if options.all:
@@ -100,14 +98,13 @@ def _count(text: str) -> int:
 
 def run_of(options: argparse.Namespace) -> Run:
     """Return where and how much is run."""
-    tiny = options.preset == "tiny"
+    preset, tiny = options.preset, options.preset == "tiny"
     out = options.out or (Path("demo/paper") if tiny else RESULTS)
-    kept = out / "cache" if tiny else RESULTS.with_name("cache") / options.preset
-    cache = options.cache or kept
+    cache = (RESULTS.with_name("cache") if out == RESULTS else out / "cache") / preset
     if options.validation:
         out, cache = out / "validation", cache / "validation"
     more = (options.data_home, options.epochs, options.validation)
-    return Run(options.preset, out / f"{options.preset}.jsonl", cache, *more)
+    return Run(preset, out / f"{preset}.jsonl", cache, *more)
 
 
 def execute(run: Run, jobs: list[Job], n_processes: int) -> dict[Cell, str]:
@@ -115,42 +112,22 @@ def execute(run: Run, jobs: list[Job], n_processes: int) -> dict[Cell, str]:
     results = Results(run.results)
     left = [rest for job in jobs if (rest := missing(run, results, job)) is not None]
     print(f"{len(jobs)} cells, {len(jobs) - len(left)} of them done before", flush=True)
-    absent = unobtainable(run, {job.cell.data_set for job in left})
-    failed = {job.cell: absent[d] for job in left if (d := job.cell.data_set) in absent}
-    left = [job for job in left if job.cell not in failed]
-    parallel = Parallel(n_jobs=n_processes, return_as="generator")
+    failed, parallel = {}, Parallel(n_jobs=n_processes, return_as="generator")
     ended = tqdm(parallel(delayed(attempt)(run, job) for job in left), total=len(left), unit="cell")
     for job, (seconds, error) in zip(left, ended, strict=True):
         said = f"{seconds:.1f} s" if error is None else f"failed, {error}"
-        tqdm.write(f"{named(job.cell)}: {said}")
+        tqdm.write(f"{job.cell}: {said}")
         sys.stdout.flush()
         if error is not None:
             failed[job.cell] = error
     return failed
 
 
-def unobtainable(run: Run, data_sets: set[str]) -> dict[str, str]:
-    """Fetch data sets before several processes ask for them; return the errors."""
-    errors = {}
-    for data_set in sorted(data_sets):
-        try:
-            load(run, data_set, 0)
-        except (DatasetError, MissingExtraError) as error:
-            errors[data_set] = str(error)
-            print(f"{data_set} is left out: {error}", flush=True)
-    return errors
-
-
 def attempt(run: Run, job: Job) -> tuple[float, str | None]:
     """Do a job; an error in it stops no other, but where files cannot be written all end."""
     try:
         return work(run, job), None
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, DatasetError):
+            raise
         return 0.0, f"{type(error).__name__}: {error}"
-
-
-def named(cell: Cell) -> str:
-    """Name a cell for readers."""
-    return f"{cell.data_set} {cell.model} seed {cell.seed}"

@@ -6,12 +6,12 @@ them: figures measured on them say that the programs run, and no more.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn import datasets as bundled
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
@@ -19,7 +19,6 @@ from skvim import datasets
 from skvim.model_selection import mask_labels
 from vimae_paper.settings import DATA_SETS, PRESETS, TABULAR, Run
 
-_BUNDLED = {"wine": load_wine, "breast-cancer": load_breast_cancer, "diabetes": load_diabetes}
 _HELD_OUT = 5  # one in so many characters, for validation
 _DRAWINGS, _ROTATIONS, _CHARACTERS = 20, 4, 5
 
@@ -44,32 +43,26 @@ class Task(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def source_of(data_set: str, preset: str, data_home: str | None) -> str | None:
+def source_of(run: Run, data_set: str) -> str | None:
     """Say where rows come from: "official", "bundled", "stand-in", or None for nowhere."""
     if data_set in TABULAR:
         return "bundled"
+    tiny = run.preset == "tiny"
     # Without --data-home the real sets may lie in the usual place; tiny runs take what they name.
-    looked = data_home is not None or preset != "tiny"
-    if looked and Path(datasets.get_data_home(data_home), data_set).is_dir():
+    looked = run.data_home is not None or not tiny
+    if looked and Path(datasets.get_data_home(run.data_home), data_set).is_dir():
         return "official"
-    if data_set == "celeba":
-        return None  # nothing may download it
-    return "stand-in" if preset == "tiny" else "official"
+    # Nothing may download CelebA.
+    return None if data_set == "celeba" else "stand-in" if tiny else "official"
 
 
 @lru_cache(maxsize=1)
 def load(run: Run, data_set: str, seed: int) -> Task:
-    """Return the rows of a data set; the subset for training and the labels follow the seed.
-
-    Raises
-    ------
-    skvim.exceptions.DatasetError
-        If they are neither there nor to be had.
-    """
+    """Return the rows of a data set; the subset for training and the labels follow the seed."""
     if data_set in TABULAR:
         return _table(data_set, seed, run.validation)
     amount, n_labeled = PRESETS[run.preset], DATA_SETS[data_set].n_labeled
-    if source_of(data_set, run.preset, run.data_home) == "stand-in":
+    if source_of(run, data_set) == "stand-in":
         parts = standin(data_set)
     else:
         fetch = getattr(datasets, f"fetch_{data_set}")
@@ -109,12 +102,11 @@ def _held_out(images: Any, target: Any, data_set: str, n_test: int) -> Parts:
 
 def _characters(run: Run, seed: int, test: tuple[Any, Any]) -> Iterator[Problem]:
     """Yield the five-character problems of a seed, every row labelled."""
-    official = source_of("omniglot", run.preset, run.data_home) == "official"
+    official = source_of(run, "omniglot") == "official"
     for number in range(1000 * seed, 1000 * seed + PRESETS[run.preset].n_tasks):
         if official and not run.validation:
-            options = {"task": "five-characters", "random_state": number}
-            options["data_home"] = run.data_home
-            bunches = [datasets.fetch_omniglot(subset=s, **options) for s in ("train", "test")]
+            fetch = partial(datasets.fetch_omniglot, data_home=run.data_home, random_state=number)
+            bunches = [fetch(subset=side, task="five-characters") for side in ("train", "test")]
             (X, y), (X_test, y_test) = ((bunch.images, bunch.target) for bunch in bunches)
         else:
             (X, y), (X_test, y_test) = five_characters(*test, number)
@@ -123,7 +115,7 @@ def _characters(run: Run, seed: int, test: tuple[Any, Any]) -> Iterator[Problem]
 
 def _table(data_set: str, seed: int, validation: bool) -> Task:
     """Return a bundled table, standardised by its training rows."""
-    X, y = _BUNDLED[data_set](return_X_y=True)
+    X, y = getattr(bundled, f"load_{data_set.replace('-', '_')}")(return_X_y=True)
     if data_set == "diabetes":
         y = np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
     parts = train_test_split(X, y, test_size=1 / 3, stratify=y, random_state=seed)
@@ -138,7 +130,7 @@ def _table(data_set: str, seed: int, validation: bool) -> Task:
 
 def standin(name: str) -> Parts:
     """Return images of shape (n, height, width, channels) and labels."""
-    images, digits = load_digits(return_X_y=True)
+    images, digits = bundled.load_digits(return_X_y=True)
     grey = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
     # Pixels are repeated, and a margin added.
     size = 32 if name == "cifar10" else 28
@@ -147,8 +139,7 @@ def standin(name: str) -> Parts:
     large = grey.repeat(factor, axis=1).repeat(factor, axis=2)
     pictures = np.pad(large, ((0, 0), edge, edge, (0, 0)))
     if name == "cifar10":
-        generator = np.random.default_rng(0)
-        ink, paper = generator.random((2, len(grey), 1, 1, 3), dtype=np.float32)
+        ink, paper = np.random.default_rng(0).random((2, len(grey), 1, 1, 3), dtype=np.float32)
         pictures = pictures * ink + (1 - pictures) * paper
     train = digits < _CHARACTERS if name == "omniglot" else np.arange(len(digits)) < 1300
     return [(pictures[train], digits[train]), (pictures[~train], digits[~train])]
@@ -164,6 +155,5 @@ def five_characters(images: np.ndarray, target: np.ndarray, seed: int) -> Parts:
         for part, rows in zip(parts, np.split(drawings, [3 * len(drawings) // 4]), strict=True):
             turned = [np.rot90(images[rows], k, axes=(1, 2)) for k in range(_ROTATIONS)]
             part.append(np.concatenate(turned))
-    sizes = [[len(turned) for turned in part] for part in parts]
-    labels = [np.repeat(range(_CHARACTERS), size) for size in sizes]
-    return [(np.concatenate(p), y) for p, y in zip(parts, labels, strict=True)]
+    # All characters have equally many drawings.
+    return [(np.concatenate(p), np.repeat(range(_CHARACTERS), len(p[0]))) for p in parts]

@@ -18,17 +18,12 @@ from vimae_paper.results import Results
 from vimae_paper.settings import DATA_SETS, LABELED, MODELS, PICTURES, SWEEP, Cell, Run, models_of
 from vimae_paper.tables import TEXTS
 
-# Colours of a PNG, and of one that is grey: enough for the eye, and small files.
-_N_COLOURS, _N_GREYS = 160, 16
-# Share of a panel's sides within which two labels would overlap.
-_CLOSE = 0.14
-
-Figures = dict[str, Any]  # of matplotlib, by name
+_N_COLOURS, _N_GREYS = 160, 16  # of a PNG, and of a grey one: enough for the eye, and small files
+_CLOSE = 0.14  # share of a panel's sides within which two labels would overlap
 
 
 def draw(run: Run, results: Results, figures: Iterable[str], folder: Path) -> list[Path]:
     """Draw figures; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for figure in figures:
         try:
@@ -54,20 +49,19 @@ def as_png(drawn: Any) -> bytes:
     # The library's version would change the file.
     drawn.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
     picture = Image.open(buffer).convert("RGB")
-    is_grey = np.ptp(np.asarray(picture), axis=-1).max() == 0
-    n_colours = _N_GREYS if is_grey else _N_COLOURS
+    n_colours = _N_COLOURS if np.ptp(np.asarray(picture), axis=-1).any() else _N_GREYS
     few = picture.quantize(n_colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
-def pictures(run: Run, figure: str) -> Figures:
+def pictures(run: Run, figure: str) -> dict[str, Any]:
     """Return test reconstructions (left) and samples (right) of the models of seed 0."""
     data_set = PICTURES[figure]
     rows = {name: model for name, model in models_of(data_set).items() if model.cls is not None}
     cached = {model.title: load_model(run, Cell(data_set, n, 0)) for n, model in rows.items()}
     models = {title: model for title, model in cached.items() if model is not None}
-    if not models or source_of(data_set, run.preset, run.data_home) is None:
+    if not models or source_of(run, data_set) is None:
         return {}
     if len(models) < len(cached):
         absent = ", ".join(title for title in cached if title not in models)
@@ -89,7 +83,7 @@ def pictures(run: Run, figure: str) -> Figures:
     return {figure: drawn}
 
 
-def robustness(results: Results) -> Figures:
+def robustness(results: Results) -> dict[str, Any]:
     """Return accuracy against the level of noise, one figure a data set."""
     drawn = {}
     for data_set in LABELED:
@@ -111,10 +105,8 @@ def robustness(results: Results) -> Figures:
 
 def _noise(curves: dict[str, pd.DataFrame]) -> Any:
     """Draw the curves of a data set."""
-    titles = {name: models_of("mnist")[name].title for name in curves}
-    display = RobustnessDisplay.from_curves(
-        {titles[name]: curve for name, curve in curves.items()}, score_name="accuracy (%)"
-    )
+    titled = {models_of("mnist")[name].title: curve for name, curve in curves.items()}
+    display = RobustnessDisplay.from_curves(titled, score_name="accuracy (%)")
     display.figure_.set_size_inches(14, 7)
     for (label, _), line in display.lines_.items():
         if label == MODELS["ours"].title:
@@ -135,13 +127,12 @@ def _curve(results: Results, data_set: str, model: str) -> pd.DataFrame:
     rows = []
     for seed, values in results.part(data_set, model, "robustness").items():
         for column, score in values["mean"].items():
-            name, _, level = column.partition(" ")
-            corruption = "none" if name == "clean" else name
-            rows.append((corruption, float(level or 0), seed, score))
+            name, level = ("none", "0") if column == "clean" else column.split()
+            rows.append((name, float(level), seed, score))
     return pd.DataFrame(rows, columns=["corruption", "level", "repeat", "score"])
 
 
-def plane(results: Results) -> Figures:
+def plane(results: Results) -> dict[str, Any]:
     """Return rate, distortion, information and accuracy over λ and β."""
     axes_of, points = TEXTS["plane"], {}
     for model in SWEEP:

@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import inspect
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import joblib
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from skvim import VAETransformer, metrics
-from skvim.exceptions import UnreliableMeasureWarning
 from skvim.semi_supervised import TransductiveSVC
 from vimae_paper.data import Problem, Task, load
 from vimae_paper.settings import CLASSIFIER, DATA_SETS, MODELS, NOISES, PRESETS, TABULAR, Cell, Run
@@ -67,21 +64,13 @@ def part_settings(part: str, data_set: str) -> Values:
         calls.append({p.name: p.default for p in parameters if p.default is not p.empty})
     if part != "robustness":
         return {"calls": calls}
-    data, noises = DATA_SETS[data_set], NOISES[data_set]
-    more = {"labels": data.n_labeled, "columns": data.columns, "known noise": data.known_noise}
-    return {"calls": calls, "classifier": _classifier(data_set), "noises": noises, **more}
+    data, own = DATA_SETS[data_set], {"noises": NOISES[data_set]}
+    own |= {"labels": data.n_labeled, "columns": data.columns, "known noise": data.known_noise}
+    return {"calls": calls, "classifier": _classifier(data_set), **own}
 
 
 def _classifier(data_set: str, seed: int | None = None) -> TransductiveSVC:
     return TransductiveSVC(**CLASSIFIER, **DATA_SETS[data_set].classifier, random_state=seed)
-
-
-def measure(part: str, model: Any, task: Task, run: Run, cell: Cell) -> Values:
-    """Measure a part without warnings of few rows and few steps, which presets choose knowingly."""
-    with warnings.catch_warnings():
-        for category in (UnreliableMeasureWarning, ConvergenceWarning):
-            warnings.simplefilter("ignore", category)
-        return PARTS[part](model, task, run, cell)
 
 
 def reconstruction(model: Any, task: Task, run: Run, cell: Cell) -> Values:
@@ -89,12 +78,7 @@ def reconstruction(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     error = _errors(model, task.X_test)
     # The reference has colours on [-1, 1].
     unit = 4.0 if cell.data_set in ("cifar10", "celeba") else 1.0
-    return {
-        "sse": error.sse_per_sample,
-        "sse standard error": float(error.to_frame()["standard_error"]["sse_per_sample"]),
-        "table_ii": error.table_ii * unit,
-        "rows": error.n_samples,
-    }
+    return {"sse": error.sse_per_sample, "table_ii": error.table_ii * unit}
 
 
 def likelihood(model: Any, task: Task, run: Run, cell: Cell) -> Values:
@@ -108,12 +92,8 @@ def likelihood(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     }
     values: Values = {"variance": float(judged.net_.autoencoder.likelihood.value)}
     for name, estimate in estimates.items():
-        values[name] = {
-            "nats": estimate.mean,
-            "standard error": estimate.standard_error,
-            "monte carlo error": estimate.monte_carlo_error,
-            "rows": len(estimate.values),
-        }
+        values[name] = {"nats": estimate.mean, "standard error": estimate.standard_error}
+        values[name]["monte carlo error"] = estimate.monte_carlo_error
     # Rows differ much more than estimates of one row do: the two agree where they have equal rows.
     values["ais"]["importance"] = float(estimates["importance"].values[: len(few)].mean())
     return values
@@ -176,7 +156,7 @@ def blur(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     """
     drawn = model.sample(PRESETS[run.preset].n_samples, random_state=cell.seed).clip(0, 1)
     grey = lambda rows: float((rows * (1 - rows)).sum() / rows.sum())
-    return {"samples": grey(drawn), "test rows": grey(task.X_test), "rows": len(drawn)}
+    return {"samples": grey(drawn), "test rows": grey(task.X_test)}
 
 
 def information(model: Any, task: Task, run: Run, cell: Cell) -> Values:
@@ -200,11 +180,13 @@ def robustness(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     # Of draws the columns of the table alone, of means the whole curve.
     tabled = [noise for noise in noises if _column(noise) in data.columns]
     (known,) = (noise for noise in noises if _column(noise) == data.known_noise)
+    corrupted = [known.corrupt(p.X, np.random.default_rng([cell.seed, 3])) for p in problems]
+    both = zip(problems, corrupted, strict=True)
+    knowing = _average([accuracies(model, p, [known], cell, X) for p, X in both])
     values: Values = {
         "mean": _average([accuracies(model, p, noises, cell) for p in problems]),
-        "corrupted": _average([_knowing(model, p, known, cell) for p in problems]),
+        "corrupted": {data.known_noise: knowing[data.known_noise]},
         "labelled rows": int((problems[0].y != -1).sum()),
-        "test rows": sum(len(problem.y_test) for problem in problems),
     }
     net = getattr(model, "net_", None)
     if net is not None and net.autoencoder.posterior.stochastic and hasattr(model, "output"):
@@ -224,13 +206,6 @@ def accuracies(encoder: Any, problem: Problem, noises: Any, cell: Cell, X: Any =
         "clean" if name == "none" else f"{name} {level:g}": 100 * float(score)
         for (name, level), score in means.items()
     }
-
-
-def _knowing(encoder: Any, problem: Problem, noise: Any, cell: Cell) -> Values:
-    """Return the accuracy of a classifier of codes that bear the noise of the test rows."""
-    corrupted = noise.corrupt(problem.X, np.random.default_rng([cell.seed, 3]))
-    found = accuracies(encoder, problem, [noise], cell, corrupted)
-    return {_column(noise): found[_column(noise)]}
 
 
 def _column(noise: Any) -> str:

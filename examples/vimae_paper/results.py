@@ -19,12 +19,7 @@ class Results:
     """The cells of a file of results.
 
     Of several lines about a cell the last one counts, and what earlier ones measured under the same
-    settings. Lines that are damaged count as missing.
-
-    Parameters
-    ----------
-    path : Path
-        A file of JSON lines; it need not exist.
+    settings. Lines that are damaged count as missing, as does the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,9 +58,8 @@ class Results:
     def accuracy(self, data_set: str, model: str, column: str, features: str) -> pd.Series:
         """Return accuracies in %; for point posteriors a draw is the mean."""
         values = self.values(data_set, model, "robustness", features, column)
-        if values.empty:
-            return self.values(data_set, model, "robustness", "mean", column)
-        return values
+        mean = self.values(data_set, model, "robustness", "mean", column)
+        return mean if values.empty else values
 
     def failed(self, data_set: str, model: str) -> list[int]:
         """Return the seeds whose training diverged."""

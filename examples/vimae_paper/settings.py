@@ -25,6 +25,9 @@ class Cell(NamedTuple):
     model: str
     seed: int
 
+    def __str__(self) -> str:
+        return f"{self.data_set} {self.model} seed {self.seed}"
+
 
 class Run(NamedTuple):
     """What all cells of a run share."""
@@ -68,14 +71,11 @@ def _namespaces(table: dict[str, Any]) -> dict[str, SimpleNamespace]:
     return {name: SimpleNamespace(**(defaults | fields)) for name, fields in table.items()}
 
 
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else _OBJECTS.get(value, value)
-
-
 def _model(kind: str, fields: dict[str, Any]) -> Model:
     """Return a row from what the file says of it."""
     cls = fields.pop("class", None if kind == "baselines" else "VIMAETransformer")
-    options = {name: _value(value) for name, value in fields.pop("options", {}).items()}
+    plain = lambda value: tuple(value) if isinstance(value, list) else _OBJECTS.get(value, value)
+    options = {name: plain(value) for name, value in fields.pop("options", {}).items()}
     return Model(**fields, cls=cls and getattr(skvim, cls), options=options)
 
 
@@ -107,15 +107,13 @@ NOISES = dict.fromkeys(IMAGES, _IMAGE_NOISES) | dict.fromkeys(TABULAR, _TABLE_NO
 # pay in nats leave for losses of 1e5 in the first epochs, and do not come back: a VAE then has an
 # SSE of 137 on test rows of CIFAR-10, and of 30 at 3e-4.
 _CPU_COLOUR = {"hidden_layer_sizes": (512,), "lr": 1e-3, "lr_schedule": None}
-_CPU_COLOUR_ELBO = _CPU_COLOUR | {"lr": 3e-4}
 
 
 def models_of(data_set: str) -> dict[str, Model]:
     """Return the rows of a data set's tables, by name."""
     rows = {**_BY_KIND["baselines"], **_BY_KIND["autoencoders"], "ours": RECIPES["ours"]}
-    if data_set in TABULAR:
-        rows = {name: row._replace(title=row.tabular_title) for name, row in rows.items()}
-    return {name: row for name, row in rows.items() if row.title}
+    titles = {name: row[data_set in TABULAR] for name, row in rows.items()}
+    return {name: row._replace(title=titles[name]) for name, row in rows.items() if titles[name]}
 
 
 def ablation_of(data_set: str) -> dict[str, Model]:
@@ -147,10 +145,10 @@ def build(run: Run, cell: Cell) -> Any:
     if model.cls is None:
         return _baseline(cell)
     parameters = _reference_parameters(data, model, amount)
-    epochs = amount.epochs.get(cell.data_set, amount.default_epochs)
-    parameters["max_epochs"] = run.epochs or epochs
+    default = amount.epochs.get(cell.data_set, amount.default_epochs)
+    parameters["max_epochs"] = run.epochs or default
     if run.preset == "cpu" and cell.data_set in IMAGES[2:]:
-        parameters |= _CPU_COLOUR_ELBO if model.elbo else _CPU_COLOUR
+        parameters |= _CPU_COLOUR | ({"lr": 3e-4} if model.elbo else {})
     taken = inspect.signature(model.cls).parameters
     parameters = {name: value for name, value in parameters.items() if name in taken}
     if cell.model in RECIPES:

@@ -3,31 +3,25 @@
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from vimae_paper import settings
 from vimae_paper.cells import FIGURES, TABLES, is_current, rows_of
 from vimae_paper.claims import CLAIMS, NOT_RUN, best, difference, interval, verdict
 from vimae_paper.measures import parts_of
 from vimae_paper.results import Results
-from vimae_paper.settings import (
-    DATA_SETS,
-    MODELS,
-    SWEEP,
-    TABLE_PARTS,
-    VARIANTS,
-    models_of,
-    read_toml,
-)
+from vimae_paper.settings import DATA_SETS, MODELS, TABLE_PARTS, models_of
 
 UNDEFINED = "–"
 RESULTS = Path(__file__).parent / "results"
 FOLDER = Path(__file__).parents[2] / "docs" / "_tables"
 _IMAGES = "../examples/vimae_paper/results"  # as the including page sees it
 _BASELINES = ("raw", "pca", "pca-ours", "pca-noise")
-TEXTS = read_toml("texts.toml")
+TEXTS = settings.read_toml("texts.toml")
 _TITLES = {name: data.title for name, data in DATA_SETS.items()}
 with Path(__file__).with_name("published.csv").open(encoding="utf-8") as file:
     # What the paper prints, by data set, column and model.
@@ -67,13 +61,11 @@ def latex(table: Table) -> str:
 
 def write_tables(results: Results, tables: Iterable[str], folder: Path) -> list[Path]:
     """Write tables; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in tables:
-        for suffix, form in ((".md", markdown), (".tex", latex)):
-            written.append(folder / f"table-{name}{suffix}")
-            text = "\n".join(map(form, tables_of(results, name)))
-            written[-1].write_text(text, encoding="utf-8")
+    for name, (suffix, form) in product(tables, {".md": markdown, ".tex": latex}.items()):
+        written.append(folder / f"table-{name}{suffix}")
+        text = "\n".join(map(form, tables_of(results, name)))
+        written[-1].write_text(text, encoding="utf-8")
     return written
 
 
@@ -82,8 +74,8 @@ def tables_of(results: Results, table: str) -> list[Table]:
     whole = {"1": generation, "2": reconstruction, "ablation": ablation}
     if table in whole:
         return [whole[table](results)]
-    both = ("sample", "mean")
-    return [robustness(results, table, d, f) for d in TABLE_PARTS[table] for f in both]
+    parts = product(TABLE_PARTS[table], ("sample", "mean"))
+    return [robustness(results, table, *part) for part in parts]
 
 
 def over_seeds(values: pd.Series, digits: int = 1, paper: float | None = None) -> str:
@@ -95,35 +87,32 @@ def over_seeds(values: pd.Series, digits: int = 1, paper: float | None = None) -
     return text if paper is None else f"{text} [{paper:g}]"
 
 
-def _frame(rows: dict[str, dict[str, str]]) -> pd.DataFrame:
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
 def _note(name: str, **fields: Any) -> str:
     return TEXTS["notes"][name].format(**fields)
+
+
+def _frame(rows: dict[str, dict[str, str]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def generation(results: Results) -> Table:
     """Return Table I: likelihoods of the grey sets, Fréchet distances of the coloured ones."""
     rows: dict[str, dict[str, str]] = {}
-    for name, model in models_of("mnist").items():
-        for data_set in TABLE_PARTS["1"] if model.cls is not None else ():
-            rows.setdefault(model.title, {}).update(_generation_cells(results, data_set, name))
+    for (name, model), data_set in product(models_of("mnist").items(), TABLE_PARTS["1"]):
+        if model.cls is not None:
+            rows.setdefault(model.title, {}).update(_generated(results, data_set, name))
     features = {
         f"{values['rows']:,} samples and test rows, features: {values['features']}"
         for row in results.rows
         for values in results.part(*row, "frechet").values()
     }
-    notes = [
-        _note("likelihood"),
-        *_short_of_annealing(results),
-        _note("frechet", features="; ".join(sorted(features)) or NOT_RUN),
-        *_common_notes(results, "1", TABLE_PARTS["1"]),
-    ]
+    notes = [_note("likelihood"), *_short_of_annealing(results)]
+    notes.append(_note("frechet", features="; ".join(sorted(features)) or NOT_RUN))
+    notes += _common_notes(results, "1", TABLE_PARTS["1"])
     return Table(TEXTS["titles"]["1"], _frame(rows), notes)
 
 
-def _generation_cells(results: Results, data_set: str, model: str) -> dict[str, str]:
+def _generated(results: Results, data_set: str, model: str) -> dict[str, str]:
     """Return the cells of a row of Table I that are about a data set."""
     part = TABLE_PARTS["1"][data_set]
     values = lambda *path: results.values(data_set, model, part, *path)
@@ -150,31 +139,24 @@ def _generation_cells(results: Results, data_set: str, model: str) -> dict[str, 
 def _short_of_annealing(results: Results) -> list[str]:
     """Name the models whose importance sampling annealing has shown to fall short."""
     short = []
-    for data_set in ("mnist", "omniglot"):
-        for name, model in models_of(data_set).items():
-            ais = lambda what: results.values(data_set, name, "likelihood", "ais", what)  # noqa: B023
-            missed = difference(ais("nats"), ais("importance")).mean()
-            if missed > 1 + 4 * ais("monte carlo error").mean():
-                short.append(f"{_TITLES[data_set]}, {model.title}, by {missed:.0f} nats")
+    for data_set, name in product(("mnist", "omniglot"), models_of("mnist")):
+        ais = lambda what: results.values(data_set, name, "likelihood", "ais", what)  # noqa: B023
+        missed = difference(ais("nats"), ais("importance")).mean()
+        if missed > 1 + 4 * ais("monte carlo error").mean():
+            short.append(f"{_TITLES[data_set]}, {MODELS[name].title}, by {missed:.0f} nats")
     return [_note("annealing", models="; ".join(short))] if short else []
 
 
 def reconstruction(results: Results) -> Table:
     """Return Table II."""
     rows: dict[str, dict[str, str]] = {}
-    for name, model in models_of("mnist").items():
-        for data_set in TABLE_PARTS["2"] if "reconstruction" in parts_of("mnist", name) else ():
-            cost, sse = (
-                results.values(data_set, name, "reconstruction", what)
-                for what in ("table_ii", "sse")
-            )
+    for (name, model), data_set in product(models_of("mnist").items(), TABLE_PARTS["2"]):
+        if "reconstruction" in parts_of(data_set, name):
+            error = lambda what: results.values(data_set, name, "reconstruction", what)  # noqa: B023
             paper = PUBLISHED.get((data_set, "table_ii", name))
-            rows.setdefault(model.title, {}).update(
-                {
-                    f"{_TITLES[data_set]}: 0.05·SSE": over_seeds(cost, 3, paper),
-                    f"{_TITLES[data_set]}: SSE": over_seeds(sse, 2),
-                }
-            )
+            cells, title = rows.setdefault(model.title, {}), _TITLES[data_set]
+            cells[f"{title}: 0.05·SSE"] = over_seeds(error("table_ii"), 3, paper)
+            cells[f"{title}: SSE"] = over_seeds(error("sse"), 2)
     notes = [_note("reconstruction"), *_common_notes(results, "2", TABLE_PARTS["2"])]
     return Table(TEXTS["titles"]["2"], _frame(rows), notes)
 
@@ -193,7 +175,7 @@ def ablation(results: Results) -> Table:
     for data_set in TABLE_PARTS["ablation"]:
         frame = _accuracies(results, "ablation", data_set, "mean")
         blocks += [pd.DataFrame("", [f"**{_TITLES[data_set]}**"], frame.columns), frame]
-        absent = sorted(set(VARIANTS) - rows_of("ablation", data_set).keys())
+        absent = sorted(set(settings.VARIANTS) - rows_of("ablation", data_set).keys())
         same += [f"{_TITLES[data_set]} {MODELS[name].title}" for name in absent]
     notes = [_note("ablation")] + ([_note("same", models=", ".join(same))] if same else [])
     notes += _accuracy_notes(results, "ablation", [*TABLE_PARTS["ablation"]], "mean")
@@ -216,9 +198,7 @@ def _accuracies(results: Results, table: str, data_set: str, features: str) -> p
     return _frame(rows)
 
 
-def _accuracy_notes(
-    results: Results, table: str, data_sets: Sequence[str], features: str
-) -> list[str]:
+def _accuracy_notes(results: Results, table: str, data_sets: Any, features: str) -> list[str]:
     """Say how accuracies came about, and over how many seeds."""
     labels, notes = [], []
     for data_set in data_sets:
@@ -248,7 +228,7 @@ def _common_notes(results: Results, table: str, data_sets: Iterable[str]) -> lis
     outdated = []
     for data_set in data_sets:
         title, sources = _TITLES[data_set], set()
-        swept = SWEEP if data_set == "mnist" and table != "ablation" else {}
+        swept = settings.SWEEP if data_set == "mnist" and table != "ablation" else {}
         for name, model in (rows_of(table, data_set) | swept).items():
             by_seed = results.rows.get((data_set, name), {})
             sources |= {content["settings"]["source"] for content in by_seed.values()}
@@ -261,34 +241,29 @@ def _common_notes(results: Results, table: str, data_sets: Iterable[str]) -> lis
     return notes + ([_note("outdated", models=", ".join(outdated))] if outdated else [])
 
 
-# The documentation
-
-
 def write_pages() -> list[Path]:
     """Write what the documentation includes; return the files."""
-    pages = {}
+    written = []
     for preset in ("cpu", "gpu"):
         results = Results(RESULTS / f"{preset}.jsonl")
-        pages[FOLDER / f"paper-{preset}.md"] = paper_page(preset, results)
-        verdicts = (promises(results), beaten(results))
-        pages[FOLDER / f"promises-{preset}.md"] = "\n".join(map(markdown, verdicts))
-    for path, text in pages.items():
-        path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-    return list(pages)
+        verdicts = "\n".join(map(markdown, (promises(results), beaten(results))))
+        for page, text in ("paper", paper_page(preset, results)), ("promises", verdicts):
+            written.append(FOLDER / f"{page}-{preset}.md")
+            written[-1].write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    return written
 
 
 def paper_page(preset: str, results: Results) -> str:
     """Return all tables and figures of a preset."""
     if not results.cells:
         return f"Preset `{preset}`: {NOT_RUN}."
-    parts = [_measured_on(results), ""]
+    parts = [f"{_measured_on(results)}\n"]
     parts += [markdown(table) for name in TABLES for table in tables_of(results, name)]
     for figure in FIGURES:
         title = TEXTS["figures"][figure]
         files = sorted((RESULTS / preset).glob(f"figure-{figure}*.png"))
-        parts += [] if files else [f"**{title}**: {NOT_RUN}.", ""]
-        for path in files:
-            parts += [f"**{title}**", "", f"![{title}]({_IMAGES}/{preset}/{path.name})", ""]
+        links = [f"![{title}]({_IMAGES}/{preset}/{path.name})" for path in files]
+        parts += [f"**{title}**\n\n{link}\n" for link in links] or [f"**{title}**: {NOT_RUN}.\n"]
     return "\n".join(parts)
 
 
@@ -302,10 +277,8 @@ def _measured_on(results: Results) -> str:
         device = f"{on['cores']} cores" if on["gpu"] == "none" else f"GPU {on['gpu']}"
         versions = ", ".join(f"{name} {on[name]}" for name in ("skvim", "torch", "sklearn"))
         machines.add(f"{on['machine']}, {device}, Python {on['python']}, {versions}")
-    return (
-        f"{len(results.cells)} cells, {seconds / 60:.0f} minutes of computing. Measured on: "
-        f"{'; '.join(sorted(machines))}."
-    )
+    amount = f"{len(results.cells)} cells, {seconds / 60:.0f} minutes of computing"
+    return f"{amount}. Measured on: {'; '.join(sorted(machines))}."
 
 
 def promises(results: Results) -> Table:
@@ -317,29 +290,23 @@ def promises(results: Results) -> Table:
         measured = NOT_RUN if reached == NOT_RUN else "; ".join(map(str, comparisons))
         rows.append((claim.where, claim.says, measured, reached))
     frame = pd.DataFrame(rows, columns=["where", "claim", "measured", "verdict"])
-    note = TEXTS["notes"]["promises"]
-    return Table("Claims of the paper", frame.set_index("where"), [note], prose=True)
+    return Table("Claims of the paper", frame.set_index("where"), [_note("promises")], prose=True)
 
 
 def beaten(results: Results) -> Table:
     """Compare our recipe with the paper's best cell and the best baseline, cell by cell."""
-    rows = [
-        _compared(results, data_set, column, features)
-        for data_set in ("cifar10", "mnist", "omniglot")
-        for column in DATA_SETS[data_set].columns
-        for features in ("sample", "mean")
-    ]
+    cells = product(
+        ("cifar10", "mnist", "omniglot"), DATA_SETS["mnist"].columns, ("sample", "mean")
+    )
+    rows = [_compared(results, *cell) for cell in cells]
     columns = ["cell", "features", "ours", "paper's best", "best baseline", "difference", "verdict"]
     frame = pd.DataFrame(rows, columns=columns).set_index("cell")
-    note = TEXTS["notes"]["beaten"]
-    return Table("Ours against the paper and the baselines", frame, [note])
+    return Table("Ours against the paper and the baselines", frame, [_note("beaten")])
 
 
 def _compared(results: Results, data_set: str, column: str, features: str) -> tuple[str, ...]:
     """Return a row of the table of comparisons."""
-    own, *others = (
-        results.accuracy(data_set, model, column, features) for model in ("ours", *_BASELINES)
-    )
+    own, *others = (results.accuracy(data_set, m, column, features) for m in ("ours", *_BASELINES))
     # Nothing is beaten as long as one of the opponents is absent.
     absent = any(values.empty for values in others)
     baseline = others[0].iloc[:0] if absent else best(others)

@@ -96,7 +96,7 @@ def test_figures_of_the_paper_are_copied_right():
 
 
 def test_tables_share_the_models_of_a_data_set():
-    listed = jobs_of(TABLES, FIGURES, "tiny")
+    listed = jobs_of(Run("tiny", None, None), TABLES, FIGURES)
     jobs = {job.cell: job for job in listed}
     assert len(jobs) == len(listed)
     parts = {"blur", "information", "likelihood", "reconstruction", "robustness"}
@@ -147,7 +147,7 @@ def test_noise_reaches_test_rows_alone_and_is_not_clipped():
     values = measures.robustness(encoder, task, run, cell)
     assert set(values["corrupted"]) == {"gaussian 0.4"}
     assert len(values["mean"]) == 11
-    clean, knowing = encoder.seen_[0], encoder.seen_[12]
+    knowing, clean = encoder.seen_[0], encoder.seen_[3]
     np.testing.assert_array_equal(clean, X)
     assert np.abs(knowing - X).std() > 0.1
 

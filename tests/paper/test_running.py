@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def wine(folder, models=("pca", "vimae-n"), **options):
     """Return a run and its two or fewer jobs."""
     run = Run("tiny", folder / "tiny.jsonl", folder / "cache", **options)
-    jobs = jobs_of(["tabular"], [], "tiny", models=models)
+    jobs = jobs_of(run, ["tabular"], [], models=models)
     return run, [job for job in jobs if job.cell.data_set == "wine"]
 
 

@@ -225,7 +225,7 @@ def test_variants_stand_in_their_own_table_alone(stored, cell_of):
 def test_rows_under_other_settings_than_the_present_are_named(tmp_path):
     """So that seeds, and models, are compared under equal settings alone."""
     run = Run("tiny", tmp_path / "tiny.jsonl", tmp_path / "cache", epochs=2)
-    for job in jobs_of(["tabular"], [], "tiny", models=["vae", "pca"]):
+    for job in jobs_of(run, ["tabular"], [], models=["vae", "pca"]):
         if job.cell.data_set == "wine":
             work(run, job)
     notes = tables.tables_of(Results(run.results), "tabular")[0].notes
