@@ -20,7 +20,6 @@ from vimae_paper.data import Problem, Task, load
 from vimae_paper.settings import CLASSIFIER, DATA_SETS, MODELS, NOISES, PRESETS, TABULAR, Cell, Run
 
 VERSION = 1  # of this file: raise it where what is measured changes, and all is measured again
-_INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 
 Values = dict[str, Any]
 
@@ -118,7 +117,7 @@ def frechet(model: Any, task: Task, run: Run, cell: Cell) -> Values:
     """
     n_rows = min(PRESETS[run.preset].n_samples, len(task.X_test))
     samples = model.sample(n_rows, random_state=cell.seed).clip(0, 1)
-    weights = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION)
+    weights = Path(torch.hub.get_dir(), "checkpoints", "weights-inception-2015-12-05-6726825d.pth")
     if weights.exists() and importlib.util.find_spec("torch_fidelity"):
         options = {
             "value_range": (0, 1),

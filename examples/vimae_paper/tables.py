@@ -62,10 +62,11 @@ def latex(table: Table) -> str:
 def write_tables(results: Results, tables: Iterable[str], folder: Path) -> list[Path]:
     """Write tables; return the files."""
     written = []
-    for name, (suffix, form) in product(tables, {".md": markdown, ".tex": latex}.items()):
-        written.append(folder / f"table-{name}{suffix}")
-        text = "\n".join(map(form, tables_of(results, name)))
-        written[-1].write_text(text, encoding="utf-8")
+    for name in tables:
+        parts = tables_of(results, name)
+        for suffix, form in ((".md", markdown), (".tex", latex)):
+            written.append(folder / f"table-{name}{suffix}")
+            written[-1].write_text("\n".join(map(form, parts)), encoding="utf-8")
     return written
 
 
