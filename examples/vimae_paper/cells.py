@@ -14,7 +14,7 @@ import sklearn
 import torch
 
 import skvim
-from skvim.exceptions import SkvimError, TrainingDivergedError
+from skvim.exceptions import DatasetError, SkvimError, TrainingDivergedError
 from vimae_paper import settings
 from vimae_paper.data import load, source_of
 from vimae_paper.measures import PARTS, VERSION, part_settings, parts_of
@@ -141,6 +141,16 @@ def missing(run: Run, results: Results, job: Job) -> Job | None:
     parts = job.parts - content["parts"].keys()
     keep = job.keep and load_model(run, job.cell) is None
     return job._replace(parts=parts, keep=keep) if parts or keep else None
+
+
+def attempt(run: Run, job: Job) -> tuple[float, str | None]:
+    """Do a job; an error in it stops no other, but where files cannot be written all end."""
+    try:
+        return work(run, job), None
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, DatasetError):
+            raise
+        return 0.0, f"{type(error).__name__}: {error}"
 
 
 def work(run: Run, job: Job) -> float:

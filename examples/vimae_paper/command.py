@@ -13,8 +13,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 import vimae_paper
-from skvim.exceptions import DatasetError
-from vimae_paper.cells import FIGURES, TABLES, Job, jobs_of, missing, work
+from vimae_paper.cells import FIGURES, TABLES, Job, attempt, jobs_of, missing
 from vimae_paper.figures import draw
 from vimae_paper.results import Results, tidy
 from vimae_paper.settings import MODELS, PRESETS, Cell, Run
@@ -121,13 +120,3 @@ def execute(run: Run, jobs: list[Job], n_processes: int) -> dict[Cell, str]:
         if error is not None:
             failed[job.cell] = error
     return failed
-
-
-def attempt(run: Run, job: Job) -> tuple[float, str | None]:
-    """Do a job; an error in it stops no other, but where files cannot be written all end."""
-    try:
-        return work(run, job), None
-    except Exception as error:
-        if isinstance(error, OSError) and not isinstance(error, DatasetError):
-            raise
-        return 0.0, f"{type(error).__name__}: {error}"

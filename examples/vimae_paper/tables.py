@@ -52,11 +52,11 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """Return a table in LaTeX that reads Unicode, for the packages booktabs and graphicx."""
-    caption = re.sub("([&%_#$~^])", r"\\\1", " ".join([f"{table.title}.", *table.notes]))
+    caption = re.sub("([&%_#$])", r"\\\1", " ".join([f"{table.title}.", *table.notes]))
     text = table.frame.reset_index().to_latex(index=False, escape=True, caption=caption)
     text = text.replace(r"\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
     text = text.replace(r"\end{tabular}", r"\end{tabular}}")
-    return re.sub(r"\*\*(.*?)\*\*", r"\\textbf{\1}", text)
+    return re.sub(r"\*\*(.*?)\*\*", r"\\textbf{\1}", text.replace("~", r"$\sim$"))
 
 
 def write_tables(results: Results, tables: Iterable[str], folder: Path) -> list[Path]:

@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_fitted(
     assert capsys.readouterr().err.startswith("stopped: ")
 
 
-@pytest.mark.parametrize("error", [ValueError, command.DatasetError])
+@pytest.mark.parametrize("error", [ValueError, cells.DatasetError])
 def test_an_error_in_one_cell_stops_no_other(tmp_path, capsys, monkeypatch, error):
     def load(run, data_set, seed):
         if data_set == "diabetes":
