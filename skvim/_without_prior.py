@@ -1,4 +1,4 @@
-"""Autoencoders without a prior."""
+"""Base classes of autoencoders without a prior."""
 
 import warnings
 from typing import Any, final
@@ -17,18 +17,18 @@ from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, marko
 
 __all__ = ["BaseChainAutoencoder", "BasePlainAutoencoder"]
 
-# Root mean square of codes, beside 1 in training, above which a chain has left the data.
-_LOST = 10.0
-# Chains that run side by side: more cost memory, fewer cost time.
-_CHAINS = 100
+# Root mean square of codes, 1 for training rows, above which a chain has left the data.
+_MAX_CODE_RMS = 10.0
+# Chains run in parallel: more take memory, fewer take time.
+_N_CHAINS = 100
 
 
 @estimator
 class BasePlainAutoencoder(BaseAutoencoder):
-    """No prior: what it scores is a row given its own code."""
+    """Base class of autoencoders without a prior, scored by the distortion."""
 
     def _make_posterior(self) -> Posterior:
-        """Return a point mass (hook)."""
+        """Return the posterior: a deterministic encoder by default (hook)."""
         return DiracPosterior()
 
     @final
@@ -36,15 +36,15 @@ class BasePlainAutoencoder(BaseAutoencoder):
         return None
 
     def _make_terms(self) -> list[tuple[float, Term]]:
-        """Return no terms (hook)."""
+        """Return loss terms: none by default (hook)."""
         return []
 
     @final
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of log p(x|e(x)), in nats per row; greater is better.
 
-        Without a prior there is no likelihood of a row: this is minus the distortion, and must
-        not be compared with the ``score`` of a model that has one.
+        This is minus the distortion, given the codes e(x). Without a prior the likelihood p(x) is
+        not defined: do not compare this with the ``score`` of a model that has a prior.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class BasePlainAutoencoder(BaseAutoencoder):
         Returns
         -------
         float
-            Mean log-density of rows given their own code.
+            Mean log-density of rows given their codes.
         """
         check_is_fitted(self)
         rows = self._rows_to_score(X)
@@ -70,7 +70,7 @@ class BasePlainAutoencoder(BaseAutoencoder):
 
 @estimator
 class BaseChainAutoencoder(BasePlainAutoencoder):
-    """One whose posterior has a spread: a Markov chain draws rows where there is no prior."""
+    """Base class of stochastic autoencoders without a prior, sampled by a Markov chain."""
 
     @final
     def sample(
@@ -81,49 +81,49 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         thin: int = 10,
         random_state: int | np.random.RandomState | None = None,
     ) -> NDArray[Any]:
-        """Run the Markov chain x → z ~ q(z|x) → x ~ p(x|z) and return states of it.
+        """Draw rows by the Markov chain x → z ~ q(z|x) → x ~ p(x|z).
 
         Parameters
         ----------
         n_samples : int in [1, inf), default=1
-            Rows to return.
+            Number of rows.
         burn_in : int in [0, inf), default=100
-            Steps before the first state that is returned.
+            Steps of each chain before its first row.
         thin : int in [1, inf), default=10
-            Steps between two states of one chain. Up to 100 chains run side by side, each from a
-            normal draw with the mean and scale of the training data.
+            Steps between two rows of one chain. Up to 100 chains run in parallel, each from a
+            normal draw with mean and scale of the training data.
         random_state : int, RandomState or None, default=None
             Seed of the chain.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z] at the chain's codes, in the dtype and units of the training data.
+            E[x|z] of the codes of the chains, in dtype, units and layout of the training data.
 
         Raises
         ------
         ValueError
-            When one of the numbers is out of range.
+            If one of the numbers is out of range.
 
         Warns
         -----
         ChainLostWarning
-            When the chain has left the data, so that its states are no samples.
+            If the chains have left the training data, so that the rows are no samples of them.
         """
         check_is_fitted(self)
         n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
         burn_in = check_count("burn_in", burn_in, least=0)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         model = self.net_.on_cpu(torch.float64)
-        steps = (burn_in, thin, -(-n_samples // _CHAINS))
+        steps = (burn_in, thin, -(-n_samples // _N_CHAINS))
         with torch.no_grad():
-            codes = markov_chain(model, min(n_samples, _CHAINS), steps, generator)
-        spread = float(codes.square().mean().sqrt())
-        if spread > _LOST:
+            codes = markov_chain(model, min(n_samples, _N_CHAINS), steps, generator)
+        rms = float(codes.square().mean().sqrt())
+        if rms > _MAX_CODE_RMS:
             warnings.warn(
-                f"The Markov chain has left the data: its codes have a root mean square of "
-                f"{spread:.3g}, where those of training rows have 1. Fit with a larger scale, more "
-                "epochs or fewer n_components, or take fewer steps of burn_in and thin.",
+                f"The Markov chain has left the data: its codes have a root mean square "
+                f"of {rms:.3g}, those of training rows 1. Fit with a larger scale, more epochs or "
+                "fewer n_components, or reduce burn_in and thin.",
                 ChainLostWarning,
                 stacklevel=2,
             )
