@@ -22,6 +22,7 @@ from skorch.helper import predefined_split
 from skvim import AETransformer, VAETransformer, VIMAETransformer
 from skvim.engine import child_seed, resolve_device
 from skvim.engine._batches import TensorBatches, batch_bounds
+from skvim.engine._placement import place
 from skvim.engine._statistics import data_statistics
 from skvim.engine._streams import Streams
 from skvim.exceptions import SkvimError, TrainingDivergedError
@@ -47,12 +48,13 @@ def test_batches_cover_all_rows_and_none_has_one_row(n_rows, batch_size):
 
 def test_batches_are_shuffled_anew_by_their_generator():
     x = torch.arange(40.0).reshape(20, 2)
-    batches = TensorBatches(x, 7, 1, torch.Generator().manual_seed(0))
+    stored = place(x, torch.device("cpu"))
+    batches = TensorBatches(stored, 7, 1, torch.Generator().manual_seed(0))
     passes = [torch.cat([batch for batch, _ in batches]) for _ in range(2)]
     assert not torch.equal(passes[0], passes[1])
     for shuffled in passes:
         assert torch.equal(shuffled[shuffled[:, 0].argsort()], x)
-    in_order = torch.cat([batch for batch, _ in TensorBatches(x, 7, 1, None)])
+    in_order = torch.cat([batch for batch, _ in TensorBatches(stored, 7, 1, None)])
     assert torch.equal(in_order, x)
 
 

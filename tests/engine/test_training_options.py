@@ -19,7 +19,7 @@ from skvim import (
 )
 from skvim.engine import SCHEDULES
 from skvim.engine._pretraining import _distance, _spread
-from skvim.engine._schedules import set_rates
+from skvim.engine._schedules import begin_step
 from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.objectives import KL, Logistic, Moments, Normal, Objective, Outputs
 
@@ -108,7 +108,7 @@ def test_rates_that_are_tensors_change_in_place():
     weights = [torch.zeros(1, requires_grad=True)]
     optimizer = torch.optim.Adam(weights, lr=rate, foreach=False, capturable=False)
     for share, expected in [(0.0, 0.5), (0.5, 0.05), (1.0, 0.005), (7.0, 0.005)]:
-        set_rates(optimizer, SCHEDULES["exponential"], share)
+        begin_step(1, share, torch.zeros(()), optimizer, SCHEDULES["exponential"])
         assert float(rate) == pytest.approx(expected)
         assert optimizer.param_groups[0]["lr"] is rate
 

@@ -19,7 +19,7 @@ from skvim import (
     WAETransformer,
 )
 from skvim.engine import AutoencoderNet
-from skvim.engine._placement import HeldRows, as_rows, place
+from skvim.engine._placement import Rows, as_rows, place
 from skvim.engine.batched import _group as groups
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.batched._train import TrainedNet, train_batched
@@ -136,9 +136,9 @@ def narrow(monkeypatch):
 @pytest.fixture
 def exact(monkeypatch):
     """Let rows come in float64."""
-    whole = HeldRows.batches
+    whole = Rows.batches
     batches = lambda *args: (rows.to(torch.float64) for rows in whole(*args))
-    monkeypatch.setattr(HeldRows, "batches", batches)
+    monkeypatch.setattr(Rows, "batches", batches)
 
 
 @pytest.mark.parametrize(
