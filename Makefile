@@ -26,14 +26,14 @@ demo: $(VENV)/installed-plot  ## robustness table and figures on digits, into de
 	MPLBACKEND=Agg $(bin)/python examples/robustness_digits.py --out $(OUT)
 
 paper: $(VENV)/installed-test  ## reproduce the paper; PRESET, PAPER_ARGS="--data-home DIR"
-	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset $(PRESET) $(PAPER_ARGS)
-	$(bin)/python examples/paper/pages.py
+	OMP_NUM_THREADS=1 $(bin)/python examples/reproduce_paper.py --all --preset $(PRESET) $(PAPER_ARGS)
+	$(bin)/python examples/reproduce_paper.py --pages
 
 paper-tiny: $(VENV)/installed-test  ## the same in two minutes on small substitute data, into demo/paper
-	OMP_NUM_THREADS=1 $(bin)/python examples/paper/run.py --all --preset tiny --out $(OUT)/paper
+	OMP_NUM_THREADS=1 $(bin)/python examples/reproduce_paper.py --all --preset tiny --out $(OUT)/paper
 
 paper-pages: $(VENV)/installed-test  ## rewrite the pages of the paper from committed results
-	$(bin)/python examples/paper/pages.py
+	$(bin)/python examples/reproduce_paper.py --pages
 
 test: $(VENV)/installed-dev  ## all tests, in parallel
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)

@@ -38,8 +38,8 @@ from skvim import VIMAETransformer
 from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d
 from skvim.model_selection import MaskedStratifiedKFold, mask_labels
 from skvim.semi_supervised import TransductiveSVC
-from skvim.semi_supervised._objective import LossWeights
 from skvim.semi_supervised._solver import StoppingCriteria, build_problem, minimize_supervised
+from skvim.semi_supervised._svm_objective import LossWeights
 
 Runs = list[dict[str, Any]]
 Draw = tuple[np.ndarray, np.ndarray]

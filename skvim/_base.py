@@ -1,4 +1,4 @@
-"""What every autoencoder does, written once: fit, encode and decode."""
+"""Base class of all autoencoders: fit, transform and inverse_transform."""
 
 import math
 from abc import ABC, abstractmethod
@@ -61,9 +61,9 @@ from skvim.objectives import (
 
 __all__ = ["BaseAutoencoder"]
 
-# Rows below which an estimate of information, and still more its error, would mean nothing.
-_FEWEST = 10
-# What follows from a trained net.
+# With fewer rows, information estimates and their standard errors mean nothing.
+_MIN_INFORMATION_ROWS = 10
+# Attributes that _set_fitted sets from a trained net.
 _FROM_NET = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
 _FROM_NET |= {"_n_features_out", "_width"}
 _NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
@@ -81,30 +81,29 @@ class BaseAutoencoder(
     BaseEstimator,
     ABC,
 ):
-    """An encoder and a decoder trained together; subclasses say by which objective.
+    """Base class of autoencoders; subclasses define prior, posterior and loss terms.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
-        The trained net; its module is the model, its history the record of training.
+        The trained net; ``net_.module_`` is the torch module.
     history_ : skorch.history.History
-        ``net_.history``: per epoch the mean loss and its distortion (nats per row), each divergence
-        as it is (the KL in nats per row, the MMD without a unit), and the time in seconds.
+        ``net_.history``: for each epoch the mean loss and distortion (nats per row), the unweighted
+        divergences (KL in nats per row, MMD without a unit) and the time in seconds.
     loss_curve_ : list of float
         Mean training loss of every epoch, in nats per row.
     n_iter_ : int
-        Epochs trained: ``max_epochs``, or fewer where training stopped early.
+        Epochs trained: ``max_epochs``, or fewer if training stopped early.
     validation_loss_curve_ : list of float or None
-        With ``early_stopping`` the loss on the rows set aside after every epoch, in nats per row;
-        None without it.
+        Validation loss of every epoch, in nats per row; None without ``early_stopping``.
     best_validation_loss_ : float or None
-        The lowest of these, that of the weights that were kept.
+        The lowest validation loss, that of the weights that were kept.
     device_ : torch.device
-        Where the model was trained.
+        Device on which the model was trained.
     n_features_in_ : int
-        Features seen by ``fit``: height · width · channels of images.
+        Number of features seen by ``fit``; height · width · channels for images.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, when X had string column names.
+        Names of the features, if X had string column names.
     """
 
     #: Whether the encoder's means are standardised over rows (hook).
@@ -123,35 +122,35 @@ class BaseAutoencoder(
         """Return weights and terms to add to −log p(x|z)."""
 
     def _pretraining_steps(self) -> int:
-        """Return how many steps may match codes to the prior before training (hook)."""
+        """Return the greatest number of pretraining steps of the encoder (hook)."""
         return 0
 
     def _sampler(self) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None:
-        """Return what draws codes for ``transform`` from moments; None for their means (hook)."""
+        """Return a function from means and deviations to codes; None for the means (hook)."""
         return None
 
     @final
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train encoder and decoder.
+        """Train the encoder and the decoder.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            At least two finite rows, or images of any type of number, whose values keep their unit.
+            At least two finite rows, or images of any numeric dtype. Values are not rescaled.
         y : None
             Ignored.
 
         Returns
         -------
         self : object
-            Fitted.
+            Fitted estimator.
 
         Raises
         ------
         ValueError
-            When X or a parameter is not acceptable; a model fitted before stays as it was.
+            If X or a parameter is invalid. A model fitted before stays as it was.
         TrainingDivergedError
-            When the loss becomes infinite or not a number; likewise.
+            If the loss becomes infinite or NaN. A model fitted before stays as it was.
         """
         plan: Plan | None = self.__dict__.pop("_plan", None)
         with atomic(self):
@@ -162,7 +161,7 @@ class BaseAutoencoder(
         return self
 
     def _make_request(self, X: Any) -> FitRequest:
-        """Check parameters and training data, and return what to train."""
+        """Validate parameters and rows, and return the request for the training."""
         check_parameters(self)
         flat, axes = flatten(X)
         rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
@@ -172,7 +171,7 @@ class BaseAutoencoder(
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
     def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:
-        """Set the fitted attributes after a net was trained."""
+        """Set all fitted attributes from a trained net."""
         self._dtype = working_dtype(request.rows)
         self._set_fitted(net, request.model, request.training.device)
         curve = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch]
@@ -180,14 +179,14 @@ class BaseAutoencoder(
         self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
 
     def _set_fitted(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
-        """Set a trained net, and the attributes that follow from it."""
+        """Set a trained net and the attributes of ``_FROM_NET``."""
         self.net_ = net
         self.device_ = device
         self.history_ = net.history
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.n_iter_ = len(self.loss_curve_)
         self._n_features_out = model.n_components
-        # Values that one row needs at once when the model is used.
+        # Size of the largest activation of one row, from which inference derives its chunks.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
         n_features = math.prod(model.shape)
         widths = (
@@ -221,7 +220,7 @@ class BaseAutoencoder(
         self._set_fitted(net, model, device)
 
     def _model_settings(self, shape: tuple[int, ...]) -> ModelSettings:
-        """Gather what the model is made of, checked."""
+        """Return the settings of the model, checked."""
         posterior, prior = self._make_posterior(), self._make_prior()
         terms = self._make_terms()
         for _, term in terms:
@@ -240,14 +239,14 @@ class BaseAutoencoder(
         )
 
     def _architecture(self, shape: tuple[int, ...]) -> Architecture:
-        """Return the recipe for encoder and decoder, checked."""
+        """Return the architecture of encoder and decoder, checked."""
         perceptrons = Perceptrons(
             self.hidden_layer_sizes, self.activation, self.normalization, self.dropout
         )
         return make_architecture(self.network, perceptrons, shape)
 
     def _corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-        """Return what corrupts the encoder's input in training."""
+        """Return the function that corrupts the encoder's input in training."""
         if self.noise is None:
             return None
         noise = _NOISES[self.noise]() if isinstance(self.noise, str) else deepcopy(self.noise)
@@ -257,7 +256,7 @@ class BaseAutoencoder(
         return corruption
 
     def _training_settings(self, device: torch.device) -> TrainingSettings:
-        """Gather how it is trained."""
+        """Return the settings of the training."""
         return TrainingSettings(
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
@@ -275,7 +274,7 @@ class BaseAutoencoder(
         )
 
     def _stopping(self) -> Stopping | None:
-        """Return when training ends before its last epoch, if it may."""
+        """Return the rule of early stopping, if it is asked for."""
         if not self.early_stopping:
             return None
         fraction, tol = float(self.validation_fraction), float(self.tol)
@@ -288,20 +287,20 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Any finite values, also outside the likelihood's range. Rows and images of the same
-            size are both taken, whichever ``fit`` saw.
+            Finite values, also outside the support of the likelihood. Either flat rows or images,
+            whichever ``fit`` got.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            Posterior means, float32 for float32 input and else float64; computed in the same
-            precision.
+            Posterior means, or draws where the model has ``output="sample"``; computed and
+            returned in float32 for float32 input, else in float64.
         """
         check_is_fitted(self)
         sampler = self._sampler()
         if sampler is not None:
             return sampler(*self.posterior_moments(X))
-        (mean,) = map_rows(self.net_, _locate, self._rows(X), values_per_row=self._width)
+        (mean,) = map_rows(self.net_, _encode_mean, self._rows(X), values_per_row=self._width)
         return mean
 
     @final
@@ -334,7 +333,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z], in the units of the training data and the layout that ``fit`` saw.
+            E[x|z], in units and layout of the training data.
         """
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
@@ -353,12 +352,12 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z = E[z|x]], in the units of the training data and the layout that ``fit`` saw.
+            E[x|z = E[z|x]], in units and layout of the training data.
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
 
     def _rows(self, X: Any) -> NDArray[Any]:
-        """Return new rows or images as flat rows, checked against those of ``fit``."""
+        """Return rows or images as flat rows, checked against those of ``fit``."""
         flat, axes = flatten(X)
         rows = check_rows(self, flat, reset=False, dtype=ROWS)
         self._layout.check(axes)
@@ -366,57 +365,58 @@ class BaseAutoencoder(
 
     @final
     def information(self, X: Any, *, max_samples: int = 5000) -> Information:
-        """Measure what the codes know of rows, and how the prior bounds them.
+        """Estimate rate, distortion and mutual information of the codes of given rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             At least 10 rows or images.
         max_samples : int in [10, inf), default=5000
-            Rows to use, of which all pairs are compared: a subset seeded from ``random_state``
-            where X has more.
+            Greatest number of rows to use, since all pairs are compared. If X has more, a random
+            subset, seeded by ``random_state``, is used.
 
         Returns
         -------
         Information
-            Distortion, rate, mutual information and more in nats per row, as
-            :class:`skvim.metrics.Information` defines them; the same at every call.
+            Distortion, rate, mutual information and more in nats per row, as defined in
+            :class:`skvim.metrics.Information`; the same at every call.
 
         Raises
         ------
         ValueError
-            When X or max_samples has fewer than 10 rows, or X leaves the likelihood's support.
+            If X has fewer than 10 rows, max_samples is below 10, or values of X lie outside the
+            support of the likelihood.
         """
         check_is_fitted(self)
-        n_rows = check_count("max_samples", max_samples, least=_FEWEST)
+        n_rows = check_count("max_samples", max_samples, least=_MIN_INFORMATION_ROWS)
         rows, width = self._rows_to_score(X), self._width
-        if len(rows) < _FEWEST:
+        if len(rows) < _MIN_INFORMATION_ROWS:
             raise ValueError(
-                f"information compares rows with each other and needs at least {_FEWEST}. "
-                f"Got {len(rows)}."
+                f"information compares rows with each other and needs at least "
+                f"{_MIN_INFORMATION_ROWS}. Got {len(rows)}."
             )
         return measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
 
     def _rows_to_score(self, X: Any) -> NDArray[np.float64]:
-        """Return rows in float64, if the likelihood has a density for them."""
+        """Return rows in float64, checked against the support of the likelihood."""
         rows: NDArray[np.float64] = self._rows(X).astype(np.float64, copy=False)
         self.net_.autoencoder.likelihood.check_support(rows.min(), rows.max())
         return rows
 
     def __sklearn_clone__(self) -> Self:
-        """Clone with the plan of a search that is under way (scikit-learn's hook)."""
+        """Clone, keeping the plan of a search under way (scikit-learn's hook)."""
         cloned: Self = super().__sklearn_clone__()
         plan: Plan | None = vars(self).get("_plan")
         if plan is not None and plan.is_active:
-            cloned._follow_plan(plan)
+            cloned._set_plan(plan)
         return cloned
 
-    def _follow_plan(self, plan: Plan) -> None:
-        """Let the next fit of this estimator, and of its clones, take its result from a plan."""
+    def _set_plan(self, plan: Plan) -> None:
+        """Make the next fit of this estimator, or of a clone, take its result from a plan."""
         self.__dict__["_plan"] = plan
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle parameters of torch's by value, so that equal estimators hash alike."""
+        """Pickle torch objects among parameters by value, so that equal estimators hash alike."""
         state: dict[str, Any] = super().__getstate__()  # may be the attributes themselves
         names = self._parameter_constraints
         return {
@@ -429,7 +429,7 @@ class BaseAutoencoder(
         super().__setstate__({name: itself(value) for name, value in state.items()})
 
     def __sklearn_tags__(self) -> Any:
-        """Keep float32, take images (scikit-learn's hook)."""
+        """Declare that float32 is preserved and images are accepted (scikit-learn's hook)."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.three_d_array = True
@@ -442,8 +442,8 @@ def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     return loc, torch.zeros_like(loc) if scale is None else scale
 
 
-def _locate(model: Autoencoder, x: Tensor) -> tuple[Tensor]:
-    """Return the posterior mean alone."""
+def _encode_mean(model: Autoencoder, x: Tensor) -> tuple[Tensor]:
+    """Return the posterior mean only."""
     return (model.encode(x).loc,)
 
 

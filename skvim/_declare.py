@@ -1,8 +1,8 @@
-"""One declaration per parameter: an explicit constructor, its validation and its documentation.
+"""Declaration of constructor parameters: signature, validation and documentation from one place.
 
-scikit-learn reads an estimator's parameters from the signature of ``__init__``, wants each stored
-untouched, checked in ``fit`` and documented. :func:`estimator` derives all of this from class-level
-declarations made with :func:`parameter`, inherited ones included.
+scikit-learn reads the parameters of an estimator from the signature of ``__init__`` and expects
+each to be stored unchanged and validated in ``fit``. :func:`estimator` generates all of this from
+class-level declarations with :func:`parameter`, inherited ones included.
 """
 
 import dataclasses
@@ -26,25 +26,25 @@ def parameter(
     doc: str,
     kw_only: bool = True,
 ) -> Any:
-    """Declare one constructor parameter in the body of a class.
+    """Declare a constructor parameter in the body of a class.
 
     Parameters
     ----------
     default : object
-        Value when the user gives none; immutable.
+        Default value; immutable.
     kind : str
-        The type as the documentation prints it, for example ``"float in [0, inf)"``.
+        Type in the documentation, for example ``"float in [0, inf)"``.
     allowed : list
-        Constraints in scikit-learn's form, one of which the value has to meet in ``fit``.
+        Constraints in scikit-learn's form; in ``fit`` the value has to meet one of them.
     doc : str
-        What the parameter does; dedented and re-indented as needed.
+        Description; indented as needed.
     kw_only : bool, default=True
-        Whether the constructor takes it by keyword only.
+        Whether the parameter is keyword-only.
 
     Returns
     -------
     dataclasses.Field
-        Understood by :func:`estimator`.
+        Field that :func:`estimator` reads.
     """
     declaration = {"kind": kind, "allowed": allowed, "doc": inspect.cleandoc(doc)}
     return dataclasses.field(default=default, kw_only=kw_only, metadata={_KEY: declaration})
@@ -52,16 +52,15 @@ def parameter(
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(parameter,))
 def estimator(cls: _Class) -> _Class:
-    """Give a class the constructor, constraints and docstring of its declared parameters.
+    """Add constructor, parameter constraints and documentation of declared parameters to a class.
 
-    The constructor only assigns. ``_parameter_constraints`` is what scikit-learn's validation
-    reads. The docstring receives a "Parameters" section, and its "Attributes" section those of
-    its bases.
+    The constructor only assigns. ``_parameter_constraints`` is read by scikit-learn's validation.
+    The docstring gets a "Parameters" section, and its "Attributes" section those of the bases.
     """
-    # In place: it adds __init__ to the class and returns the same one.
+    # Changes the class in place, by adding __init__.
     dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
     fields = [field for field in dataclasses.fields(cls) if _KEY in field.metadata]
-    # Copied into each class, so that scikit-learn's own class-level look-up finds all of them.
+    # scikit-learn reads the attribute of the class alone, so it has to hold inherited ones too.
     cls._parameter_constraints = {  # type: ignore[attr-defined]
         field.name: field.metadata[_KEY]["allowed"] for field in fields
     }
@@ -71,7 +70,7 @@ def estimator(cls: _Class) -> _Class:
 
 
 def _complete(cls: type, fields: list[dataclasses.Field[Any]]) -> str:
-    """Insert the parameters, and the attributes of the bases, into the docstring of ``cls``."""
+    """Return the docstring with the parameters and the attributes of the bases."""
     sections = _split(inspect.cleandoc(cls.__doc__ or ""))
     lead = sections.pop("")
     own = sections.pop("Attributes", "")
@@ -87,19 +86,19 @@ def _complete(cls: type, fields: list[dataclasses.Field[Any]]) -> str:
 
 
 def _split(doc: str) -> dict[str, str]:
-    """Cut a numpydoc docstring into its sections; the text before the first one is ``""``."""
+    """Return the sections of a numpydoc docstring by title; "" has the text before the first."""
     pieces = _SECTION.split(doc)
     return {"": pieces[0], **dict(zip(pieces[1::2], pieces[2::2], strict=True))}
 
 
 def _parameters(fields: list[dataclasses.Field[Any]]) -> str:
-    """Write the body of a "Parameters" section, positional parameters first."""
+    """Return the body of a "Parameters" section, positional parameters first."""
     ordered = sorted(fields, key=lambda field: bool(field.kw_only))
     return "\n".join(_entry(field) for field in ordered)
 
 
 def _entry(field: dataclasses.Field[Any]) -> str:
-    """Write one parameter in numpydoc's form."""
+    """Return the entry of one parameter in numpydoc's form."""
     declaration = field.metadata[_KEY]
     indented = "\n".join(f"    {line}" if line else "" for line in declaration["doc"].split("\n"))
     return f"{field.name} : {declaration['kind']}, default={field.default!r}\n{indented}"

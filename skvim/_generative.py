@@ -1,4 +1,4 @@
-"""Autoencoders with a prior: sampling and the likelihood of rows."""
+"""Base classes of autoencoders with a prior: sampling and log-likelihood."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -41,12 +41,12 @@ __all__ = [
 
 @estimator
 class BaseGenerativeAutoencoder(BaseAutoencoder):
-    """An autoencoder with a prior: it samples, and it knows the likelihood of rows.
+    """Base class of autoencoders with a prior: sampling and log-likelihood.
 
     Attributes
     ----------
     prior_ : Prior
-        p(z), with its ``variance`` and ``entropy`` (nats) per dimension.
+        p(z), with ``variance`` and ``entropy`` (nats) per dimension.
     """
 
     prior: str | Prior | Distribution = parameter(
@@ -54,10 +54,11 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         kind='{"normal", "logistic"}, Prior or torch.distributions.Distribution',
         allowed=[StrOptions({"normal", "logistic"}), Prior, Distribution],
         doc="""
-        p(z): N(0, 1) or Logistic(0, 1) in every dimension; one of :mod:`skvim.objectives` with a
-        scale of its own; or a continuous distribution of torch with a finite variance, such as
-        ``torch.distributions.StudentT(5.0)``, for all dimensions or, with batch shape
-        (n_components,), one for each: see :class:`~skvim.objectives.Factorised`.
+        Prior p(z): N(0, 1) or Logistic(0, 1) in every dimension; an object of
+        :mod:`skvim.objectives` with another scale; or a continuous univariate distribution of torch
+        with finite variance and ``icdf``, or ``torch.distributions.StudentT``, either the same for
+        all dimensions or, with batch shape (n_components,), one for each, see
+        :class:`~skvim.objectives.Factorised`.
         """,
     )
     pretraining: int = parameter(
@@ -65,10 +66,10 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         kind="int in [0, inf)",
         allowed=[integer(0)],
         doc="""
-        Steps, at most, that train the encoder alone before the first epoch: Adam at 1e-3, on 1000
-        rows each, towards codes with the mean and covariance of draws from the prior. They end
-        when the squared differences, in units of the prior's variance and per latent dimension,
-        fall below 0.1. The WAE reference takes up to 200.
+        Greatest number of steps that train the encoder alone before the first epoch, so that mean
+        and covariance of the codes match those of draws from the prior: Adam with learning rate
+        1e-3 on 1000 rows a step. They end when the squared differences per latent dimension, in
+        units of the prior's variance, are below 0.1. The WAE reference takes up to 200.
         """,
     )
 
@@ -84,24 +85,24 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
     def sample(
         self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[Any]:
-        """Draw z from the prior and decode it.
+        """Draw codes from the prior and decode them.
 
         Parameters
         ----------
         n_samples : int in [1, inf), default=1
-            Rows to return.
+            Number of rows.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z] for z ~ p(z), in the dtype, units and layout of the training data.
+            E[x|z] for z ~ p(z), in dtype, units and layout of the training data.
 
         Raises
         ------
         ValueError
-            When n_samples is not a positive integer.
+            If n_samples is not a positive integer.
         """
         check_is_fitted(self)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
@@ -118,51 +119,53 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Rows or images.
         n_draws : int in [1, inf), default=100
-            Draws a row. The estimate is a lower bound in expectation and tightens with them.
+            Draws per row. In expectation the estimate is a lower bound, tighter with more draws.
 
         Returns
         -------
         log_likelihood : ndarray of shape (n_samples,)
-            log p(x) in nats, summed over features: log mean_j p(x|z_j) p(z_j)/r(z_j|x), computed
-            in float64.
+            log p(x) in nats, summed over features: log mean_j p(x|z_j) p(z_j)/r(z_j|x) with draws
+            z_j of a proposal r, in float64.
 
         Raises
         ------
         ValueError
-            When n_draws is not a positive integer or X leaves the likelihood's support.
+            If n_draws is not a positive integer or values of X lie outside the support of the
+            likelihood.
 
         Notes
         -----
-        The proposal r is gaussian: the Laplace approximation of p(z|x), found by damped
-        Gauss–Newton steps from the posterior mean, in coordinates without bounds where the prior
-        has some. It takes nothing else from the encoder, so models with and without a stochastic
-        encoder, and for any λ or β, are compared on equal terms. All rows share one set of draws
-        seeded from ``random_state``: the result for a row does not depend on the others.
+        The proposal r is the Laplace approximation of p(z|x), a normal distribution around the mode
+        that damped Gauss–Newton steps reach from the posterior mean; for a prior with bounded
+        support both work in unbounded coordinates. Since nothing else comes from the encoder,
+        models with stochastic and deterministic encoders and any λ or β are comparable. All rows
+        share one set of standard normal draws seeded by ``random_state``, so that the result for a
+        row does not depend on the other rows.
         """
         check_is_fitted(self)
         seed = child_seed(self.net_.seed, "score")
-        (found,) = self._map_weights(X, n_draws, seed, lambda weights: [log_mean(weights).value])
-        return found
+        (values,) = self._map_weights(X, n_draws, seed, lambda weights: [log_mean(weights).value])
+        return values
 
     @final
     def _map_weights(
         self, X: Any, n_draws: int, seed: int, function: Callable[[Tensor], list[Tensor]]
     ) -> list[NDArray[np.float64]]:
-        """Return what a function gives for log importance weights, (rows of a chunk, n_draws)."""
+        """Apply a function to log importance weights of shape (rows of a chunk, n_draws)."""
         shape = (check_count("n_draws", n_draws), self._n_features_out)
         rows = self._rows_to_score(X)
-        noise = _normal(seed, shape, np.dtype(np.float64))
+        noise = _standard_normal(seed, shape, np.dtype(np.float64))
 
-        def weigh(model: Autoencoder, x: Tensor) -> list[Tensor]:
+        def apply(model: Autoencoder, x: Tensor) -> list[Tensor]:
             draws = torch.from_numpy(noise).to(x.device)
             return function(importance_log_weights(model, self.prior_, x, draws))
 
-        # Draws of a row, and the Jacobian's columns, pass through the decoder together.
-        return map_rows(self.net_, weigh, rows, values_per_row=self._width * max(shape))
+        # The decoder gets all draws of a row, or all columns of the Jacobian, at once.
+        return map_rows(self.net_, apply, rows, values_per_row=self._width * max(shape))
 
     @final
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of :meth:`score_samples`, in nats per row; greater is better.
+        """Return the mean log-likelihood of rows, in nats per row; greater is better.
 
         Parameters
         ----------
@@ -174,23 +177,24 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         Returns
         -------
         float
-            Mean estimate of log p(x).
+            Mean of :meth:`score_samples`.
         """
         return float(np.mean(self.score_samples(X)))
 
 
 @estimator
 class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
-    """One whose posterior may have a spread, so that codes can be drawn."""
+    """Base class of autoencoders with a prior and a choice of posteriors."""
 
     posterior: str | Posterior = parameter(
         default="gaussian",
         kind='{"dirac", "gaussian", "logistic"} or Posterior',
         allowed=[StrOptions({"dirac", "gaussian", "logistic"}), Posterior],
         doc="""
-        q(z|x): a deterministic encoder, N(μ(x), σ(x)²), or the logistic density with mean μ(x) and
-        standard deviation σ(x); or one of :mod:`skvim.objectives` with a fixed spread. A rate,
-        KL(q(z|x) ‖ p(z)), is infinite for "dirac".
+        Posterior q(z|x). "dirac": a deterministic encoder; "gaussian": N(μ(x), σ(x)²); "logistic":
+        the logistic distribution with mean μ(x) and standard deviation σ(x); or an object of
+        :mod:`skvim.objectives`, also with a fixed standard deviation. The rate KL(q(z|x) ‖ p(z)) is
+        infinite for "dirac".
         """,
     )
     output: str = parameter(
@@ -198,8 +202,8 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
         kind='{"mean", "sample"}',
         allowed=[StrOptions({"mean", "sample"})],
         doc="""
-        What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) a row, the same at
-        every call with the same number of rows. It may be changed without fitting again.
+        What ``transform`` returns: the posterior mean, or one draw z ~ q(z|x) per row, the same at
+        every call with the same number of rows. It may be changed after ``fit``.
         """,
     )
 
@@ -217,10 +221,12 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
     def _draw_codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         """Draw one code from each posterior."""
         seed = child_seed(self.net_.seed, "transform")
-        codes: NDArray[Any] = mean + std * _standardised(self._base(), seed, mean.shape, mean.dtype)
+        codes: NDArray[Any] = mean + std * _standard_draws(
+            self._standard_density(), seed, mean.shape, mean.dtype
+        )
         return codes
 
-    def _base(self) -> Prior:
+    def _standard_density(self) -> Prior:
         """Return the density of (z − mean)/std under the fitted posterior."""
         posterior = self.net_.autoencoder.posterior
         output = torch.zeros(1, posterior.n_outputs(self._n_features_out))
@@ -229,51 +235,51 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
 
 @estimator
 class AnnealedRate:
-    """A mixin: the parameter of models whose rate, E KL(q(z|x) ‖ p(z)), may set in slowly."""
+    """Mixin of models with the rate E KL(q(z|x) ‖ p(z)) in their loss: its warm-up."""
 
     warmup: float = parameter(
         default=0.0,
         kind="float in [0, 1]",
         allowed=[real(0, 1, closed="both")],
-        doc="Share of the training in which the weight of the rate rises linearly from 0.",
+        doc="Share of the training during which the weight of the rate rises linearly from 0.",
     )
 
     @final
     def _make_rate(self) -> Divergence:
-        """Return the rate."""
+        """Return the loss term."""
         return KL(self.warmup)
 
 
 @estimator
 class ContrastiveAgreement:
-    """A mixin: the parameters of models whose codes of corrupted rows may have to tell the rows."""
+    """Mixin of models with an optional contrastive loss on codes of corrupted rows."""
 
     agreement: float = parameter(
         default=0.0,
         kind="float in [0, inf)",
         allowed=[real(0)],
         doc="""
-        Weight κ of the contrastive loss between codes of corrupted and clean rows, in nats; it
-        wants ``noise``, and two components or more. Beside ``Gaussian(variance=10)`` 1 to 10 suits
-        images. With 0 it is left out.
+        Weight κ of the contrastive loss (nats) between codes of corrupted and clean rows; 0 omits
+        it. It needs ``noise`` and at least two components. With
+        ``likelihood=Gaussian(variance=10)``, 1 to 10 suits images.
         """,
     )
     temperature: float = parameter(
         default=0.1,
         kind="float in (0, inf)",
         allowed=[real(0, closed="neither")],
-        doc="Temperature τ of that loss.",
+        doc="Temperature τ of the contrastive loss.",
     )
 
     @final
     def _make_agreement(self) -> list[tuple[float, Term]]:
-        """Return weight and contrastive loss, if it has one."""
+        """Return weight and contrastive loss, or nothing if the weight is 0."""
         return [(self.agreement, InfoNCE(self.temperature))] if self.agreement > 0 else []
 
 
 @estimator
 class AggregatedDivergence:
-    """A mixin: the parameters of models that compare q(z), all rows' codes, with the prior."""
+    """Mixin of models with a divergence of the aggregated posterior q(z) from the prior."""
 
     lam: float = parameter(
         default=10.0,
@@ -286,31 +292,32 @@ class AggregatedDivergence:
         kind='{"mmd", "kl", "density-ratio", "adversarial", "sliced-wasserstein"} or Divergence',
         allowed=[StrOptions(set(DIVERGENCES)), Divergence],
         doc="""
-        D(q(z) ‖ p(z)), by name or as an object with settings, also of your own:
-        :class:`~skvim.objectives.MMD`, :class:`~skvim.objectives.MixtureKL` (needs a posterior
-        with a spread), :class:`~skvim.objectives.DensityRatioKL`,
-        :class:`~skvim.objectives.Adversarial`, :class:`~skvim.objectives.SlicedWasserstein`.
+        Divergence D(q(z) ‖ p(z)), a name or an object: :class:`~skvim.objectives.MMD`,
+        :class:`~skvim.objectives.MixtureKL` (needs a stochastic posterior),
+        :class:`~skvim.objectives.DensityRatioKL`, :class:`~skvim.objectives.Adversarial`,
+        :class:`~skvim.objectives.SlicedWasserstein` or a subclass of
+        :class:`~skvim.objectives.Divergence`.
         """,
     )
 
     @final
     def _make_divergence(self) -> Divergence:
-        """Return D."""
+        """Return the divergence."""
         return make_divergence(self.divergence)
 
 
-def _standardised(
+def _standard_draws(
     base: Prior, seed: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Return draws of a posterior's base."""
+    """Return draws of the standardised density of a posterior."""
     if base == Normal():
-        return _normal(seed, shape, dtype)
+        return _standard_normal(seed, shape, dtype)
     draws = base.draw(shape, torch.Generator().manual_seed(seed), torch.float64)
     converted: NDArray[Any] = draws.numpy().astype(dtype)
     return converted
 
 
-def _normal(seed: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _standard_normal(seed: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return standard normal draws."""
     draws: NDArray[Any] = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
     return draws

@@ -33,42 +33,42 @@ _ACTIVE_SHARE = 0.01
 class Information:
     """Information measures of a model on given rows, in nats per row; None where not defined.
 
-    Printing it gives a table, :meth:`to_series` a row of a data frame.
+    ``print`` shows a table; :meth:`to_series` returns a row for a data frame.
 
     Attributes
     ----------
     n_samples : int
-        n, the number of rows measured.
+        Number n of rows.
     distortion : float
-        −E log p(x|z), summed over features, with one draw z ~ q(z|x) a row.
+        −E log p(x|z), summed over features, with one draw z ~ q(z|x) per row.
     rate : float or None
         R = E KL(q(z|x) ‖ p(z)), summed over latent dimensions.
     rate_se : float or None
-        Its standard error.
+        Standard error of ``rate``.
     mutual_information : float or None
         I(X; Z) = R − KL(q(z) ‖ p(z)), between 0 and ``mutual_information_bound``.
     mutual_information_se : float or None
-        Its standard error.
+        Standard error of ``mutual_information``.
     mutual_information_bound : float
-        log n, the entropy of the row's index and so the most that n rows can show. Where
-        ``mutual_information`` is close to it, the codes identify each row: use more rows.
+        log n, the entropy of the index of a row and hence the greatest possible estimate from n
+        rows. If ``mutual_information`` is close to it, the codes identify each row: use more rows.
     aggregated_kl : float or None
         KL(q(z) ‖ p(z)), the divergence of the aggregated posterior from the prior.
     aggregated_kl_se : float or None
-        Its standard error.
+        Standard error of ``aggregated_kl``.
     total_correlation : float or None
         KL(q(z) ‖ Π q(z_j)), the dependence between latent dimensions.
     marginal_kl : ndarray of shape (n_components,) or None
         KL(q(z_j) ‖ p(z_j)) of every dimension.
     active_units : int or None
-        Dimensions whose posterior mean varies by over 1 % of the prior's variance, see
-        :func:`~skvim.metrics.active_units`.
+        Number of dimensions in which the variance of the posterior means exceeds 1 % of the prior's
+        variance, see :func:`~skvim.metrics.active_units`.
     effective_rank : float or None
-        exp of the entropy of the normalised eigenvalues of the posterior means' covariance, in
+        exp of the entropy of the normalised eigenvalues of the covariance of posterior means, in
         [1, n_components].
     latent_mean, latent_std : ndarray of shape (n_components,)
-        Mean and standard deviation of q(z); the variance is that of the posterior means plus the
-        mean variance of the posteriors.
+        Mean and standard deviation of q(z). The variance is the variance of the posterior means
+        plus the mean of the posterior variances.
     prior_variance : ndarray of shape (n_components,) or None
         Variance of the prior.
     prior_entropy : float or None
@@ -76,25 +76,25 @@ class Information:
 
     See Also
     --------
-    information : Computes it.
+    information : Computes these measures.
 
     Notes
     -----
     For a deterministic encoder the rate, the mutual information and the three KL divergences of
-    q(z) are not defined: point masses have no density. Without a prior, neither is anything that
-    refers to it. The effective rank is not defined where all codes are equal.
+    q(z) are not defined, because point masses have no density. Without a prior, measures that
+    refer to it are not defined. The effective rank is not defined if all codes are equal.
 
-    q(z) is the mixture 1/n Σ_j q(z|x_j) of the rows' posteriors, each row's own included, in
-    float64 with one draw per row:
+    Estimates are computed in float64 with one draw per row. q(z) is the mixture
+    1/n Σ_j q(z|x_j) of the posteriors of all rows, including row i itself:
 
-    - I = E[log q(z_i|x_i) − log q(z_i)] never exceeds log n. It is unbiased for the given rows; for
-      the population that they are drawn from it is too low, and ``aggregated_kl`` too high by as
-      much. More rows bring both closer.
+    - I = E[log q(z_i|x_i) − log q(z_i)] never exceeds log n. It is unbiased for the given rows. For
+      the population they are drawn from it is biased downwards, and ``aggregated_kl`` upwards by
+      the same amount; both biases shrink with more rows.
     - ``rate`` = ``mutual_information`` + ``aggregated_kl``, and ``aggregated_kl`` =
-      ``total_correlation`` + sum of ``marginal_kl``, up to rounding wherever they are finite.
-    - Standard errors cover the draws of rows and codes, not the bias.
-    - Estimates of a KL divergence near 0 may fall slightly below it. They are infinite for a
-      prior with bounds that the posteriors do not respect.
+      ``total_correlation`` + sum of ``marginal_kl``, up to rounding, if they are finite.
+    - Standard errors account for the sampling of rows and codes, not for the bias.
+    - Estimates of a KL divergence near 0 may be slightly negative. They are infinite if the prior
+      has a bounded support that the posteriors exceed.
 
     References
     ----------
@@ -124,13 +124,13 @@ class Information:
     prior_entropy: float | None
 
     def to_series(self) -> pd.Series:
-        """Return all values as one series of floats, arrays split into their elements.
+        """Return all values as one series of floats, with one entry per element of an array.
 
         Returns
         -------
         Series
-            Indexed by the attributes' names, elements of arrays with ``_0``, ``_1``, … appended;
-            NaN where a quantity is not defined.
+            Indexed by the names of the attributes, with ``_0``, ``_1``, … appended for elements of
+            arrays; NaN where a quantity is not defined.
         """
         arrays = {"marginal_kl", "latent_mean", "latent_std", "prior_variance"}
         values: dict[str, float] = {}
@@ -144,7 +144,7 @@ class Information:
         return pd.Series(values, dtype=np.float64)
 
     def __repr__(self) -> str:
-        """Return the table as text."""
+        """Return a table."""
         width = max(len(name) for name, _ in self._table())
         lines = [f"Information of {self.n_samples} rows, in nats per row"]
         lines += [f"  {name:<{width}}  {text}" for name, text in self._table()]
@@ -156,7 +156,7 @@ class Information:
         return "\n".join([*lines, f"not defined: {', and '.join(absent)}"] if absent else lines)
 
     def _table(self) -> list[tuple[str, str]]:
-        """Return the lines of the table."""
+        """Return labels and values of the table."""
         ceiling = f" (at most {self.mutual_information_bound:.4g})"
         return [
             ("distortion", _number(self.distortion)),
@@ -185,18 +185,18 @@ def measure_information(
     Parameters
     ----------
     net : AutoencoderNet
-        Trained.
+        Trained net.
     rows : ndarray of shape (n_samples, n_features)
-        Within the likelihood's support.
+        Rows within the support of the likelihood.
     max_samples : int
-        Most rows to use; of more, a random subset seeded by the net.
+        Greatest number of rows to use; from more, a random subset seeded by the net is drawn.
     values_per_row : int
         Size of the largest intermediate result for one row in the networks.
 
     Returns
     -------
     Information
-        As defined there.
+        The measures.
     """
     seed = child_seed(net.seed, "information")
     if len(rows) > max_samples:
@@ -225,7 +225,7 @@ def measure_information(
 def _draw(
     net: AutoencoderNet, rows: NDArray[np.float64], generator: torch.Generator, values: int
 ) -> tuple[Moments, Tensor, float]:
-    """Return the posteriors of rows, one draw from each, and the mean of −log p(x|z) over them."""
+    """Return the posteriors of rows, one draw from each, and the mean of −log p(x|z)."""
     device = net.autoencoder.mean.device
     with torch.no_grad():
         first = net.in_precision(torch.float64).encode(to_tensor(rows[:1], device=device))
@@ -264,13 +264,13 @@ def _as_fields(estimates: InformationEstimates | None) -> dict[str, Any]:
 
 
 def _active_units(codes: Tensor, prior: Prior) -> int:
-    """Count the dimensions whose posterior mean varies by over 1 % of the prior's variance."""
+    """Return the number of active units of codes."""
     variances = torch.as_tensor(prior.variances, device=codes.device)
     return count_active_units(codes, _ACTIVE_SHARE * variances)
 
 
 def _variances(prior: Prior, n_components: int) -> NDArray[np.float64]:
-    """Return the prior's variance of every dimension."""
+    """Return the variance of the prior in every dimension."""
     return _array(torch.as_tensor(prior.variances, dtype=torch.float64).expand(n_components))
 
 

@@ -13,25 +13,25 @@ __all__ = ["Layout", "flatten"]
 
 
 def flatten(X: Any) -> tuple[Any, tuple[int, ...]]:
-    """Return images as flat rows, and anything else as it is.
+    """Return images as flat rows, and anything else unchanged.
 
     Parameters
     ----------
     X : array-like
-        Images (n, height, width) or (n, height, width, channels) of any numeric type, or anything
-        else that may be rows.
+        Images of shape (n, height, width) or (n, height, width, channels) and any numeric dtype, or
+        flat rows in any form.
 
     Returns
     -------
     rows : object
-        Images as (n, height * width * channels), values and dtype unchanged; or X.
+        Array of shape (n, height * width * channels), with unchanged values and dtype; or X.
     axes : tuple of int
-        Shape of one image; empty if X holds no images.
+        Shape of one image; empty if X is not an array of images.
 
     Raises
     ------
     ValueError
-        When X has more than four axes.
+        If X has more than four axes.
     """
     if isinstance(X, list | tuple) and X and np.ndim(X[0]) > 1:
         X = np.asarray(X)
@@ -51,7 +51,7 @@ def flatten(X: Any) -> tuple[Any, tuple[int, ...]]:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """Shape of the rows or images that ``fit`` was given.
+    """Shape of the rows or images that ``fit`` got.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The constructor parameters that all autoencoders share."""
+"""Constructor parameters of all autoencoders."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,13 +17,13 @@ __all__ = ["CommonParameters"]
 
 @estimator
 class CommonParameters:
-    """A mixin: what every autoencoder's constructor takes."""
+    """Mixin that declares the constructor parameters of all autoencoders."""
 
     n_components: int = parameter(
         default=16,
         kind="int in [1, inf)",
         allowed=[integer(1)],
-        doc="Latent dimensions: columns that ``transform`` returns.",
+        doc="Number of latent dimensions, the columns that ``transform`` returns.",
         kw_only=False,
     )
     likelihood: str | Likelihood = parameter(
@@ -31,8 +31,9 @@ class CommonParameters:
         kind='{"gaussian", "bernoulli"} or Likelihood',
         allowed=[StrOptions({"gaussian", "bernoulli"}), Likelihood],
         doc="""
-        p(x|z). "gaussian" has one variance for all features, kept at its maximum-likelihood value;
-        :class:`~skvim.objectives.Gaussian` fixes it. "bernoulli" wants every value of X in [0, 1].
+        Likelihood p(x|z). "gaussian" has one variance for all features, its maximum-likelihood
+        estimate; :class:`~skvim.objectives.Gaussian` offers others. "bernoulli" needs every value
+        of X in [0, 1].
         """,
     )
     network: Any = parameter(
@@ -40,18 +41,18 @@ class CommonParameters:
         kind='{"mlp", "convolutional"}, Architecture or pair',
         allowed=[StrOptions({"mlp", "convolutional"}), Architecture, tuple, list],
         doc="""
-        Encoder and decoder: multilayer perceptrons, to which ``hidden_layer_sizes``,
-        ``activation``, ``normalization`` and ``dropout`` belong; for images
-        :class:`~skvim.networks.Convolutional`, as an object with a width of its own; or a pair
+        Encoder and decoder. "mlp": multilayer perceptrons with ``hidden_layer_sizes``,
+        ``activation``, ``normalization`` and ``dropout``. "convolutional": for images, see
+        :class:`~skvim.networks.Convolutional`, an object of which sets the width. Or a pair
         (encoder, decoder) of such names and objects, see :class:`~skvim.networks.Paired`, or of
-        torch modules, classes or functions as :class:`~skvim.networks.Modules` takes them.
+        torch modules, classes or functions, see :class:`~skvim.networks.Modules`.
         """,
     )
     hidden_layer_sizes: Sequence[int] = parameter(
         default=(256, 256),
         kind="sequence of int",
         allowed=[tuple, list],
-        doc="Widths of the encoder's hidden layers, mirrored in the decoder; () makes both affine.",
+        doc="Widths of the encoder's hidden layers; the decoder has them reversed. () is affine.",
     )
     activation: str = parameter(
         default="relu",
@@ -63,21 +64,21 @@ class CommonParameters:
         default=None,
         kind='{"batch", "layer"} or None',
         allowed=[StrOptions(set(NORMALIZATIONS)), None],
-        doc="What is normalised before each activation: a unit over the batch, or a row's units.",
+        doc="Batch or layer normalisation before each activation.",
     )
     dropout: float = parameter(
         default=0.0,
         kind="float in [0, 1)",
         allowed=[real(0, 1)],
-        doc="Probability that training sets a unit of a hidden layer to 0, in both networks.",
+        doc="Dropout probability of hidden units, in encoder and decoder.",
     )
     image_shape: Sequence[int] | None = parameter(
         default=None,
         kind="tuple (height, width[, channels]) or None",
         allowed=[tuple, list, None],
         doc="""
-        Shape of the image that a flat row holds, channels last. Where X is an array of images, None
-        takes it from there. Results come in the layout that ``fit`` saw.
+        Shape of the image that a flat row contains, channels last. None takes it from X if X is an
+        array of images. Results have the layout of the X that ``fit`` got.
         """,
     )
     noise: Any = parameter(
@@ -85,19 +86,20 @@ class CommonParameters:
         kind='{"gaussian", "masking"}, noise transformer or None',
         allowed=[StrOptions({"gaussian", "masking"}), HasMethods("corrupt"), None],
         doc="""
-        What corrupts the encoder's input in training, every batch afresh, beside a clean target:
-        one of :mod:`skvim.noise` at its default level, or such a transformer, whose ``when`` and
-        ``random_state`` play no part; any object with a method ``corrupt(batch, generator)`` on
-        tensors will do. Levels are in the units of X. A corruption of images without a shape of its
-        own takes the model's, see ``image_shape``. ``GaussianNoise(0.01)`` is that of the WAE
-        reference, whose draws are cut off at two standard deviations where these are not.
+        Corruption of the encoder's input in training, drawn anew for every batch; the
+        reconstruction target stays clean. A name stands for a transformer of :mod:`skvim.noise` at
+        its default level. Of a transformer, ``when`` and ``random_state`` are ignored; any object
+        with a method ``corrupt(batch, generator)`` on tensors is accepted. Levels are in the units
+        of X. Corruptions of images whose ``image_shape`` is None take that of the model.
+        ``GaussianNoise(0.01)`` is that of the WAE reference, except that the reference truncates
+        draws at two standard deviations.
         """,
     )
     max_epochs: int = parameter(
         default=100,
         kind="int in [1, inf)",
         allowed=[integer(1)],
-        doc="Passes over the training rows.",
+        doc="Greatest number of epochs; all of them without ``early_stopping``.",
     )
     lr: float = parameter(
         default=1e-3,
@@ -110,20 +112,20 @@ class CommonParameters:
         kind='{"steps", "exponential", "cosine"}, callable or None',
         allowed=[StrOptions(set(SCHEDULES)), callable, None],
         doc="""
-        How learning rates change, the model's and those of critics alike: before every batch each
-        is its initial value times a factor f(t), t in [0, 1) the share of the training that is
+        Schedule of the learning rates of model and critics. Before every batch each is set to its
+        initial value times a factor f(t), where t in [0, 1) is the share of the training that is
         done. "steps" is 1, from t = 0.3 on 1/2, from 0.5 on 1/10; "exponential" is 100^−t;
-        "cosine" is ½ (1 + cos πt); or any callable f, whose values are finite and at least 0. The
-        first two are the WAE reference's for MNIST and, nearly, for CelebA. ``history_`` then
-        holds the rate at the end of each epoch as ``lr``. None leaves rates as they are, also to
-        callbacks that change them.
+        "cosine" is ½ (1 + cos πt); a callable f returns finite values of at least 0. "steps" and,
+        nearly, "exponential" are those of the WAE reference for MNIST and CelebA. ``history_``
+        then contains the rate at the end of each epoch as ``lr``. None keeps rates constant,
+        unless callbacks change them.
         """,
     )
     batch_size: int = parameter(
         default=100,
         kind="int in [1, inf)",
         allowed=[integer(1)],
-        doc="Rows in a batch; a remainder of one row joins the batch before it.",
+        doc="Rows of a batch; a remainder of a single row joins the batch before it.",
     )
     optimizer: str | type[optim.Optimizer] = parameter(
         default="adam",
@@ -136,26 +138,27 @@ class CommonParameters:
         kind="bool",
         allowed=["boolean"],
         doc="""
-        Whether a random share of the rows is set aside, and training ends when the loss on them no
-        longer improves. The weights kept are then those of the epoch where it was lowest, also
-        when ``max_epochs`` comes first. The loss is the objective in evaluation mode, with the same
-        random numbers after every epoch: without input noise, and with warm-ups and annealed
-        capacities at their final values. Schedules and warm-ups go by ``max_epochs`` all the same.
+        Whether to set aside a random share of the rows for validation and to stop when the loss on
+        them no longer improves. The weights are then those of the epoch with the lowest validation
+        loss, even if training runs to ``max_epochs``. The validation loss is the objective in
+        evaluation mode, without input noise, with warm-ups and annealed capacities at their final
+        values and with the same random numbers after every epoch. Learning-rate schedules and
+        warm-ups are still relative to ``max_epochs``.
         """,
     )
     validation_fraction: float = parameter(
         default=0.1,
         kind="float in (0, 1)",
         allowed=[real(0, 1, closed="neither")],
-        doc="Share of the rows that ``early_stopping`` sets aside, rounded up to whole rows.",
+        doc="Share of the rows that ``early_stopping`` sets aside; their number is rounded up.",
     )
     n_iter_no_change: int = parameter(
         default=10,
         kind="int in [1, inf)",
         allowed=[integer(1)],
         doc="""
-        Epochs in a row without an improvement by more than ``tol`` after which ``early_stopping``
-        ends training.
+        Consecutive epochs without an improvement by more than ``tol`` after which
+        ``early_stopping`` stops training.
         """,
     )
     tol: float = parameter(
@@ -163,8 +166,8 @@ class CommonParameters:
         kind="float in [0, inf)",
         allowed=[real(0)],
         doc="""
-        Improvement on the lowest validation loss before it, in nats per row, that does not count
-        for ``early_stopping`` unless it is exceeded.
+        Decrease of the lowest validation loss, in nats per row, that has to be exceeded to count as
+        an improvement for ``early_stopping``.
         """,
     )
     callbacks: list[Any] | None = parameter(
@@ -172,9 +175,9 @@ class CommonParameters:
         kind="list of skorch callbacks or None",
         allowed=[list, None],
         doc="""
-        Callbacks that skorch's loop notifies, for example to keep checkpoints. They
-        are used as given, so that what they recorded can be read; fits that share one also share
-        its memory.
+        Callbacks of the training loop, for example to save checkpoints. They are used as given, not
+        copied, so that their records can be read; fits that share one also share its state. Most
+        turn captured steps off, see ``acceleration``.
         """,
     )
     net_params: dict[str, Any] | None = parameter(
@@ -182,8 +185,7 @@ class CommonParameters:
         kind="dict or None",
         allowed=[dict, None],
         doc="""
-        Further arguments of ``skorch.NeuralNet``, for example
-        ``{"optimizer__weight_decay": 1e-4}``.
+        Further arguments of ``skorch.NeuralNet``, such as ``{"optimizer__weight_decay": 1e-4}``.
         """,
     )
     device: str = parameter(
@@ -191,8 +193,9 @@ class CommonParameters:
         kind="str",
         allowed=[str],
         doc="""
-        torch device to train on; "auto" takes a GPU where torch finds one. Rows that need at most
-        half of a GPU's free memory are kept there, others are brought from main memory batchwise.
+        torch device to train on; "auto" is a GPU if torch finds one, else the CPU. Rows that need
+        at most half of a GPU's free memory are kept there; others are copied from main memory in
+        batches.
         """,
     )
     precision: str = parameter(
@@ -200,10 +203,10 @@ class CommonParameters:
         kind='{"float32", "bfloat16"}',
         allowed=[StrOptions(set(PRECISIONS))],
         doc="""
-        What the networks' products are computed in during training. "bfloat16" keeps weights,
-        gradients, codes and divergences in float32 and takes torch's autocast for the networks
-        between them: faster where the hardware has such units, mostly GPUs, with slightly other
-        losses. The trained model works in the precision of its input as ever.
+        Precision of the matrix products of the networks in training. "bfloat16" runs the networks
+        under torch's autocast and keeps weights, gradients, codes and divergences in float32:
+        faster on hardware with bfloat16 units, mostly GPUs, with slightly different losses.
+        Inference uses the precision of its input in any case.
         """,
     )
     acceleration: str | None = parameter(
@@ -211,16 +214,18 @@ class CommonParameters:
         kind='{"auto", "capture", "compile"} or None',
         allowed=[StrOptions(set(ACCELERATIONS)), None],
         doc="""
-        How training steps are run. "capture" works out once which of torch's operations a step
-        comes to, gradients included, and then repeats these without autograd's and most of
-        Python's cost: the same arithmetic, up to the rounding of sums, in about half the
-        time where networks are small; on a GPU as a CUDA graph. It is for steps that do the same
-        every time: what they do may not depend on values or on counters in Python. "auto" captures
-        where every part of the model is skvim's or torch's own and some thousand steps are to
-        come. "compile" has ``torch.compile`` make kernels of the operations, which wants a C++
-        compiler, or Triton on a GPU, and up to a minute. Callbacks that listen to batches make
-        all of them plain steps, which None always takes; ``net_.plain_because_`` says why none
-        was captured.
+        How training steps are run. "capture" records the torch operations of one step, gradients
+        included, and repeats them without autograd and most of Python's overhead: the same
+        arithmetic, up to the rounding of sums, in about half the time for small networks; on a
+        GPU as a CUDA graph. All steps must consist of the same operations, whatever the values of
+        tensors and of counters in Python. "auto" captures if all parts of the model are skvim's or
+        torch's and at least 2000 steps with batches of one size follow. "compile" compiles the
+        recorded operations with ``torch.compile``, which needs a C++ compiler, or Triton on a GPU,
+        and up to a minute. None never captures. ``callbacks`` turn captured steps off, except
+        skorch's ``Checkpoint``, ``EarlyStopping``, ``LoadInitState``, ``PrintLog``, ``EpochTimer``
+        and ``TrainEndCheckpoint`` (not subclasses of them). If a capture fails, "capture" and
+        "compile" warn and "auto" prints the error if ``verbose`` is at least 1; training goes on
+        with eager steps. ``net_.plain_because_`` is the reason why no step was captured, or "".
         """,
     )
     random_state: int | np.random.RandomState | None = parameter(
@@ -229,12 +234,12 @@ class CommonParameters:
         allowed=["random_state"],
         doc="""
         Seed of initialisation, shuffling and sampling. The global generators of NumPy and torch
-        are never used.
+        are not used.
         """,
     )
     verbose: int = parameter(
         default=0,
         kind="int in [0, inf)",
         allowed=["verbose"],
-        doc="Positive: print a line an epoch.",
+        doc="If positive, print a line after every epoch.",
     )

@@ -1,4 +1,4 @@
-"""Errors and warnings raised by skvim, one base each."""
+"""Errors and warnings of skvim."""
 
 from typing import final
 
@@ -23,19 +23,18 @@ __all__ = [
 
 
 class SkvimError(Exception):
-    """Base of every error that skvim defines."""
+    """Base class of all errors of skvim."""
 
 
 class SkvimWarning(UserWarning):
-    """Base of every warning that skvim defines."""
+    """Base class of all warnings of skvim."""
 
 
 @final
 class TrainingDivergedError(SkvimError, ArithmeticError):
-    """The training loss became infinite or not a number.
+    """The training loss became infinite or NaN.
 
-    Raised by ``fit`` at the end of the epoch in which it happened; a model fitted before stays
-    as it was.
+    ``fit`` raises it at the end of the epoch. A model fitted before stays as it was.
     """
 
 
@@ -43,35 +42,35 @@ class TrainingDivergedError(SkvimError, ArithmeticError):
 class DatasetError(SkvimError, OSError):
     """A data set could not be found, downloaded, decoded or stored.
 
-    The message says which file or address is concerned and what to do. Nothing that was stored
-    before is lost, and no file of half a data set is left behind.
+    The message names the file or address and says what to do. Files stored before are kept, and no
+    incomplete file is left behind.
     """
 
 
 @final
 class FileAccessError(SkvimError, OSError):
-    """A file of a model could not be written or read.
+    """A model file could not be written or read.
 
-    What was there before is as it was.
+    An existing file stays unchanged.
     """
 
 
 @final
 class FileFormatError(SkvimError, ValueError):
-    """A file is not one of skvim's, was damaged or changed, or needs a newer skvim.
+    """A file is not a model file of skvim, is damaged or modified, or needs a newer skvim.
 
-    Nothing that it holds was used.
+    Nothing of its contents was used.
     """
 
 
 @final
 class UnsavableError(SkvimError, TypeError):
-    """A model has a part that a file without code cannot hold; the message names it."""
+    """A model has a part that a model file cannot store without code; the message names it."""
 
 
 @final
 class MissingExtraError(SkvimError, ImportError):
-    """A feature was used whose optional dependency is not installed.
+    """An optional dependency is not installed.
 
     The message names the extra to install, for example ``pip install "skvim[plot]"``.
     """
@@ -79,63 +78,63 @@ class MissingExtraError(SkvimError, ImportError):
 
 @final
 class AccelerationWarning(SkvimWarning):
-    """Training takes a slower way than was asked for; the message says why.
+    """Training steps could not be captured or compiled; the message says why.
 
-    ``acceleration="capture"`` or ``"compile"`` was set, and what the model computes cannot be
-    captured or compiled here. Results are those of the plain way.
+    Given with ``acceleration="capture"`` or ``"compile"``. Training goes on with slower steps;
+    results are the same, up to rounding.
     """
 
 
 @final
 class BatchingWarning(SkvimWarning):
-    """Fits that were to be made together were made one by one; the message says why.
+    """Fits were made one by one instead of as a batch; the message says how many and why.
 
-    Results are the same; only the time is not.
+    Results are the same; it takes longer.
     """
 
 
 @final
 class FileVersionWarning(SkvimWarning):
-    """A file holds estimators of scikit-learn that another release of it has fitted."""
+    """A file contains estimators fitted by another release of scikit-learn."""
 
 
 @final
 class PosteriorCollapseWarning(SkvimWarning):
-    """A model was fitted whose codes tell next to nothing of the rows.
+    """Posterior collapse: the codes of a fitted model contain almost no information on the rows.
 
-    Given at the end of ``fit``, after at least 10 epochs and 150 batches: every latent dimension
-    carries below 0.1 nats or, with a deterministic encoder, has codes that are all the same.
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches, if every latent dimension
+    has less than 0.1 nats of information on the rows or, with a deterministic encoder, equal codes.
     """
 
 
 @final
 class DeadDimensionsWarning(SkvimWarning):
-    """A model was fitted that leaves more than half of its latent dimensions unused.
+    """More than half of the latent dimensions of a fitted model are unused.
 
-    Given at the end of ``fit``, after at least 10 epochs and 150 batches. Unused are dimensions
-    whose codes vary by less than 1 % of the prior's variance and, with a stochastic encoder, carry
-    below 0.1 nats. Without a prior the nats alone count, or 0.01 % of the widest dimension's
-    variance for a deterministic encoder.
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches. A dimension is unused if
+    the variance of its codes is below 1 % of the prior's variance and, with a stochastic encoder,
+    it has less than 0.1 nats of information on the rows. Without a prior the criterion is the
+    information alone or, with a deterministic encoder, a variance below 0.01 % of the greatest one.
     """
 
 
 @final
 class PriorMismatchWarning(SkvimWarning):
-    """A model was fitted whose codes, all together, do not approach the prior.
+    """The aggregated posterior of a fitted model does not approach the prior.
 
-    Given at the end of ``fit``, after at least 10 epochs and 150 batches: a divergence between
-    q(z) and p(z) that training should bring down is not small and does not fall.
+    Given at the end of ``fit``, after at least 10 epochs and 150 batches, if a divergence between
+    q(z) and p(z) that training should decrease is not small and does not decrease.
     """
 
 
 @final
 class ChainLostWarning(SkvimWarning):
-    """A Markov chain that draws rows has left the data that the model was fitted on."""
+    """A Markov chain that draws rows has left the region of the training data."""
 
 
 @final
 class UnreliableMeasureWarning(SkvimWarning):
-    """A measure was computed from too few rows, or from features that depend on each other.
+    """A measure was computed from too few rows or from linearly dependent features.
 
-    The message says which of the two, and how many rows it takes.
+    The message says which of the two, and how many rows are needed.
     """

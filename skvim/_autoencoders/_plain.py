@@ -3,8 +3,8 @@
 from typing import Any, final
 
 from skvim._declare import estimator, parameter
-from skvim._plain import BaseChainAutoencoder, BasePlainAutoencoder
 from skvim._validation import HasMethods, StrOptions, real
+from skvim._without_prior import BaseChainAutoencoder, BasePlainAutoencoder
 from skvim.objectives import Contraction, GaussianPosterior, Posterior, Term
 
 __all__ = [

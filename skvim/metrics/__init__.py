@@ -10,7 +10,7 @@ from skvim.metrics._corruption_error import (
 from skvim.metrics._frechet import FrechetDistance, frechet_distance
 from skvim.metrics._inception import InceptionFeatures
 from skvim.metrics._kernel import KernelDistance, kernel_distance
-from skvim.metrics._likelihood import LogLikelihood, log_likelihood
+from skvim.metrics._log_likelihood import LogLikelihood, log_likelihood
 from skvim.metrics._masked import masked_scorer
 from skvim.metrics._neighbours import PrecisionRecall, precision_recall
 from skvim.metrics._reconstruction import ReconstructionError, reconstruction_error

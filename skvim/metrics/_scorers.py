@@ -5,7 +5,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from skvim.metrics._codes import information
-from skvim.metrics._likelihood import log_likelihood
+from skvim.metrics._log_likelihood import log_likelihood
 from skvim.metrics._reconstruction import reconstruction_error
 
 __all__ = ["information_scorer", "log_likelihood_scorer", "reconstruction_scorer"]

@@ -1,4 +1,4 @@
-"""Model selection: few labels, and searches whose fits train as one network."""
+"""Model selection: batched searches and paths, and splitters for partly labelled data."""
 
 from skvim.model_selection._mask_labels import mask_labels
 from skvim.model_selection._path import lam_path

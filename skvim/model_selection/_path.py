@@ -1,4 +1,4 @@
-"""Fits along a parameter, trained as one batched network."""
+"""Fits for a range of values of a parameter, trained as one batch."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,57 +20,56 @@ def lam_path(
     param: str = "lam",
     random_states: Sequence[int] | None = None,
 ) -> list[Any]:
-    """Fit an autoencoder for every value of a parameter, all at once.
+    """Fit an autoencoder for each value of a parameter, all in one batch.
 
-    The networks train as one batched network: each with its own weights, random numbers and
-    history, as if it had been fitted by itself, up to the rounding of sums.
+    Each network has its own weights, random numbers and history, and the same results as a single
+    fit up to the rounding of sums.
 
     Parameters
     ----------
     estimator : autoencoder
-        It stays as it is; clones of it are fitted.
+        Estimator of which clones are fitted.
     X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-        As its ``fit`` takes it.
+        Rows or images.
     lams : iterable
-        Values of the parameter, each for one fit.
+        Values of the parameter, one for each fit.
     param : str, default="lam"
-        The parameter. What trains together are weights and other numbers of the objective ("lam",
-        "beta", "gamma", "alpha", "capacity") and "random_state"; values of any other parameter are
-        fitted too, one by one unless they leave the network, the data and the training as they are.
+        Name of the parameter. Fits train as one batch if they differ in weights or other numbers of
+        the objective ("lam", "beta", "gamma", "alpha", "capacity") or in "random_state". Fits that
+        differ in the network, the data or the training are made one by one.
     random_states : sequence of int or None, default=None
-        Seeds, with each of which every value is fitted; None leaves the estimator's own.
+        Seeds; every value is fitted with each of them. None keeps that of the estimator.
 
     Returns
     -------
     list of estimators, or of lists of them
-        Fitted, in the order of ``lams``; with ``random_states`` a list for each value, in the
-        order of the seeds.
+        Fitted estimators in the order of ``lams``; with ``random_states`` a list for each value, in
+        the order of the seeds.
 
     Raises
     ------
     TypeError
-        When the estimator is not an autoencoder.
+        If the estimator is not an autoencoder.
     ValueError
-        When the parameter does not exist, there is no value or seed, seeds are given twice, or a
-        fit refuses its data.
+        If the parameter does not exist, there is no value or seed, seeds are given twice, or X or a
+        value is invalid.
     TrainingDivergedError
-        When the loss of a model became infinite or not a number.
+        If the loss of a model becomes infinite or NaN.
 
     Warns
     -----
     BatchingWarning
-        When fits were made one by one, with the reason: :class:`BatchedSearchCV` lists them.
+        If fits were made one by one, with the reason, see :class:`BatchedSearchCV`.
 
     See Also
     --------
-    BatchedSearchCV : The same behind ``GridSearchCV``'s interface.
+    BatchedSearchCV : Cross-validated search that trains fits as one batch.
 
     Notes
     -----
-    Networks train together as far as scikit-learn's ``working_memory`` allows (1 GiB unless
-    ``sklearn.set_config`` says otherwise); more of them train in turns. The time that
-    ``history_`` gives an epoch is that of all networks in it. With ``early_stopping`` each stops by
-    its own validation loss.
+    A batch has as many networks as scikit-learn's ``working_memory`` has room for (1 GiB, see
+    ``sklearn.set_config``); batches train one after another. The times in ``history_`` are those of
+    all networks of a batch. With ``early_stopping`` each network stops by its own validation loss.
 
     Examples
     --------
@@ -94,22 +93,23 @@ def lam_path(
         raise ValueError(
             "param='random_state' has the seeds in lams. Got random_states too: leave it out."
         )
-    models = [[_with(estimator, param, value, seed) for seed in seeds] for value in values]
-    every = [model for of_value in models for model in of_value]
+    models = [_clone_with(estimator, param, value, seed) for value in values for seed in seeds]
+    requests = [model._make_request(X) for model in models]
     plan = Plan()
-    requests = [model._make_request(X) for model in every]
     for request in requests:
         plan.add(request)
     plan.build_chunks()
-    for model, request in zip(every, requests, strict=True):
+    for model, request in zip(models, requests, strict=True):
         with own_modes(request.training.device):
             net = plan.take(request)
             model._finish_fit(request, train(request) if net is None else net)
     plan.finish()
-    return models if random_states is not None else [model for (model,) in models]
+    if random_states is None:
+        return models
+    return [models[i : i + len(seeds)] for i in range(0, len(models), len(seeds))]
 
 
-def _with(estimator: Any, param: str, value: Any, seed: int | None) -> Any:
-    """Return a clone with a value, and a seed if there is one."""
+def _clone_with(estimator: Any, param: str, value: Any, seed: int | None) -> Any:
+    """Return a clone with a value of a parameter and, unless it is None, a seed."""
     model = clone(estimator).set_params(**{param: value})
     return model if seed is None else model.set_params(random_state=seed)

@@ -1,4 +1,4 @@
-"""Grid search whose fits train as one batched network."""
+"""Grid search that trains the networks of many fits as one batch."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,35 +22,36 @@ __all__ = ["BatchedSearchCV"]
 
 Splits = Sequence[tuple[Any, Any]]
 
-# What a fit raises for parameters or data that it refuses.
+# Errors of fits with invalid parameters or data.
 _OWN_ERRORS = (TypeError, ValueError, AttributeError, RuntimeError, SkvimError, Warning)
 
 
 @final
 class BatchedSearchCV(GridSearchCV):
-    """``GridSearchCV`` for autoencoders, with the networks of many fits trained as one.
+    """``GridSearchCV`` for autoencoders that trains the networks of many fits as one batch.
 
-    A drop-in: same parameters, attributes, scores and errors. Fits of all candidates and folds that
-    differ in weights and numbers of the objective ("lam", "beta", "gamma", "alpha", "capacity") or
-    in the seed train together, each with its own weights, random numbers and history, as if by
-    itself, up to the rounding of sums. In a Pipeline this is for its first autoencoder; all else is
-    fitted for every candidate, as ever.
+    A drop-in replacement: same parameters, attributes, scores and errors. Fits of all candidates
+    and folds that differ in weights or other numbers of the objective ("lam", "beta", "gamma",
+    "alpha", "capacity") or in the seed train as one batch, each with its own weights, random
+    numbers and history, and the same results as single fits up to the rounding of sums. In a
+    Pipeline, also one of imbalanced-learn with samplers before the autoencoder, this is for the
+    first autoencoder; other steps are fitted for every candidate.
 
     Parameters
     ----------
     estimator : autoencoder or Pipeline
-        What to search over.
+        Estimator whose parameters are searched.
     param_grid : dict or list of dicts
         Names of parameters with lists of values to try.
     scoring : str, callable, list, tuple or dict, default=None
         As ``GridSearchCV`` takes it.
     n_jobs : int, default=None
-        Processes where no fits can be made together. Where some are, all else is done in this
-        process, in which the networks are.
+        Number of processes if no fits train as a batch. If some do, all work is done in this
+        process, which has the networks.
     refit : bool, str or callable, default=True
-        Whether, and by which score, the best candidate is fitted to all rows.
+        Whether to fit the best candidate to all rows, and by which score it is chosen.
     cv : int, cross-validation generator or iterable, default=None
-        Folds. Those whose training sets make batches of the same number train together.
+        Folds. Those with the same number of batches in an epoch train as one batch.
     verbose : int, default=0
         As ``GridSearchCV`` takes it.
     pre_dispatch : int or str, default="2*n_jobs"
@@ -58,34 +59,46 @@ class BatchedSearchCV(GridSearchCV):
     error_score : "raise" or number, default=nan
         Score of a candidate whose fit fails.
     return_train_score : bool, default=False
-        Whether ``cv_results_`` has scores of training sets.
+        Whether ``cv_results_`` contains the scores of training sets.
 
     Attributes
     ----------
     cv_results_, best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_ :
-        As ``GridSearchCV`` has them. ``mean_fit_time`` shares out the time of fits that were made
-        together.
+        As in ``GridSearchCV``. The time of a batch is shared equally among its fits in
+        ``mean_fit_time``.
     n_batched_fits_ : int
-        Fits that were made together with others; not those that a Pipeline's memory had already.
+        Number of fits that trained in a batch with others, without those that were in a Pipeline's
+        memory already.
 
     Warns
     -----
     BatchingWarning
-        When fits were made one by one, with the reason: no other fit has the same networks, data
-        and training; a divergence has a critic; modules, parts or an optimizer of the user's;
-        callbacks; ``verbose``; bfloat16; ``acceleration=None``; on a CPU networks so large that
-        arithmetic takes the time; a device that is neither a CPU nor CUDA's; no room for two in the
-        working memory; steps of the Pipeline before it that give other rows every time.
+        If fits were made one by one, with their number and the reason:
+
+        - no other fit has the same architecture, settings and number of batches;
+        - a divergence has a critic, the networks are not multilayer perceptrons, or other parts
+          are neither skvim's nor torch's, or cannot be compared by value;
+        - ``callbacks``, ``verbose``, ``precision="bfloat16"``, ``acceleration=None``, an optimizer
+          class, or ``net_params`` other than settings of the optimizer;
+        - on a CPU, networks so large that arithmetic takes most of the time (above 2²⁴
+          multiply-adds a step); a device that is neither a CPU nor a CUDA GPU;
+        - no room for two networks in the working memory, or an error in the batched training;
+        - preceding steps of the Pipeline that raise an error or give other rows every time;
+        - parameters passed to the estimator's ``fit``, or an estimator without an autoencoder.
 
     See Also
     --------
-    lam_path : The fitted estimators themselves, without folds.
+    lam_path : Fit an autoencoder for each value of a parameter, without folds.
 
     Notes
     -----
-    Networks train together as far as scikit-learn's ``working_memory`` allows (1 GiB unless
-    ``sklearn.set_config`` says otherwise); more of them train in turns. With ``early_stopping``
-    each stops by its own validation loss.
+    A batch has as many networks as scikit-learn's ``working_memory`` has room for (1 GiB, see
+    ``sklearn.set_config``); batches train one after another. With ``early_stopping`` each network
+    stops by its own validation loss.
+
+    The steps before the autoencoder are fitted once more beforehand, to learn its training rows, so
+    that their warnings may be shown twice: no warning filter is changed, which makes searches safe
+    in threads.
 
     Examples
     --------
@@ -104,25 +117,24 @@ class BatchedSearchCV(GridSearchCV):
     """
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> "BatchedSearchCV":
-        """Fit every candidate to every fold, and the best one to all rows.
+        """Fit every candidate to every fold and the best one to all rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; whatever the estimator's ``fit`` takes and can be split.
+            Rows, or any data that the estimator's ``fit`` accepts and that can be indexed.
         y : array-like of shape (n_samples,), default=None
-            Labels, in which -1 may mark rows without one, as far as splitter, estimator and scorer
-            know it.
+            Labels; -1 marks unlabelled rows if splitter, estimator and scorer support it.
         **params : object
-            As ``GridSearchCV.fit`` takes them. Parameters of the estimator's ``fit`` make all fits
-            run one by one.
+            As ``GridSearchCV.fit`` takes them. With parameters for the estimator's ``fit``, all
+            fits are made one by one.
 
         Returns
         -------
         self : object
-            Fitted.
+            Fitted search.
         """
-        # A copy is fitted: the parameters of this one stay as the user gave them.
+        # Planning replaces parameters, which have to stay as given: a copy is fitted.
         search = copy.copy(self)
         _delete_fitted(search)
         plan = Plan()
@@ -139,18 +151,18 @@ class BatchedSearchCV(GridSearchCV):
         return self
 
     def _make_plan(self, plan: Plan, X: Any, y: Any, params: dict[str, Any]) -> None:
-        """Plan the fits; errors in data and parameters are left to scikit-learn to raise."""
+        """Plan the fits; on invalid data and parameters, leave the error to scikit-learn."""
         self._plan: Plan = plan
         try:
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-            self.cv: Any = splitter  # what it was made of may be an iterator
+            self.cv: Any = splitter  # the given cv may be an iterator, used up now
             routed = routed_fit_params(self, params)
             splits = list(splitter.split(X, y, **routed.splitter.split))
             candidates = list(ParameterGrid(self.param_grid))
         except (TypeError, ValueError, AttributeError):
             return
-        self.cv = _KnownSplits(splitter, splits)
+        self.cv = _FixedSplits(splitter, splits)
         if routed.estimator.fit:
             number = len(candidates) * len(splits)
             plan.reasons["parameters are passed to the estimator's fit"] += number
@@ -158,9 +170,9 @@ class BatchedSearchCV(GridSearchCV):
         self._add_fits(candidates, splits, X, y)
         plan.build_chunks()
         if plan.chunks:
-            self.n_jobs = 1  # results are in this process; None would follow joblib's configuration
-            self.estimator: Any = _following(self.estimator, plan)
-            self.param_grid: Any = _following_grid(self.param_grid, plan)
+            self.n_jobs = 1  # results are in this process; None is joblib's configured number
+            self.estimator: Any = _with_plan(self.estimator, plan)
+            self.param_grid: Any = _grid_with_plan(self.param_grid, plan)
 
     def _add_fits(self, candidates: list[dict[str, Any]], splits: Splits, X: Any, y: Any) -> None:
         """Plan the fit of every candidate to every fold."""
@@ -169,43 +181,43 @@ class BatchedSearchCV(GridSearchCV):
             rows, labels = take_rows(X, train), None if y is None else take_rows(y, train)
             transformed: dict[Any, Any] = {}
             for i, parameters in enumerate(candidates):
-                own, before = self._parts(parameters)
-                if own is None:
+                autoencoder, before = self._autoencoder(parameters)
+                if autoencoder is None:
                     n_without += 1
                     continue
                 key = _key(before)
                 if key not in transformed:
                     transformed[key] = _transform(before, rows, labels)
-                self._add_fit(own, transformed[key], (i, j))
+                self._add_fit(autoencoder, transformed[key], (i, j))
         if n_without == len(candidates) * len(splits):
             reason = (
                 "the estimator is neither an autoencoder nor a Pipeline with one among its steps"
             )
             self._plan.reasons[reason] += n_without
 
-    def _add_fit(self, own: Any, rows: Any, tag: tuple[int, int]) -> None:
-        """Plan the fit of an autoencoder, unless it is known why not."""
-        if isinstance(rows, _NoRows):
+    def _add_fit(self, autoencoder: Any, rows: Any, tag: tuple[int, int]) -> None:
+        """Plan the fit of an autoencoder if its rows are known."""
+        if isinstance(rows, _UnknownRows):
             self._plan.reasons[rows.reason] += 1
             return
         try:
-            request: FitRequest = own._make_request(rows)
+            request: FitRequest = autoencoder._make_request(rows)
         except _OWN_ERRORS:  # its fit raises it
             return
         self._plan.add(request, tag)
 
-    def _parts(self, parameters: dict[str, Any]) -> tuple[Any, Any]:
-        """Return a candidate's autoencoder and the steps before it; None for what is not there."""
+    def _autoencoder(self, parameters: dict[str, Any]) -> tuple[Any, Any]:
+        """Return a candidate's first autoencoder and the steps before it, each or None."""
         try:
             model = clone(self.estimator).set_params(**clone(parameters, safe=False))
         except _OWN_ERRORS:  # the fit of this candidate raises it
             return None, None
-        return _split(model)
+        return _first_autoencoder(model)
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
-        """Share a batch's time among its fits, then make the table (scikit-learn's hook)."""
+        """Share the time of each batch among its fits and make the table (scikit-learn's hook)."""
         self._plan.is_complete = True  # what follows is the fit to all rows
         for chunk in (chunk for chunk in self._plan.chunks if chunk.takers):
             _result_of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
@@ -218,8 +230,8 @@ class BatchedSearchCV(GridSearchCV):
 
 
 @final
-class _KnownSplits:
-    """A splitter whose splits are known."""
+class _FixedSplits:
+    """Splitter with given splits."""
 
     def __init__(self, splitter: Any, splits: Splits) -> None:
         self.splitter = splitter
@@ -234,12 +246,12 @@ class _KnownSplits:
         return len(self.splits)
 
     def get_metadata_routing(self) -> Any:
-        """Return what the splitter asks for (scikit-learn's hook)."""
+        """Return the metadata routing of the original splitter (scikit-learn's hook)."""
         return self.splitter.get_metadata_routing()
 
 
-def _split(model: Any) -> tuple[Any, Any]:
-    """Return the first autoencoder or None, and the steps of a Pipeline before it or None."""
+def _first_autoencoder(model: Any) -> tuple[Any, Any]:
+    """Return the first autoencoder and the steps of a Pipeline before it, each or None."""
     if isinstance(model, BaseAutoencoder):
         return model, None
     steps = model.steps if isinstance(model, Pipeline) else []
@@ -250,15 +262,15 @@ def _split(model: Any) -> tuple[Any, Any]:
 
 
 def _key(steps: Any) -> Any:
-    """Return a description by value; a key of its own for steps that have none."""
+    """Return a description of steps by value, or a unique key if there is none."""
     try:
         return describe(steps)
     except NotComparableError:
         return object()
 
 
-class _NoRows(NamedTuple):
-    """Why the rows that reach an autoencoder are not known before its fit."""
+class _UnknownRows(NamedTuple):
+    """Reason why the training rows of an autoencoder are not known before its fit."""
 
     reason: str
 
@@ -266,8 +278,8 @@ class _NoRows(NamedTuple):
 def _transform(steps: Any, rows: Any, labels: Any) -> Any:
     """Fit the preceding steps without output and return the transformed rows.
 
-    They are not known if the steps use NumPy's global generator, whose state is restored: in the
-    fits to come its numbers are others.
+    Rows are unknown if the steps use NumPy's global generator, since the fits will draw other
+    numbers; its state is restored.
     """
     if steps is None:
         return rows
@@ -278,44 +290,43 @@ def _transform(steps: Any, rows: Any, labels: Any) -> Any:
         steps.set_params(**dict.fromkeys(verbose, False))
         transformed = _fit_transform(steps, rows, labels)
     except _OWN_ERRORS as error:
-        return _NoRows(f"the steps before it raise {type(error).__name__}")
+        return _UnknownRows(f"the steps before it raise {type(error).__name__}")
     if joblib.hash(generator.get_state()) == joblib.hash(before):
         return transformed
     generator.set_state(before)
-    return _NoRows(OTHER_ROWS)
+    return _UnknownRows(OTHER_ROWS)
 
 
 def _fit_transform(steps: Any, rows: Any, labels: Any) -> Any:
-    """Fit steps of a Pipeline and return transformed rows; the last may be a sampler of rows."""
+    """Fit steps of a Pipeline, of which the last may be a sampler, and return their rows."""
     if hasattr(steps[-1], "fit_resample"):
         return steps.fit_resample(rows, labels)[0]
     return steps.fit_transform(rows, labels)
 
 
 def _is_verbose(name: str) -> bool:
-    """Tell whether a parameter, of a step or of a part of one, makes it print."""
+    """Tell whether a parameter of a Pipeline is the ``verbose`` of some part."""
     return name.rpartition("__")[2] == "verbose"
 
 
-def _following(value: Any, plan: Plan) -> Any:
-    """Return a clone of an autoencoder, or a Pipeline with one, whose fits take from a plan."""
-    own, _ = _split(value)
-    if own is None:
+def _with_plan(value: Any, plan: Plan) -> Any:
+    """Return a clone of an autoencoder or Pipeline whose fits take results from a plan."""
+    if _first_autoencoder(value)[0] is None:
         return value
     cloned = clone(value)
-    _split(cloned)[0]._follow_plan(plan)
+    _first_autoencoder(cloned)[0]._set_plan(plan)
     return cloned
 
 
-def _following_grid(grid: Any, plan: Plan) -> Any:
-    """Return a grid in which autoencoders and Pipelines among the values take from a plan."""
+def _grid_with_plan(grid: Any, plan: Plan) -> Any:
+    """Return a grid in which autoencoders and Pipelines take results from a plan."""
     if not isinstance(grid, Mapping):
-        return [_following_grid(part, plan) for part in grid]
-    return {name: [_following(value, plan) for value in values] for name, values in grid.items()}
+        return [_grid_with_plan(part, plan) for part in grid]
+    return {name: [_with_plan(value, plan) for value in values] for name, values in grid.items()}
 
 
 def _delete_fitted(estimator: Any) -> None:
-    """Delete what ``fit`` has set."""
+    """Delete the fitted attributes."""
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
 

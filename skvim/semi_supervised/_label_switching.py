@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim.semi_supervised._objective import Problem
+from skvim.semi_supervised._svm_objective import Problem
 
 __all__ = ["initial_labels", "switch_labels"]
 

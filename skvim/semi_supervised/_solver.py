@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from skvim.semi_supervised._label_switching import initial_labels, switch_labels
-from skvim.semi_supervised._objective import (
+from skvim.semi_supervised._preconditioning import precondition
+from skvim.semi_supervised._svm_objective import (
     Loss,
     LossWeights,
     Problem,
@@ -20,7 +21,6 @@ from skvim.semi_supervised._objective import (
     surrogate_loss,
     transductive_objective,
 )
-from skvim.semi_supervised._preconditioning import precondition
 
 __all__ = [
     "MAX_SAMPLE",

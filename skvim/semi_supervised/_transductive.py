@@ -35,8 +35,6 @@ from skvim.semi_supervised._feature_maps import (
     maps_equal,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
-from skvim.semi_supervised._objective import LossWeights, shrink_frequencies
-from skvim.semi_supervised._settings import TransductiveSettings
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
     Solution,
@@ -44,6 +42,8 @@ from skvim.semi_supervised._solver import (
     build_problem,
     solve,
 )
+from skvim.semi_supervised._svm_objective import LossWeights, shrink_frequencies
+from skvim.semi_supervised._transductive_parameters import TransductiveSettings
 
 __all__ = ["TransductiveSVC"]
 

@@ -17,7 +17,7 @@ from torch import distributions
 
 from skvim import AETransformer, UncertaintyAETransformer, VAETransformer, VIMAETransformer
 from skvim.metrics import log_likelihood
-from skvim.metrics._likelihood import _squared_distances
+from skvim.metrics._log_likelihood import _squared_distances
 from skvim.objectives import Normal, log_mean
 
 DIGITS = load_digits().data / 16
@@ -334,7 +334,7 @@ def test_estimates_do_not_depend_on_how_rows_are_cut(curved, method, monkeypatch
     options = {"method": method, **QUICK[method]}
     whole = log_likelihood(curved[0], X[:7], **options)
     monkeypatch.setattr(sys.modules["skvim.engine._inference"], "_CHUNK_VALUES", 1)
-    monkeypatch.setattr(sys.modules["skvim.metrics._likelihood"], "_BLOCK_VALUES", 1)
+    monkeypatch.setattr(sys.modules["skvim.metrics._log_likelihood"], "_BLOCK_VALUES", 1)
     cut = log_likelihood(curved[0], X[:7], **options)
     np.testing.assert_allclose(cut.values, whole.values, rtol=1e-9)
     assert cut.monte_carlo_error == pytest.approx(whole.monte_carlo_error)

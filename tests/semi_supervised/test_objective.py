@@ -10,7 +10,9 @@ from scipy.sparse import csr_array
 from skvim.semi_supervised import _preconditioning
 from skvim.semi_supervised._feature_maps import choose_landmarks
 from skvim.semi_supervised._label_switching import initial_labels, switch_labels
-from skvim.semi_supervised._objective import (
+from skvim.semi_supervised._preconditioning import fit_preconditioner, precondition
+from skvim.semi_supervised._solver import build_problem
+from skvim.semi_supervised._svm_objective import (
     LossWeights,
     objective_and_gradient,
     shrink_frequencies,
@@ -19,8 +21,6 @@ from skvim.semi_supervised._objective import (
     surrogate_loss,
     transductive_objective,
 )
-from skvim.semi_supervised._preconditioning import fit_preconditioner, precondition
-from skvim.semi_supervised._solver import build_problem
 
 
 def signs_of(generator, shape):

@@ -20,13 +20,13 @@ from skvim.datasets import make_g50c
 from skvim.model_selection import mask_labels
 from skvim.semi_supervised import TransductiveSVC, _blas_threads, _preconditioning, _solver
 from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
-from skvim.semi_supervised._objective import LossWeights
 from skvim.semi_supervised._solver import (
     StoppingCriteria,
     build_problem,
     minimize_supervised,
     solve,
 )
+from skvim.semi_supervised._svm_objective import LossWeights
 
 SOLVERS = ["gradient", "switching"]
 SHARP = StoppingCriteria(max_iter=1000, tol=1e-7)

@@ -1,7 +1,7 @@
 """Training step and validation losses of many models as one sequence of operations."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from skvim.engine._net import AutoencoderNet, full_progress
 from skvim.engine.batched._stack import SHARED, Stack
-from skvim.engine.capture._captured import require_close, require_close_terms
+from skvim.engine.capture._captured import require_close, require_close_terms, restored
 from skvim.engine.capture._optimiser import optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError, record
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
@@ -87,7 +87,7 @@ def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
     draws = [list(of) for of in zip(*(leader.draws for leader in leaders), strict=True)]
     state, function, trained = _batched_function(stack, start, axes, x, values)
     step = BatchedStep(function, draws, axes, trained)
-    with torch.no_grad(), _restored(state):
+    with torch.no_grad(), restored(state):
         terms, gradients = step.compute(x, values)
         _require_same(results, [terms, *gradients])
         _require_same_state(stack, steps, results, start)
@@ -274,14 +274,3 @@ def _require_same_state(
             for name in step.tensors()
         ]
         require_close("buffers", tensors, result.state)
-
-
-@contextmanager
-def _restored(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Restore the values of tensors at the end."""
-    before = [tensor.clone() for tensor in tensors]
-    try:
-        yield
-    finally:
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.copy_(value)

@@ -1,6 +1,7 @@
 """Captured training step: a traced and optimised graph in the place of autograd's work."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
@@ -15,7 +16,7 @@ from skvim.engine.capture._recorder import Draw, NotTraceableError
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
 from skvim.engine.capture._update import Update
 
-__all__ = ["CapturedStep", "capture", "require_close", "require_close_terms"]
+__all__ = ["CapturedStep", "capture", "require_close", "require_close_terms", "restored"]
 
 # Share of a tensor's largest entry by which sums in another order may differ in float32.
 _TOLERANCE = 1e-3
@@ -66,15 +67,22 @@ def capture(
     examples = [tensor.clone() for tensor in trace.inputs]
     program = optimise(graph, list(live.values()), examples, [None, *trained])
     inputs = [value.clone() for value in trace.inputs[len(live) :]]
-    with torch.no_grad():
-        try:
-            function, outputs = _first_run(program, inputs, compiled=compiled)
-            _require_same(outputs, list(live.values()), trace)
-            _check_on_other_values(step, trace, function)
-        finally:
-            for tensor, value in zip(live.values(), trace.inputs, strict=False):
-                tensor.copy_(value)
+    with torch.no_grad(), restored(list(live.values())):
+        function, outputs = _first_run(program, inputs, compiled=compiled)
+        _require_same(outputs, list(live.values()), trace)
+        _check_on_other_values(step, trace, function)
     return CapturedStep(function, trace.draws, Update(optimizer, trained))
+
+
+@contextmanager
+def restored(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Restore the values of tensors at the end."""
+    before = [tensor.clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
 
 
 def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:

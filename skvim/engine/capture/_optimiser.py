@@ -166,7 +166,8 @@ class _Builder:
         if _name(node) == "t" and _name(node.args[0]) == "t":
             return self._resolve(node.args[0].args[0])
         copied = self._copied(node)
-        key = (copied.target, _hashable(copied.args), _hashable(copied.kwargs))
+        # Nodes show their names; 1, 1.0 and True differ.
+        key = (copied.target, repr(copied.args), repr(sorted(copied.kwargs.items())))
         if key in self.computed:
             self.graph.erase_node(copied)
             return self.computed[key]
@@ -268,17 +269,6 @@ def _root(node: Node) -> Node:
 def _written(graph: fx.Graph) -> set[Node]:
     """Return the nodes whose memory some operation writes to."""
     return {_root(source) for node in graph.nodes for source in _shared(node, written=True)}
-
-
-def _hashable(value: Any) -> Any:
-    """Return arguments of a node as a key in which 1, 1.0 and True differ."""
-    if isinstance(value, fx.Node):
-        return value
-    if isinstance(value, dict):
-        return tuple((key, _hashable(value[key])) for key in sorted(value))
-    if isinstance(value, list | tuple):
-        return tuple(_hashable(entry) for entry in value)
-    return type(value), repr(value)
 
 
 def _direct(target: Any) -> Any:

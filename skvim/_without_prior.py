@@ -1,0 +1,130 @@
+"""Base classes of autoencoders without a prior."""
+
+import warnings
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvim._base import BaseAutoencoder
+from skvim._declare import estimator
+from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim.engine import map_rows
+from skvim.exceptions import ChainLostWarning
+from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
+
+__all__ = ["BaseChainAutoencoder", "BasePlainAutoencoder"]
+
+# Root mean square of codes, 1 for training rows, above which a chain has left the data.
+_MAX_CODE_RMS = 10.0
+# Chains run in parallel: more take memory, fewer take time.
+_N_CHAINS = 100
+
+
+@estimator
+class BasePlainAutoencoder(BaseAutoencoder):
+    """Base class of autoencoders without a prior, scored by the distortion."""
+
+    def _make_posterior(self) -> Posterior:
+        """Return the posterior: a deterministic encoder by default (hook)."""
+        return DiracPosterior()
+
+    @final
+    def _make_prior(self) -> None:
+        return None
+
+    def _make_terms(self) -> list[tuple[float, Term]]:
+        """Return loss terms: none by default (hook)."""
+        return []
+
+    @final
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of log p(x|e(x)), in nats per row; greater is better.
+
+        This is minus the distortion, given the codes e(x). Without a prior the likelihood p(x) is
+        not defined: do not compare this with the ``score`` of a model that has a prior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Rows or images.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Mean log-density of rows given their codes.
+        """
+        check_is_fitted(self)
+        rows = self._rows_to_score(X)
+
+        def log_likelihood(model: Autoencoder, x: Tensor) -> list[Tensor]:
+            return [model.likelihood(x, model.decode(model.encode(x).loc))]
+
+        (values,) = map_rows(self.net_, log_likelihood, rows, values_per_row=self._width)
+        return float(values.mean())
+
+
+@estimator
+class BaseChainAutoencoder(BasePlainAutoencoder):
+    """Base class of stochastic autoencoders without a prior, sampled by a Markov chain."""
+
+    @final
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        burn_in: int = 100,
+        thin: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> NDArray[Any]:
+        """Draw rows by the Markov chain x → z ~ q(z|x) → x ~ p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+            Number of rows.
+        burn_in : int in [0, inf), default=100
+            Steps of each chain before its first row.
+        thin : int in [1, inf), default=10
+            Steps between two rows of one chain. Up to 100 chains run in parallel, each from a
+            normal draw with mean and scale of the training data.
+        random_state : int, RandomState or None, default=None
+            Seed of the chain.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            E[x|z] of the codes of the chains, in dtype, units and layout of the training data.
+
+        Raises
+        ------
+        ValueError
+            If one of the numbers is out of range.
+
+        Warns
+        -----
+        ChainLostWarning
+            If the chains have left the training data, so that the rows are no samples of them.
+        """
+        check_is_fitted(self)
+        n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
+        burn_in = check_count("burn_in", burn_in, least=0)
+        generator = torch.Generator().manual_seed(draw_seed(random_state))
+        model = self.net_.on_cpu(torch.float64)
+        steps = (burn_in, thin, -(-n_samples // _N_CHAINS))
+        with torch.no_grad():
+            codes = markov_chain(model, min(n_samples, _N_CHAINS), steps, generator)
+        rms = float(codes.square().mean().sqrt())
+        if rms > _MAX_CODE_RMS:
+            warnings.warn(
+                f"The Markov chain has left the data: its codes have a root mean square "
+                f"of {rms:.3g}, those of training rows 1. Fit with a larger scale, more epochs or "
+                "fewer n_components, or reduce burn_in and thin.",
+                ChainLostWarning,
+                stacklevel=2,
+            )
+        return self.inverse_transform(codes[:n_samples].numpy().astype(self._dtype))
