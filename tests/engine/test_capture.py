@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 from family import MODELS, SMALL, X
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+    PassthroughScoring,
+)
 from skorch.dataset import ValidSplit
 from torch import distributions as D  # noqa: N812  # torch's own abbreviation
 from torch import nn, optim
@@ -351,15 +359,48 @@ def test_changes_by_callbacks_of_users_have_their_effect(change):
     assert asked.net_.plain_because_ == "a callback may change the model"
 
 
-def test_callbacks_of_batches_see_eager_steps():
-    model = fitted(VAETransformer(2), acceleration="capture", callbacks=[GradientNormClipping(1.0)])
+class BatchCounter(Callback):
+    """A user's callback that counts the batches of training."""
+
+    n_batches = 0
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        self.n_batches += training
+
+
+def square_error(net, dataset, y):
+    """Mean squared error of the reconstructions of all rows."""
+    return float(np.square(net.predict(X.astype(np.float32)) - X).mean())
+
+
+HALVED = {"policy": "StepLR", "step_size": 1, "gamma": 0.5}
+LISTENING = {
+    "clipping": GradientNormClipping(1.0),
+    "schedule": LRScheduler(**HALVED, step_every="batch"),
+    "counter": BatchCounter(),
+    "cached": EpochScoring(lambda net, dataset, y: len(dataset), on_train=True),
+    "passed-through": PassthroughScoring("train_loss", on_train=True),
+}
+
+
+@pytest.mark.parametrize("name", LISTENING)
+def test_callbacks_of_batches_see_eager_steps(name, steps):
+    callback = copy.deepcopy(LISTENING[name])
+    options = {"net_params": {"use_caching": "auto"}, "callbacks": [callback]}
+    model = fitted(VAETransformer(2, lr=1e-2), acceleration="capture", **options)
     assert model.net_.plain_because_ == "a callback listens to batches"
+    assert not steps
+    n_batches = sum(model.history_[:, "train_batch_count"])
+    rate = 1e-2 / 2 ** (n_batches if name == "schedule" else 0)
+    assert model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(rate)
+    assert getattr(callback, "n_batches", n_batches) == n_batches
 
 
 PASSIVE = {
     "checkpoint": lambda path: Checkpoint(monitor="train_loss_best", dirname=path, load_best=True),
     "stopping": lambda path: EarlyStopping("train_loss", patience=2, threshold=1e9, sink=id),
-    "schedule": lambda path: LRScheduler("StepLR", step_size=1, gamma=0.5),
+    "schedule": lambda path: LRScheduler(**HALVED, step_every="epoch"),
+    "scoring": lambda path: EpochScoring(square_error, name="train_error", on_train=True),
 }
 
 
@@ -369,6 +410,7 @@ def test_callbacks_that_change_values_alone_leave_steps_captured(name, tmp_path)
     model = captured_as_plain(VAETransformer(2, lr=1e-2), callbacks=[make(tmp_path)])
     assert (tmp_path / "params.pt").exists() is (name == "checkpoint")
     assert model.n_iter_ == (3 if name == "stopping" else 4)
+    assert ("train_error" in model.history_[-1]) is (name == "scoring")
     rate = 1e-2 / (16 if name == "schedule" else 1)
     assert model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(rate)
 

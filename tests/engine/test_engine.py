@@ -228,6 +228,30 @@ def test_the_net_predicts_reconstructions():
     assert curve[-1] == pytest.approx(r2_score(rows(), longer.reconstruct(rows())), abs=1e-5)
 
 
+class Predicting(Callback):
+    """A user's callback that predicts in the middle of epochs."""
+
+    def on_batch_end(self, net, **kwargs):
+        net.predict(rows())
+
+
+def test_predictions_between_batches_change_no_training():
+    settings = {"dropout": 0.5, "batch_size": 20, **SMALL}
+    model = VAETransformer(2, callbacks=[Predicting()], **settings).fit(rows())
+    plain = VAETransformer(2, **settings).fit(rows())
+    assert model.loss_curve_ == plain.loss_curve_
+    np.testing.assert_array_equal(model.transform(rows()), plain.transform(rows()))
+
+
+def test_training_mode_reaches_model_and_objective():
+    model = VIMAETransformer(2, dropout=0.5, divergence=Adversarial((4,)), **SMALL).fit(rows())
+    modules = [*model.net_.autoencoder.modules(), *model.net_.objective.modules()]
+    assert not any(module.training for module in modules)  # after a fit
+    for training in (True, False):
+        model.net_.set_training(training)
+        assert {module.training for module in modules} == {training}
+
+
 class Stop(Callback):
     """Stop in skorch's way at one hook of one epoch."""
 
