@@ -233,7 +233,7 @@ def test_the_rule_counts_epochs_since_the_last_improvement_above_the_tolerance(
         squares = (x - output).square().sum(1)
         return -squares if likelihood.training else torch.full_like(squares, -next(coming))
 
-    monkeypatch.setattr(Gaussian, "forward", log_density)
+    monkeypatch.setattr(LikelihoodModule, "forward", log_density)
     options = {**FAST, "max_epochs": len(losses), "n_iter_no_change": 2, "tol": tol}
     model = AETransformer(2, likelihood=Gaussian(1.0), **options).fit(X)
     assert model.validation_loss_curve_ == pytest.approx(losses[:n_seen])

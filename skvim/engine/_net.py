@@ -110,7 +110,9 @@ class AutoencoderNet(NeuralNet):
         self.streams_ = Streams(self.seed, device)
         self.noise_ = self.streams_.noise
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
-        self.has_batch_callbacks_ = any(_uses_batches(callback) for _, callback in self.callbacks_)
+        self.has_batch_callbacks_ = any(
+            _uses_batches(callback, self.use_caching) for _, callback in self.callbacks_
+        )
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
         self.stopper_ = None if self.stopping is None else EarlyStopper(self.stopping)
@@ -423,11 +425,14 @@ def full_progress(objective: Objective) -> Iterator[None]:
         objective.progress.copy_(before)
 
 
-def _uses_batches(callback: Any) -> bool:
-    """Tell whether a callback listens to batches, or uses records of them."""
+def _uses_batches(callback: Any, caching: bool | str) -> bool:
+    """Tell whether a callback listens to batches, or uses records of them.
+
+    ``caching`` is skorch's ``use_caching`` of the net, which precedes those of callbacks.
+    """
     if type(callback) is LRScheduler:
         return bool(callback.step_every == "batch")
     if type(callback) is EpochScoring:
-        return bool(callback.use_caching)
+        return bool(callback.use_caching if caching == "auto" else caching)
     overridden = (getattr(type(callback), name) is not getattr(Callback, name) for name in _BATCH)
     return isinstance(callback, PassthroughScoring) or any(overridden)
