@@ -126,7 +126,6 @@ def test_no_module_needs_itself():
         pytest.fail(" <- ".join(error.args[1]))
 
 
-@pytest.mark.xfail(strict=False, reason="two modules of skvim.engine are called _step")
 def test_modules_have_names_of_their_own():
     modules = defaultdict(list)
     for module, path in module_files().items():

@@ -67,8 +67,8 @@ def lam_path(
 
     Notes
     -----
-    A batch has as many networks as scikit-learn's ``working_memory`` has room for (1 GiB, see
-    ``sklearn.set_config``); batches train one after another. The times in ``history_`` are those of
+    A batch has as many networks as scikit-learn's ``working_memory`` has room for (by default
+    1 GiB); batches train one after another. The times in ``history_`` are those of
     all networks of a batch. With ``early_stopping`` each network stops by its own validation loss.
 
     Examples

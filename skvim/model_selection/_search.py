@@ -34,8 +34,8 @@ class BatchedSearchCV(GridSearchCV):
     and folds that differ in weights or other numbers of the objective ("lam", "beta", "gamma",
     "alpha", "capacity") or in the seed train as one batch, each with its own weights, random
     numbers and history, and the same results as single fits up to the rounding of sums. In a
-    Pipeline, also one of imbalanced-learn with samplers before the autoencoder, this is for the
-    first autoencoder; other steps are fitted for every candidate.
+    Pipeline the first autoencoder is batched and other steps are fitted for every candidate;
+    samplers of imbalanced-learn may come before the autoencoder.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class BatchedSearchCV(GridSearchCV):
 
     Notes
     -----
-    A batch has as many networks as scikit-learn's ``working_memory`` has room for (1 GiB, see
-    ``sklearn.set_config``); batches train one after another. With ``early_stopping`` each network
+    A batch has as many networks as scikit-learn's ``working_memory`` has room for (by default
+    1 GiB); batches train one after another. With ``early_stopping`` each network
     stops by its own validation loss.
 
     The steps before the autoencoder are fitted once more beforehand, to learn its training rows, so

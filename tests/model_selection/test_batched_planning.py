@@ -1,4 +1,4 @@
-"""What the batched search knows of fits beforehand, and what it says where it does not."""
+"""BatchedSearchCV and lam_path: which fits are planned, and the reasons for the others."""
 
 import io
 import re
@@ -32,24 +32,24 @@ GRID = {"vim__lam": [0.1, 10.0]}
 
 
 def pipeline(first=None, model=VIM, **options):
-    """Return a step, codes and a classifier."""
+    """Return a pipeline of a first step, an autoencoder and a classifier."""
     first = StandardScaler() if first is None else first
     last = LogisticRegression(max_iter=2000)
     return Pipeline([("first", first), ("vim", clone(model)), ("last", last)], **options)
 
 
 def searched(model, grid=GRID, search=BatchedSearchCV, cv=2, **fit_params):
-    """Return a fitted search, what it printed, and what it said of batches."""
+    """Return a fitted search, its output and the messages of its BatchingWarnings."""
     printed = io.StringIO()
-    with warnings.catch_warnings(record=True) as found, redirect_stdout(printed):
+    with warnings.catch_warnings(record=True) as caught, redirect_stdout(printed):
         warnings.simplefilter("always")
         fitted = search(model, grid, cv=cv).fit(WINE, CULTIVAR, **fit_params)
-    said = [str(w.message) for w in found if w.category is BatchingWarning]
+    said = [str(w.message) for w in caught if w.category is BatchingWarning]
     return fitted, printed.getvalue(), said
 
 
 class _Divided(TransformerMixin, BaseEstimator):
-    """Gives other rows every time if it is asked to."""
+    """Divides rows; with noise it returns other rows at every call."""
 
     def __init__(self, noise=0.0, by=10.0):
         self.noise = noise
@@ -64,13 +64,13 @@ class _Divided(TransformerMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize("options", [{"n_jobs": 2}, {"n_jobs": 2, "backend": "threading"}])
-def test_joblibs_configuration_does_not_part_fits_from_their_networks(options):
+def test_fits_are_batched_whatever_the_configuration_of_joblib(options):
     with joblib.parallel_config(**options):
         search, _, said = searched(pipeline())
     assert (search.n_batched_fits_, said, search.n_jobs) == (4, [], None)
 
 
-def test_a_search_prints_what_that_of_scikit_learn_prints():
+def test_output_equals_that_of_scikit_learn():
     scaling = Pipeline([("scale", StandardScaler())], verbose=True)
     steps = pipeline(scaling, verbose=True), pipeline(model=clone(VIM).set_params(verbose=1))
     for model in steps:
@@ -79,12 +79,12 @@ def test_a_search_prints_what_that_of_scikit_learn_prints():
         assert lines[0] == lines[1] != []
 
 
-def test_steps_that_no_file_can_hold_are_passed_all_the_same():
+def test_steps_that_cannot_be_pickled():
     search, _, said = searched(pipeline(FunctionTransformer(lambda X: X / 10)))
     assert (search.n_batched_fits_, said) == (4, [])
 
 
-def test_a_pipelines_memory_is_not_taken_for_other_rows(tmp_path):
+def test_results_from_the_memory_of_a_pipeline_are_not_reported(tmp_path):
     model = pipeline(memory=str(tmp_path))
     first, _, said = searched(model, {**GRID, "last__C": [0.1, 1.0]})
     assert (first.n_batched_fits_, said) == (4, [])
@@ -94,7 +94,7 @@ def test_a_pipelines_memory_is_not_taken_for_other_rows(tmp_path):
     np.testing.assert_array_equal(*scores)
 
 
-def test_fits_to_other_rows_are_not_counted_with_those_made_together():
+def test_fits_with_other_rows_are_not_counted_as_batched():
     search, _, said = searched(pipeline(_Divided()), {**GRID, "first__noise": [0.0, 1e-3]})
     assert search.n_batched_fits_ == 4
     assert len(said) == 1
@@ -102,22 +102,22 @@ def test_fits_to_other_rows_are_not_counted_with_those_made_together():
     assert search.cv_results_["mean_fit_time"].min() > 0
 
 
-def test_steps_that_draw_from_the_global_generator_draw_what_they_would_in_scikit_learn():
+def test_steps_that_use_the_global_generator_get_the_same_numbers_as_in_scikit_learn():
     model = pipeline(PCA(3, svd_solver="randomized", iterated_power=0))
-    found = []
+    results = []
     for kind in (BatchedSearchCV, GridSearchCV):
         np.random.seed(0)  # noqa: NPY002
         search, _, said = searched(model, search=kind)
         position = np.random.get_state()[1:3]  # noqa: NPY002
-        found.append((search.cv_results_["mean_test_score"], said, position))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][2][0], found[1][2][0])
-    assert found[0][2][1] == found[1][2][1]
-    assert "4 of the fits" in found[0][1][0]
+        results.append((search.cv_results_["mean_test_score"], said, position))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][2][0], results[1][2][0])
+    assert results[0][2][1] == results[1][2][1]
+    assert "4 of the fits" in results[0][1][0]
 
 
 @pytest.mark.parametrize("order", [[1.0, 0.25], [0.25, 1.0]])
-def test_fits_that_refuse_their_rows_leave_the_others_together(order):
+def test_fits_with_invalid_rows_do_not_part_the_others(order):
     model = clone(VIM).set_params(likelihood="bernoulli")
     scaled = Pipeline([("scale", MinMaxScaler(clip=True)), ("divide", _Divided())])
     grid = {**GRID, "first__divide__by": order}  # four is no share
@@ -127,14 +127,14 @@ def test_fits_that_refuse_their_rows_leave_the_others_together(order):
     assert failed.tolist() == [by == 0.25 for by in np.repeat(order, 2)]
 
 
-def test_an_autoencoder_that_only_the_grid_names_is_found():
+def test_an_autoencoder_that_is_in_the_grid_only():
     model = pipeline().set_params(vim="passthrough")
     grid = {"vim": [VIM, clone(VIM).set_params(lam=1.0), PCA(2)]}
     search, _, said = searched(model, grid)
     assert (search.n_batched_fits_, said) == (4, [])
 
 
-def test_all_fits_are_counted_in_what_is_said():
+def test_warnings_count_all_fits():
     weights = {"last__sample_weight": np.ones(len(WINE))}
     assert "4 of the fits" in searched(pipeline(), **weights)[2][0]
     union = FeatureUnion([("vim", clone(VIM)), ("scale", StandardScaler())])
@@ -143,7 +143,7 @@ def test_all_fits_are_counted_in_what_is_said():
     assert "4 of the fits were made one by one: the estimator is neither" in said[0]
 
 
-def test_a_network_that_trains_alone_is_not_called_one_of_many():
+def test_a_batch_of_one_network_is_reported_as_a_single_fit():
     with sklearn.config_context(working_memory=0):
         search, _, said = searched(pipeline())
     assert search.n_batched_fits_ == 0
@@ -154,7 +154,7 @@ def test_a_network_that_trains_alone_is_not_called_one_of_many():
     ("error", "said"),
     [(NotTraceableError("it is odd."), "it is odd"), (MemoryError(), "MemoryError")],
 )
-def test_whatever_keeps_fits_from_training_together_they_are_made(error, said, monkeypatch):
+def test_fits_are_made_one_by_one_if_batched_training_fails(error, said, monkeypatch):
     def broken(sets):
         raise error
 
@@ -164,30 +164,30 @@ def test_whatever_keeps_fits_from_training_together_they_are_made(error, said, m
     assert path[0].loss_curve_ == clone(path[0]).fit(WINE).loss_curve_
 
 
-def test_a_path_warns_of_its_rows_as_often_as_its_fits_do():
+def test_a_path_gives_the_warnings_of_its_fits():
     frame = pd.DataFrame(WINE).astype({0: pd.SparseDtype("float64", 0.0)})
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lam_path(VIM, frame, [0.1, 1.0])
     with warnings.catch_warnings(record=True) as of_one:
         warnings.simplefilter("always")
         clone(VIM).fit(frame)
-    assert len(found) == 2 * len(of_one) > 0
+    assert len(caught) == 2 * len(of_one) > 0
 
 
-def test_seeds_are_given_once():
+def test_seeds_given_twice_or_not_at_all_raise_errors():
     with pytest.raises(ValueError, match="at least one seed"):
         lam_path(VIM, WINE, [0.1, 1.0], random_states=[])
     with pytest.raises(ValueError, match="random_states too"):
         lam_path(VIM, WINE, [0, 1], param="random_state", random_states=[2])
 
 
-def test_a_net_that_trained_with_others_infers_as_one_that_trained_alone():
+def test_a_net_of_a_batch_has_the_attributes_of_a_single_one():
     together, alone = lam_path(VIM, WINE, [0.1, 1.0])[0], clone(VIM).set_params(lam=0.1).fit(WINE)
     assert set(vars(together.net_)) == set(vars(alone.net_))
 
 
-def test_large_networks_train_alone_on_a_cpu_and_together_on_a_gpu():
+def test_large_networks_are_batched_on_a_gpu_only():
     model = VIMAETransformer(2, hidden_layer_sizes=(1000,), batch_size=100)
     request = model._make_request(np.zeros((100, 500), dtype=np.float32))
 
@@ -200,7 +200,7 @@ def test_large_networks_train_alone_on_a_cpu_and_together_on_a_gpu():
     assert "'mps'" in why_not_batchable(on("mps"))
 
 
-def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows():
+def test_fits_that_are_single_for_another_reason_are_not_reported_for_other_rows():
     grid = [
         {"first__noise": [0.0, 1e-3], "vim__lam": [0.1, 10.0]},
         {"vim__verbose": [1]},
@@ -213,7 +213,7 @@ def test_what_is_fitted_alone_whatever_its_rows_is_not_said_to_have_other_rows()
         assert f"{number} of the fits were made one by one: {reason}" in message
 
 
-def test_fits_that_are_long_for_one_fold_alone_are_counted_for_that_one():
+def test_fits_that_are_long_in_one_fold_are_counted_for_that_fold():
     model = pipeline(_Divided(), clone(VIM).set_params(hidden_layer_sizes=(7500,)))
     mixed = np.random.default_rng(0).permutation(len(WINE))
     folds = [(mixed[:60], mixed[150:]), (mixed[:150], mixed[150:])]  # batches of 60 and of 100
