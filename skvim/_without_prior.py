@@ -1,6 +1,7 @@
 """Base classes of autoencoders without a prior."""
 
 import warnings
+from copy import deepcopy
 from typing import Any, final
 
 import numpy as np
@@ -114,7 +115,7 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
         burn_in = check_count("burn_in", burn_in, least=0)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
-        model = self.net_.on_cpu(torch.float64)
+        model = deepcopy(self.net_.in_precision(torch.float64)).cpu()
         steps = (burn_in, thin, -(-n_samples // _N_CHAINS))
         with torch.no_grad():
             codes = markov_chain(model, min(n_samples, _N_CHAINS), steps, generator)

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from skvim._torch_private import version
 from skvim.engine._batches import TensorBatches, rows_of
-from skvim.engine._diagnosis import concatenate, diagnose, rows_to_diagnose
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
@@ -39,6 +38,7 @@ from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
 from skvim.networks import BatchNormEncoder
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Moments, Objective, Prior
+from skvim.objectives._diagnosis import concatenate, diagnose, rows_to_diagnose
 
 __all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
 
@@ -183,11 +183,6 @@ class AutoencoderNet(NeuralNet):
             cast_model = deepcopy(model).to(dtype)
             self.casts_[dtype] = (versions, cast_model)
         return cast_model
-
-    def on_cpu(self, dtype: torch.dtype) -> Autoencoder:
-        """Return the model of :meth:`in_precision`, copied to main memory if it is not there."""
-        model = self.in_precision(dtype)
-        return model if model.mean.device.type == "cpu" else deepcopy(model).cpu()
 
     def pretrain(self, x: Rows) -> None:
         """Run ``pretrain_encoder`` on training rows, if asked to."""

@@ -69,7 +69,7 @@ class PooledRows:
         distinct = {id(part.rows): part.rows for part in sets}
         starts = dict(zip(distinct, _starts(distinct.values()), strict=True))
         rows = list(distinct.values())
-        self.held = place(rows[0] if len(rows) == 1 else torch.cat(rows), device)
+        self.rows = place(rows[0] if len(rows) == 1 else torch.cat(rows), device)
         self.device = device
         self.offsets = [starts[id(part.rows)] for part in sets]
         self.sizes = [part.n_train for part in sets]
@@ -86,7 +86,7 @@ class PooledRows:
         size = sets.high - sets.low
         numbers = range(sets.start, sets.stop)
         index = torch.cat([self._positions(i, torch.arange(size)) for i in numbers])
-        (x,) = self.held.batches(index, [(0, len(index))])
+        (x,) = self.rows.batches(index, [(0, len(index))])
         return x.view(-1, size, x.shape[1])
 
     def batches(
@@ -103,7 +103,7 @@ class PooledRows:
         ]
         stops = list(accumulate(len(part) for part in parts))
         bounds = list(zip([0, *stops[:-1]], stops, strict=True))
-        for group, x in zip(groups, self.held.batches(torch.cat(parts), bounds), strict=True):
+        for group, x in zip(groups, self.rows.batches(torch.cat(parts), bounds), strict=True):
             yield x.view(group.stop - group.start, group.high - group.low, x.shape[1])
 
     def validation_batches(
@@ -113,7 +113,7 @@ class PooledRows:
         n_sets, own = stop - start, self.valid[start:stop]
         index = torch.cat([of_set[low:high] for low, high in bounds for of_set in own])
         flat = [(n_sets * low, n_sets * high) for low, high in bounds]
-        for (low, high), x in zip(bounds, self.held.batches(index, flat), strict=True):
+        for (low, high), x in zip(bounds, self.rows.batches(index, flat), strict=True):
             yield x.view(n_sets, high - low, x.shape[1])
 
     def _positions(self, i: int, order: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ def stack_bytes(net: AutoencoderNet, n_rows: int) -> int:
     units = sum(len(weight) for weight in weights if weight.dim() == 1)
     pairs = n_rows**2 if net.objective.min_rows > 1 else 0
     copies = _OF_WEIGHTS + (net.stopping is not None)
-    held = copies * sum(weight.numel() for weight in weights)
-    return 4 * (held + _OF_UNITS * n_rows * units + _OF_PAIRS * pairs)
+    n_weights = sum(weight.numel() for weight in weights)
+    return 4 * (copies * n_weights + _OF_UNITS * n_rows * units + _OF_PAIRS * pairs)
 
 
 @final

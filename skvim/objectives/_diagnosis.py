@@ -13,7 +13,10 @@ from skvim.exceptions import (
     PriorMismatchWarning,
     SkvimWarning,
 )
-from skvim.objectives import Divergence, Moments, Objective, Prior
+from skvim.objectives._objective import Objective
+from skvim.objectives._posteriors import Moments
+from skvim.objectives._priors import Prior
+from skvim.objectives._terms import Divergence
 
 __all__ = ["concatenate", "diagnose", "rows_to_diagnose"]
 

@@ -19,7 +19,6 @@ from skvim import (
     VAETransformer,
     VIMAETransformer,
 )
-from skvim.engine._diagnosis import diagnose, rows_to_diagnose
 from skvim.exceptions import (
     DeadDimensionsWarning,
     PosteriorCollapseWarning,
@@ -37,6 +36,7 @@ from skvim.objectives import (
     Objective,
     SlicedWasserstein,
 )
+from skvim.objectives._diagnosis import diagnose, rows_to_diagnose
 
 DIGITS = load_digits().data / 16
 WINE = StandardScaler().fit_transform(load_wine().data)
