@@ -142,6 +142,16 @@ def test_commands_that_the_texts_name_exist():
     assert {"demo", "test"} <= set(commands) <= targets
 
 
+def test_files_that_contributing_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/.-]+\.(?:cfg|md|py|rst|txt))`", text))
+    folders = ("skvim", "tests", "benchmarks", "docs")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    paths = [path.as_posix() for path in (*ROOT.iterdir(), *files)]
+    assert named
+    assert {name for name in named if not any(p.endswith(f"/{name}") for p in paths)} == set()
+
+
 def test_readme_example_runs(capsys):
     (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
