@@ -1,9 +1,9 @@
-"""Parts of a model: priors, posteriors, likelihoods, divergences; and the model of them.
+"""Parts of a model: priors, posteriors, likelihoods, divergences, penalties; and the model itself.
 
 A model is x → q(z|x) → z → p(x|z), trained to minimise −E log p(x|z) + Σ weight · divergence.
 Every log-density is in nats, summed over features or latent dimensions and averaged over the batch.
 Posteriors, likelihoods and terms are settings that compare by value; :class:`LikelihoodModule` and
-:class:`TermModule` hold what training adds to them. This package imports torch alone.
+:class:`TermModule` hold what training adds to them. It imports no third-party package but torch.
 """
 
 from skvim.objectives._adversarial import Adversarial, DensityRatioKL
