@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from imblearn.over_sampling import RandomOverSampler
-from imblearn.pipeline import Pipeline as SamplingPipeline
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
@@ -101,16 +99,18 @@ def test_presets_train_as_one_batch_with_perceptrons_alone(name):
 
 
 def test_a_sampler_of_imbalanced_learn_before_the_autoencoder():
+    sampling = pytest.importorskip("imblearn.over_sampling", reason="extra dev only")
+    pipelines = pytest.importorskip("imblearn.pipeline", reason="extra dev only")
     model = VIMAETransformer(3, **SMALL)
-    steps = [("sample", RandomOverSampler(random_state=0)), ("model", model)]
-    pipeline = SamplingPipeline([*steps, ("last", LogisticRegression(max_iter=1000))])
+    steps = [("sample", sampling.RandomOverSampler(random_state=0)), ("model", model)]
+    pipeline = pipelines.Pipeline([*steps, ("last", LogisticRegression(max_iter=1000))])
     search = BatchedSearchCV(pipeline, {"model__lam": [1.0, 2.0]}, cv=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", BatchingWarning)
         search.fit(X, CULTIVAR)
     assert search.n_batched_fits_ == 4
     # Without a seed its rows differ in every fit.
-    unseeded = clone(pipeline).set_params(sample=RandomOverSampler())
+    unseeded = clone(pipeline).set_params(sample=sampling.RandomOverSampler())
     search = BatchedSearchCV(unseeded, {"model__lam": [1.0, 2.0]}, cv=2)
     with pytest.warns(BatchingWarning, match="4 of the fits .* other rows every time"):
         search.fit(X[20:], CULTIVAR[20:])
