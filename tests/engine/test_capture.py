@@ -211,6 +211,10 @@ def draw_by_data(x, generator):
     return torch.bernoulli(x.sigmoid(), generator=generator)
 
 
+def draw_by_named_data(x, generator):
+    return torch.normal(mean=x, std=torch.ones_like(x), generator=generator)
+
+
 UNFIT = {
     "numpy": ({"divergence": Own(Own.leave)}, "differ from those of an eager step"),
     "progress": ({"divergence": Own(Own.leave_progress)}, "differ from those of an eager step"),
@@ -218,6 +222,7 @@ UNFIT = {
     "branch": ({"divergence": Own(Own.branch)}, "it reads the value of a tensor"),
     "generator": ({"noise": Corruption(repeat)}, "does not do the same every time"),
     "data": ({"noise": Corruption(draw_by_data)}, "draws with parameters that change"),
+    "named-data": ({"noise": Corruption(draw_by_named_data)}, "draws with parameters that change"),
     "closure": ({"optimizer": optim.LBFGS, "lr": 1e-3}, "LBFGS computes losses more than once"),
 }
 

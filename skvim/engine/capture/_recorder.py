@@ -191,6 +191,8 @@ class DrawRecorder(FunctionMode):
         in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
         if in_place and args and isinstance(args[0], Tensor):
             template, args = torch.empty_like(args[0]), args[1:]
-        if self.recorder is not None and any(map(self.recorder.is_variable, args)):
+        given: list[Tensor] = []
+        tree_map_only(Tensor, given.append, (args, options))
+        if self.recorder is not None and any(map(self.recorder.is_variable, given)):
             raise NotTraceableError(f"{function.__name__} draws with parameters that change.")
         return Draw(function, args, options, template)
