@@ -10,6 +10,7 @@ import copyreg
 import functools
 import io
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Integral, Real
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -18,6 +19,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
+from torch.nn.parameter import is_lazy
 
 from skvim._torch_private import distribution_state, transform_state
 
@@ -120,7 +122,9 @@ def _describe(value: Any) -> Any:
 
 
 def _describe_container(value: Any) -> Any:
-    """Describe a mapping or set, without an order, or a sequence."""
+    """Describe a mapping or set, without an order unless it has one, or a sequence."""
+    if isinstance(value, OrderedDict):
+        return (type(value), *map(_describe, value.items()))
     if isinstance(value, Mapping):
         return (type(value), frozenset(map(_describe, value.items())))
     if isinstance(value, set | frozenset):
@@ -131,7 +135,7 @@ def _describe_container(value: Any) -> Any:
 def _describe_number(value: Any) -> Any:
     """Describe a real number, NumPy's included; NaN equals itself here."""
     number = int(value) if isinstance(value, Integral) else float(value)
-    return number if number == number else "nan"
+    return number if number == number else ("nan",)
 
 
 def _array_items(array: Any) -> Any:
@@ -158,7 +162,9 @@ def _describe_object(value: Any) -> Any:
     except Exception as error:  # classes raise whatever they like when they refuse
         raise NotComparableError(f"{type(value).__name__} cannot be compared: {error}") from error
     parts = [reduced] if isinstance(reduced, str) else map(_listed, reduced)
-    return (type(value), *map(_describe, parts))
+    # The order of its parts is that in which Sequential calls them.
+    names = [name for name, _ in value.named_children()] if isinstance(value, nn.Module) else []
+    return (type(value), *names, *map(_describe, parts))
 
 
 def _listed(part: Any) -> Any:
@@ -168,6 +174,8 @@ def _listed(part: Any) -> Any:
 
 def _tensor_parts(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
     """Return dtype, shape and bytes of a tensor."""
+    if is_lazy(tensor):
+        raise NotComparableError("parameters without a shape as yet cannot be compared.")
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise NotComparableError(f"tensors of layout {tensor.layout} cannot be compared.")
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
@@ -179,6 +187,9 @@ def _tensor_parts(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
 
 # Pickles.
 
+# The protocol with which joblib.hash pickles; what is sent to other processes has a later one.
+_HASH_PROTOCOL = 3
+
 
 @final
 class _ByBytes:
@@ -187,12 +198,20 @@ class _ByBytes:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (_pickled(self.value),)
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        try:
+            raw, is_portable = _pickled(self.value)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return _returned, (self.value,)
+        # A pickler such as cloudpickle, which joblib's processes use, takes along what other
+        # processes cannot import.
+        if not is_portable and protocol > _HASH_PROTOCOL:
+            return _returned, (self.value,)
+        return pickle.loads, (raw,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if isinstance(self.value, Distribution | Transform):
-            return pickle.loads(_pickled(self.value))  # torch loses inverses of transforms
+            return pickle.loads(_pickled(self.value)[0])  # torch loses inverses of transforms
         return copy.deepcopy(self.value, memo)
 
 
@@ -227,16 +246,24 @@ def _holds_torch(value: Any) -> bool:
     return isinstance(value, Tensor | Distribution | Transform | nn.Module)
 
 
-def _pickled(value: Any) -> bytes:
-    """Return a value as bytes that depend on values alone."""
+def _returned(value: Any) -> Any:
+    """Return a value as it is: what its own pickle is read by."""
+    return value
+
+
+def _pickled(value: Any) -> tuple[bytes, bool]:
+    """Return a value as bytes that depend on values alone, and whether others can read them."""
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
-    return buffer.getvalue()
+    pickler = _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    pickler.dump(value)
+    return buffer.getvalue(), pickler.is_portable
 
 
 @final
 class _Pickler(pickle._Pickler):
     """Pickles tensors by their bytes, distributions without what they cache."""
+
+    is_portable = True  # whether no class or function of the main program was needed
 
     def memoize(self, obj: Any) -> None:
         """Remember an object that is written once only (pickle's hook).
@@ -256,6 +283,8 @@ class _Pickler(pickle._Pickler):
             return _newobj(value, distribution_state(value))
         if isinstance(value, Transform):
             return _newobj(value, transform_state(value))
+        if isinstance(value, type | FunctionType) and value.__module__ == "__main__":
+            self.is_portable = False
         return NotImplemented
 
 

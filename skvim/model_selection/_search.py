@@ -153,6 +153,7 @@ class BatchedSearchCV(GridSearchCV):
     def _make_plan(self, plan: Plan, X: Any, y: Any, params: dict[str, Any]) -> None:
         """Plan the fits; on invalid data and parameters, leave the error to scikit-learn."""
         self._plan: Plan = plan
+        self._given: dict[int, Any] = {}  # values of the grid by the id of what stands for them
         try:
             X, y = same_length(X, y)
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -172,7 +173,16 @@ class BatchedSearchCV(GridSearchCV):
         if plan.chunks:
             self.n_jobs = 1  # results are in this process; None is joblib's configured number
             self.estimator: Any = _with_plan(self.estimator, plan)
-            self.param_grid: Any = _grid_with_plan(self.param_grid, plan)
+            self.param_grid: Any = self._grid_with_plan(self.param_grid)
+
+    def _grid_with_plan(self, grid: Any) -> Any:
+        """Return a grid in which autoencoders and Pipelines take results from the plan."""
+        if not isinstance(grid, Mapping):
+            return [self._grid_with_plan(part) for part in grid]
+        planned = {name: [_with_plan(v, self._plan) for v in grid[name]] for name in grid}
+        for name, values in planned.items():
+            self._given.update(zip(map(id, values), grid[name], strict=True))
+        return planned
 
     def _add_fits(self, candidates: list[dict[str, Any]], splits: Splits, X: Any, y: Any) -> None:
         """Plan the fit of every candidate to every fold."""
@@ -223,9 +233,11 @@ class BatchedSearchCV(GridSearchCV):
             _result_of(out, chunk.takers[0], n_splits)["fit_time"] -= chunk.seconds
             for tag in chunk.takers:
                 _result_of(out, tag, n_splits)["fit_time"] += chunk.seconds / len(chunk.takers)
-        results: dict[str, Any] = super()._format_results(
-            candidate_params, n_splits, out, more_results
-        )
+        given = [
+            {name: self._given.get(id(value), value) for name, value in candidate.items()}
+            for candidate in candidate_params
+        ]
+        results: dict[str, Any] = super()._format_results(given, n_splits, out, more_results)
         return results
 
 
@@ -316,13 +328,6 @@ def _with_plan(value: Any, plan: Plan) -> Any:
     cloned = clone(value)
     _first_autoencoder(cloned)[0]._set_plan(plan)
     return cloned
-
-
-def _grid_with_plan(grid: Any, plan: Plan) -> Any:
-    """Return a grid in which autoencoders and Pipelines take results from a plan."""
-    if not isinstance(grid, Mapping):
-        return [_grid_with_plan(part, plan) for part in grid]
-    return {name: [_with_plan(value, plan) for value in values] for name, values in grid.items()}
 
 
 def _delete_fitted(estimator: Any) -> None:

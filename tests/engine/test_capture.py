@@ -219,6 +219,21 @@ def draw_by_data(x, generator):
     return torch.bernoulli(x.sigmoid(), generator=generator)
 
 
+def draw_by_named_data(x, generator):
+    return torch.normal(mean=x, std=torch.ones_like(x), generator=generator)
+
+
+def mean_of_some(x, generator):
+    some = x > 0
+    return x + x[some].sum() / len(x[some])
+
+
+def fill_a_part(x, generator):
+    noise = torch.zeros_like(x)
+    noise[:, :2].normal_(generator=generator)
+    return x + noise
+
+
 UNFIT = {
     "numpy": ({"divergence": Own(Own.leave)}, "differ from those of an eager step"),
     "progress": ({"divergence": Own(Own.leave_progress)}, "differ from those of an eager step"),
@@ -226,8 +241,19 @@ UNFIT = {
     "branch": ({"divergence": Own(Own.branch)}, "it reads the value of a tensor"),
     "generator": ({"noise": Corruption(repeat)}, "does not do the same every time"),
     "data": ({"noise": Corruption(draw_by_data)}, "draws with parameters that change"),
+    "named-data": ({"noise": Corruption(draw_by_named_data)}, "draws with parameters that change"),
+    "shape": ({"noise": Corruption(mean_of_some)}, "reads the value of a tensor"),
     "closure": ({"optimizer": optim.LBFGS, "lr": 1e-3}, "LBFGS computes losses more than once"),
 }
+
+
+def test_numbers_are_drawn_in_the_order_of_memory():
+    eager, captured = (
+        VIMAETransformer(2, noise=Corruption(fill_a_part), acceleration=how, **OPTIONS).fit(X)
+        for how in (None, "capture")
+    )
+    assert captured.net_.plain_because_ == ""
+    assert captured.loss_curve_ == pytest.approx(eager.loss_curve_, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", UNFIT)

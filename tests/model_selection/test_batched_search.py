@@ -194,6 +194,14 @@ def test_parameters_stay_unchanged_and_a_failed_fit_keeps_earlier_results():
     assert clone(search).get_params(deep=False).keys() == search.get_params(deep=False).keys()
 
 
+def test_results_hold_the_models_of_the_grid():
+    models = [VIM, clone(VIM).set_params(lam=3.0)]
+    search = BatchedSearchCV(pipeline(), {"vim": models}, cv=2)
+    assert search.fit(WINE, CULTIVAR).n_batched_fits_ == 4
+    assert [params["vim"] for params in search.cv_results_["params"]] == models
+    assert any(search.best_params_["vim"] is model for model in models)
+
+
 def test_the_time_of_a_batch_is_shared_among_its_fits():
     search = BatchedSearchCV(VAETransformer(2, **SMALL), {"random_state": [0, 1, 2]}, cv=2)
     times = search.fit(StandardScaler().fit_transform(WINE)).cv_results_["mean_fit_time"]

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import OrderedDict
 
 import joblib
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skvim import AETransformer
+from skvim._values import describe
 from skvim.networks import Modules
 
 
@@ -106,6 +108,41 @@ def test_what_cannot_be_described_is_equal_to_itself_alone():
     assert one == one
     assert one != other
     assert len({one, other}) == 2
+
+
+def test_the_order_of_layers_counts():
+    layers = {"linear": nn.Linear(4, 4), "relu": nn.ReLU()}
+    one = Modules(nn.Sequential(OrderedDict(layers)), nn.Linear)
+    other = Modules(nn.Sequential(OrderedDict(reversed(layers.items()))), nn.Linear)
+    assert one != other
+    assert one == copy.deepcopy(one)
+    assert describe(layers) == describe(dict(reversed(layers.items())))
+
+
+def test_nan_is_no_text():
+    assert describe(float("nan")) == describe(float("nan")) != describe("nan")
+
+
+def test_modules_without_shapes_as_yet_copy_and_pickle():
+    one = Modules(nn.LazyLinear(2), nn.Linear)
+    assert one == one
+    assert one != copy.deepcopy(one)
+    assert pickle.loads(pickle.dumps(one))._encoder.has_uninitialized_params()
+
+
+def test_modules_of_the_main_program_reach_other_processes(monkeypatch):
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    class Own(nn.Linear):
+        __module__, __qualname__ = "__main__", "Own"
+
+    model = AETransformer(2, network=(Own(4, 2), Own(2, 4)))
+    with monkeypatch.context() as main:
+        main.setattr(sys.modules["__main__"], "Own", Own, raising=False)
+        assert joblib.hash(model) == joblib.hash(copy.deepcopy(model))
+        sent = cloudpickle.dumps(model)
+    copied = pickle.loads(sent)
+    assert copied.network[0].weight.equal(model.network[0].weight)
 
 
 def test_two_equal_modules_are_two_parts_of_a_model():

@@ -192,6 +192,7 @@ class Plan:
         n_left = sum(job.n_left for chunk in self.chunks for job in chunk.jobs)
         self.reasons[OTHER_ROWS] += min(n_left, self._n_other_rows)
         self._waiting.clear()
+        self.chunks.clear()  # they hold rows
         for reason, number in (+self.reasons).items():
             message = f"{number} of the fits were made one by one: {reason}."
             warnings.warn(message, BatchingWarning, stacklevel=3)

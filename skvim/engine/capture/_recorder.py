@@ -72,11 +72,10 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation and record it (torch's hook)."""
         options = kwargs or {}
-        is_read = func is READ_VALUE
-        if is_read and not self.is_paused and self.is_variable(args[0]):
-            raise NotTraceableError("it reads the value of a tensor.")
-        if is_read or self.is_paused:
+        if self.is_paused or (func is READ_VALUE and not self.is_variable(args[0])):
             return func(*args, **options)
+        if func is READ_VALUE or torch.Tag.dynamic_output_shape in getattr(func, "tags", ()):
+            raise NotTraceableError("it reads the value of a tensor.")
         inputs = [tree_map_only(Tensor, self._node, part) for part in (args, options)]
         node = self._add_node(func, *inputs)
         result = func(*args, **options)
@@ -139,7 +138,7 @@ class Draw:
         """Return fresh numbers."""
         if self.template is None:
             return self.function(*self.args, **self.options)
-        return self.function(torch.empty_like(self.template), *self.args, **self.options)
+        return self.function(_empty_as(self.template), *self.args, **self.options)
 
     @property
     def generator(self) -> torch.Generator:
@@ -190,7 +189,14 @@ class DrawRecorder(FunctionMode):
         template = None
         in_place = function.__name__.endswith("_") and not function.__name__.startswith("__")
         if in_place and args and isinstance(args[0], Tensor):
-            template, args = torch.empty_like(args[0]), args[1:]
-        if self.recorder is not None and any(map(self.recorder.is_variable, args)):
+            template, args = _empty_as(args[0]), args[1:]
+        given: list[Tensor] = []
+        tree_map_only(Tensor, given.append, (args, options))
+        if self.recorder is not None and any(map(self.recorder.is_variable, given)):
             raise NotTraceableError(f"{function.__name__} draws with parameters that change.")
         return Draw(function, args, options, template)
+
+
+def _empty_as(tensor: Tensor) -> Tensor:
+    """Return memory with the strides of a tensor, in whose order numbers are drawn."""
+    return tensor.new_empty_strided(tensor.size(), tensor.stride())
