@@ -82,7 +82,7 @@ def batched_step(stack: Stack, start: int, stop: int, x: Tensor) -> BatchedStep:
     axes = _Axes((stop - start, stack.lead[1]))
     steps = stack.steps[start * axes.lead[1] : stop * axes.lead[1]]
     results = [run_step(step, x[i // axes.lead[1]]) for i, step in enumerate(steps)]
-    values = _values_of_sets(results, axes)
+    values = _values_of_sets(results, axes.lead[0])
     leaders = results[:: axes.lead[1]]
     draws = [list(of) for of in zip(*(leader.draws for leader in leaders), strict=True)]
     state, function, trained = _batched_function(stack, start, axes, x, values)
@@ -111,10 +111,11 @@ def batched_losses(stack: Stack, start: int, stop: int, batches: Sequence[Tensor
             net.set_training(False)
             modes.enter_context(full_progress(net.objective))
         for x in batches:
-            results = _evaluate(nets, noises, x)
-            values = _values_of_sets(results, axes)
             size = x.shape[1]
             is_new = size not in functions
+            # Where the operations are known, the first net of a set draws for all.
+            results = _evaluate(nets if is_new else nets[:: axes.lead[1]], noises, x)
+            values = _values_of_sets(results, axes.lead[0])
             if is_new:
                 found = _batched_function(stack, start, axes, x, values, gradients=False)
                 functions[size] = found[1]
@@ -148,9 +149,9 @@ def _evaluate(
     return results
 
 
-def _values_of_sets(results: Sequence[StepResult], axes: _Axes) -> list[list[Tensor]]:
+def _values_of_sets(results: Sequence[StepResult], n_sets: int) -> list[list[Tensor]]:
     """Return for every draw the numbers of each set; all models have to draw alike."""
-    n_models, first = axes.lead[1], results[0]
+    n_models, first = len(results) // n_sets, results[0]
     for i, one in enumerate(results):
         leader = results[i - i % n_models]
         alike = len(one.values) == len(first.values) and one.trained == first.trained

@@ -123,14 +123,14 @@ class Group:
 
     def pays_to_narrow(self, live: Sequence[AutoencoderNet], n_epochs: int) -> bool:
         """Tell whether to go on without the nets that have stopped, for at most so many epochs."""
-        watches = [net.stopper_ for net in live if net.stopper_ is not None]
+        stoppers = [net.stopper_ for net in live if net.stopper_ is not None]
         n_slots = self.stack.lead[0] * self.stack.lead[1]
-        if not watches or len(live) > _FEW * n_slots:
+        if not stoppers or len(live) > _FEW * n_slots:
             return False
         places = self._places_of(live)
         n_left = len(places) * len(places[0])
         # Epochs that are certain to come.
-        n_certain = min(n_epochs, max(watch.n_to_wait for watch in watches))
+        n_certain = min(n_epochs, max(stopper.n_to_wait for stopper in stoppers))
         saved = (n_slots - n_left) * n_certain * self.n_steps
         return n_left <= _FEW * n_slots and saved > _WORTHWHILE
 
