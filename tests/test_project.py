@@ -119,11 +119,20 @@ def import_graph() -> dict[str, set[str]]:
     }
 
 
-def test_no_module_needs_itself():
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Return nodes that need each other in turn, none where the graph has no cycle."""
     try:
-        TopologicalSorter(import_graph()).prepare()
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(" <- ".join(error.args[1]))
+        return list(error.args[1])
+    return []
+
+
+def test_no_module_needs_itself():
+    graph = import_graph()
+    assert "skvim.engine._net" in graph["skvim.engine._fit"]
+    assert cycle(graph | {"skvim.engine._net": {"skvim.engine._fit"}}) != []
+    assert cycle(graph) == []
 
 
 def test_modules_have_names_of_their_own():

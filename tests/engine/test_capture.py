@@ -138,7 +138,7 @@ def assert_same_training(one, other, tolerance=1e-5):
         assert torch.equal(*(model.net_.streams_.noise.get_state() for model in (one, other)))
 
 
-def captured_as_plain(model, rows=X, tolerance=1e-5, **options):
+def assert_captured_as_plain(model, rows=X, tolerance=1e-5, **options):
     """Train both ways, compare, and return the captured one."""
     plain = fitted(model, rows, acceleration=None, **options)
     captured = fitted(model, rows, acceleration="capture", **options)
@@ -150,14 +150,14 @@ def captured_as_plain(model, rows=X, tolerance=1e-5, **options):
 @each_case
 @pytest.mark.numerics
 def test_captured_training_is_the_plain_one(name, steps):
-    captured_as_plain(CASES[name])
+    assert_captured_as_plain(CASES[name])
     assert len(steps) == 2  # one for each size of batches, whatever happens between epochs
 
 
 def test_images_and_convolutions_are_captured():
     images = np.random.default_rng(0).integers(0, 256, size=(8, 8, 8), dtype=np.uint8)
     model = AETransformer(2, network=Convolutional(width=0.01))
-    captured_as_plain(model, images, batch_size=4, max_epochs=2)
+    assert_captured_as_plain(model, images, batch_size=4, max_epochs=2)
 
 
 class OwnLaplace(D.Laplace):
@@ -433,7 +433,7 @@ PASSIVE = {
 @pytest.mark.parametrize("name", PASSIVE)
 def test_callbacks_that_change_values_alone_leave_steps_captured(name, tmp_path):
     make = PASSIVE[name]
-    model = captured_as_plain(VAETransformer(2, lr=1e-2), callbacks=[make(tmp_path)])
+    model = assert_captured_as_plain(VAETransformer(2, lr=1e-2), callbacks=[make(tmp_path)])
     assert (tmp_path / "params.pt").exists() is (name == "checkpoint")
     assert model.n_iter_ == (3 if name == "stopping" else 4)
     assert ("train_error" in model.history_[-1]) is (name == "scoring")
@@ -514,7 +514,7 @@ def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch):
 @pytest.mark.gpu
 @each_case
 def test_graphs_on_a_gpu_train_as_plain_steps_do(name, steps):
-    captured_as_plain(CASES[name], tolerance=1e-3, device="cuda")
+    assert_captured_as_plain(CASES[name], tolerance=1e-3, device="cuda")
     assert {type(step).__name__ for step in steps} == {"GraphedStep"}
 
 

@@ -17,7 +17,7 @@ __all__ = ["ACCELERATIONS", "Accelerator"]
 #: Ways to run training steps other than eagerly.
 ACCELERATIONS = ("auto", "capture", "compile")
 
-# Steps from which on a capture pays: it takes as long as hundreds of eager steps.
+# Steps from which on a capture surely pays: it takes as long as tens of eager steps.
 _WORTHWHILE = 2000
 
 FastStep = CapturedStep | GraphedStep

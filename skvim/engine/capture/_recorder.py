@@ -35,7 +35,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is active, each operation that torch dispatches becomes a node of a graph.
 
     It works below autograd, ``torch.func.vmap`` and autocast, so that it sees the operations of a
-    backward pass and of batched code. It takes a tenth of the time of torch's ``make_fx`` and
+    backward pass and of batched code. It takes a sixth of the time of torch's ``make_fx`` and
     imports none of the modules that this needs.
     """
 
