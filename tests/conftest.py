@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,64 @@ os.environ["MPLBACKEND"] = "Agg"
 # Machines differ in speed and load; a slow example is no failure.
 settings.register_profile("skvim", deadline=None)
 settings.load_profile("skvim")
+
+
+def pytest_addoption(parser):
+    """Add the options of ``make trust``."""
+    parser.addoption("--trust", action="store_true", help="repeat as often as make trust does")
+    parser.addoption("--trust-report", metavar="PATH", help="write counts of passed tests as JSON")
+
+
+@pytest.fixture
+def amount(request, record_property):
+    """Return how often to do something: few times in ``make test``, many in ``make trust``.
+
+    ``what`` names it in the report, in the plural: "files mutated".
+    """
+
+    def choose(what, *, quick, full):
+        number = full if request.config.getoption("--trust") else quick
+        record_property("amount", [what, number])
+        return number
+
+    return choose
+
+
+@pytest.fixture(autouse=True)
+def _promise(request, record_property):
+    """Record the promise that a test's marker ``trust`` states."""
+    marker = request.node.get_closest_marker("trust")
+    if marker is not None:
+        (promise,) = marker.args
+        record_property("promise", promise)
+
+
+_PASSED = {}
+
+
+def pytest_runtest_logreport(report):
+    """Collect promises and counts of tests that passed, also from workers."""
+    properties = dict(report.user_properties)
+    if report.when == "teardown" and "promise" in properties:
+        amounts = [value for name, value in report.user_properties if name == "amount"]
+        _PASSED.setdefault(report.nodeid, (properties["promise"], amounts, True))
+    if report.when in {"setup", "call"} and report.outcome != "passed":
+        _PASSED[report.nodeid] = ("", [], False)
+
+
+def pytest_sessionfinish(session):
+    """Write the report, from the process that starts the workers."""
+    path = session.config.getoption("--trust-report")
+    if path is None or hasattr(session.config, "workerinput"):
+        return
+    promises = {}
+    for test, (promise, amounts, passed) in sorted(_PASSED.items()):
+        if passed:
+            entry = promises.setdefault(promise, {"tests": [], "counts": {}})
+            entry["tests"].append(test)
+            for what, number in amounts:
+                entry["counts"][what] = entry["counts"].get(what, 0) + number
+    Path(path).write_text(json.dumps(promises, indent=1) + "\n")
 
 
 def pytest_collection_modifyitems(items):
