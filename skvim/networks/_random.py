@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from skvim.networks._function_mode import FunctionMode
 
-__all__ = ["ForbidRandomness", "RandomStream", "RedirectRandomness", "check_seedable", "dropout"]
+__all__ = [
+    "ForbidRandomness",
+    "RandomStream",
+    "RedirectRandomness",
+    "check_seedable",
+    "dropout",
+    "streams_of",
+]
 
 # Names of torch's random functions and methods that take a generator.
 _SEEDABLE = {"bernoulli", "bernoulli_", "binomial", "cauchy_", "exponential_", "geometric_"}
@@ -79,6 +86,12 @@ class RandomStream:
         # A model trained on a GPU may be loaded without one.
         if "state" in state and (device.type != "cuda" or torch.cuda.is_available()):
             self.on(device).set_state(state["state"])
+
+
+def streams_of(module: nn.Module) -> list[RandomStream]:
+    """Return the streams of a module and its submodules, in a fixed order."""
+    values = [value for part in module.modules() for value in vars(part).values()]
+    return [value for value in values if isinstance(value, RandomStream)]
 
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator, n_shared_axes: int = 0) -> Tensor:
