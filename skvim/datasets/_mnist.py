@@ -1,6 +1,7 @@
 """MNIST: handwritten digits."""
 
 import gzip
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding_errors, verify_digests
+from skvim.datasets._archives import decoding_errors, read_bounded, verify_digests
 from skvim.datasets._descriptions import MNIST
 from skvim.datasets._download import Remote, fetch_file
 from skvim.datasets._home import DataHome, get_data_home
@@ -174,10 +175,10 @@ def _find(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
 def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read bytes of a known shape from a file in IDX format, packed with gzip or not."""
     with decoding_errors(path):
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            content = file.read()
         # Two zero bytes, 8 for unsigned bytes, the number of axes, and their lengths.
         start = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = read_bounded(file, len(start) + math.prod(shape))
         if not content.startswith(start):
             raise ValueError(f"it is no IDX file of unsigned bytes in the shape {shape}")
         return np.frombuffer(content, np.uint8, offset=len(start)).reshape(shape)

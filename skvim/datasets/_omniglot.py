@@ -1,6 +1,5 @@
 """Omniglot: handwritten characters of many alphabets."""
 
-import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,7 +13,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import StrOptions, check_arguments, draw_seed, integer
-from skvim.datasets._archives import decoding_errors, open_source, verify_digests
+from skvim.datasets._archives import (
+    decoding_errors,
+    open_picture,
+    open_source,
+    verify_digests,
+)
 from skvim.datasets._catalogue import ALPHABETS
 from skvim.datasets._descriptions import FIVE_CHARACTERS, OMNIGLOT
 from skvim.datasets._download import Remote, fetch_file
@@ -27,6 +31,7 @@ from skvim.datasets._store import Chunks, StoredArray, load_or_build
 __all__ = ["OFFICIAL", "Archive", "fetch_omniglot"]
 
 _SIZE = 105  # pixels per side of a drawing
+_LARGEST = 1 << 14  # bytes of a drawing's file; officially at most 522, and 1,575 uncompressed
 _DRAWERS = 20  # per character
 _ROTATIONS = 4
 
@@ -250,10 +255,10 @@ def _decode(folder: Path, archive: Archive, size: int, download_if_missing: bool
 
 def _read_set(source: Path, characters: list[str]) -> Chunks:
     """Yield the drawings of each character as (20, 105, 105), 255 where there is ink."""
-    with decoding_errors(source), open_source(source) as (names, read):
+    with decoding_errors(source), open_source(source, _LARGEST) as (names, read):
         drawings = defaultdict(list)
         for name in names:
-            if re.fullmatch(r"\d+_\d+\.png", PurePosixPath(name).name):
+            if re.fullmatch(r"[0-9]+_[0-9]+\.png", PurePosixPath(name).name):
                 drawings[str(PurePosixPath(name).parent)].append(name)
         drawers = [f"{number:02d}.png" for number in range(1, _DRAWERS + 1)]
         for character in characters:
@@ -267,13 +272,8 @@ def _read_set(source: Path, characters: list[str]) -> Chunks:
 
 
 def _read_drawing(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(read(name))) as image:
-            if (image.size, image.mode) != ((_SIZE, _SIZE), "1"):
-                raise ValueError(f"it has {image.size} pixels of mode {image.mode}")
-            paper = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{name} is no picture of {_SIZE} × {_SIZE} bits ({error})") from error
+    with open_picture(name, read(name), "PNG", (_SIZE, _SIZE)) as image:
+        if image.mode != "1":
+            raise ValueError(f"it has mode {image.mode} instead of single bits")
+        paper = np.asarray(image)
     return np.where(paper, 0, 255).astype(np.uint8)
