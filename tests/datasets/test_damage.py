@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from skvim.exceptions import DatasetError
+from skvim.exceptions import DatasetError, SkvimWarning
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="not Linux")
 NAMES = ["mnist", "cifar10", "omniglot", "celeba"]
@@ -148,3 +148,27 @@ def test_tables(make, amount, tmp_path):
             assert set(np.unique(bunch.target)) <= {0, 1}
             assert set(bunch.partition) <= {0, 1, 2}
         (home / "celeba" / file).write_bytes(tables[file])
+
+
+@pytest.mark.trust("A stored array of which any byte has changed is noticed and built again.")
+@pytest.mark.parametrize("name", NAMES)
+def test_stored_arrays(name, make, amount, tmp_path):
+    data_set = make(name)
+    home = data_set.write(tmp_path)
+    data_set.everything(home)
+    paths = [home / name / file for file in data_set.stored(home)]
+    contents = {path: path.read_bytes() for path in paths}
+    rng = np.random.default_rng(0)
+    for number in range(amount("stored arrays damaged", quick=80, full=2_000) // len(NAMES)):
+        path = paths[number % len(paths)]
+        damaged = bytearray(contents[path])
+        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        if number % 4 == 3:
+            damaged = mutate(contents[path], rng)
+        if damaged == contents[path]:
+            continue
+        path.write_bytes(damaged)
+        with bounded_memory(), pytest.warns(SkvimWarning, match="is damaged and is built again"):
+            bunch = data_set.everything(home)
+        assert_right(data_set, bunch)
+        assert path.read_bytes() == contents[path]

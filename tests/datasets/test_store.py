@@ -291,6 +291,34 @@ def test_damaged_header_is_noticed(damage, make, tmp_path):
     assert path.read_bytes() == good
 
 
+def test_stored_arrays_are_files_of_numpy(make, tmp_path):
+    data_set = make("cifar10")
+    home = data_set.write(tmp_path)
+    fetch_cifar10(data_home=home)
+    (path,) = (home / "cifar10").glob("images*.npy")
+    np.testing.assert_array_equal(np.load(path), data_set.images)
+
+
+def test_damage_is_named_even_if_nothing_can_be_stored(make, monkeypatch, tmp_path):
+    home = make("mnist").write(tmp_path)
+    fetch_mnist(data_home=home)
+    (path,) = (home / "mnist").glob("images*.npy")
+    damaged = bytearray(path.read_bytes())
+    damaged[1000] ^= 1
+    path.write_bytes(damaged)
+
+    def refuse(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with (
+        pytest.warns(SkvimWarning, match=f"{path} is damaged"),
+        pytest.raises(DatasetError, match=r"Nothing could be stored in .*: Permission denied"),
+    ):
+        fetch_mnist(data_home=home)
+    assert path.read_bytes() == damaged
+
+
 def test_stored_array_that_cannot_be_read(make, tmp_path):
     data_set = make("mnist")
     home = data_set.write(tmp_path)
