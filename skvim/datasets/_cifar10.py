@@ -62,6 +62,7 @@ OFFICIAL = Archive(
     ),
     remote=Remote(
         "cifar-10-binary.tar.gz",
+        170_052_171,
         "md5:c32a1d4ab5d03f1284b67883e8d87530",
         (
             "https://www.cs.toronto.edu/~kriz",

@@ -54,21 +54,25 @@ OFFICIAL = Archive(
     remotes=(
         Remote(
             "train-images-idx3-ubyte.gz",
+            9_912_422,
             "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             _MIRRORS,
         ),
         Remote(
             "train-labels-idx1-ubyte.gz",
+            28_881,
             "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
             _MIRRORS,
         ),
         Remote(
             "t10k-images-idx3-ubyte.gz",
+            1_648_877,
             "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             _MIRRORS,
         ),
         Remote(
             "t10k-labels-idx1-ubyte.gz",
+            4_542,
             "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             _MIRRORS,
         ),

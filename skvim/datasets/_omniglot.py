@@ -79,8 +79,12 @@ OFFICIAL = Archive(
     alphabets=ALPHABETS,
     digest="061691d78adaa9b335b1e4876c121f2cbe4dde34762da3b948fbd8f91dfb85d9",
     remotes=(
-        Remote("images_background.zip", "md5:68d2efa1b9178cc56df9314c21c6e718", _MIRRORS),
-        Remote("images_evaluation.zip", "md5:6b91aef0f799c5bb55b94e3f2daec811", _MIRRORS),
+        Remote(
+            "images_background.zip", 9_464_212, "md5:68d2efa1b9178cc56df9314c21c6e718", _MIRRORS
+        ),
+        Remote(
+            "images_evaluation.zip", 6_462_886, "md5:6b91aef0f799c5bb55b94e3f2daec811", _MIRRORS
+        ),
     ),
 )
 

@@ -5,6 +5,7 @@ After the array stands a checksum of all before it, where NumPy does not read.
 
 import math
 import os
+import shutil
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +21,20 @@ from skvim._disk import TEMPORARY_SUFFIX, write_atomically
 from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError, SkvimWarning
 
-__all__ = ["Chunks", "StoredArray", "load_or_build"]
+__all__ = [
+    "DOWNLOADS",
+    "Chunks",
+    "StoredArray",
+    "folder_lock",
+    "load_or_build",
+    "storage_errors",
+]
 
 # Batches of rows of all stored arrays, in the order of the arrays.
 Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
 
+#: Folder of unfinished downloads, in the folder of a data set.
+DOWNLOADS = ".download"
 _LOCK_SECONDS = 3600.0  # longer than any download that still makes sense
 _N_CHECKSUM = 4  # bytes
 _LONGEST_HEADER = 1024  # bytes; NumPy writes 128
@@ -82,7 +92,7 @@ def load_or_build(
     if mapped is None:
         # Before anything can fail because the folder must not be written to.
         _warn_of_damage(folder, arrays)
-        with _storage_errors(folder), _folder_lock(folder):
+        with storage_errors(folder), folder_lock(folder):
             mapped = _load(folder, arrays)  # another process may have built them meanwhile
             if mapped is None:
                 _write(folder, arrays, build())
@@ -161,8 +171,6 @@ def _warn_of_damage(folder: Path, arrays: Sequence[StoredArray]) -> None:
 
 def _write(folder: Path, arrays: Sequence[StoredArray], chunks: Chunks) -> None:
     """Write all files, each under a temporary name until all are complete."""
-    for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        leftover.unlink()  # left by a process that was killed: this one holds the lock
     with ExitStack() as stack:
         # Plain writes, as a writable memory map kills the process when the disk is full.
         files = [
@@ -200,7 +208,7 @@ class _CheckedFile:
 
 
 @contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
+def storage_errors(folder: Path) -> Iterator[None]:
     """Turn errors of the file system into a ``DatasetError`` that says what to do."""
     try:
         yield
@@ -216,8 +224,11 @@ def _storage_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock file of a folder; the system releases it when the process dies."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock file of a folder; the system releases it when the process dies.
+
+    What a process that was killed has left unfinished in the folder is deleted.
+    """
     with require_extra("filelock", "Storing a data set"):
         from filelock import FileLock, Timeout
     folder.mkdir(parents=True, exist_ok=True)
@@ -230,6 +241,9 @@ def _folder_lock(folder: Path) -> Iterator[None]:
             "Wait until it has finished storing the data set, or end it, and call again."
         ) from error
     try:
+        for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            leftover.unlink()
+        shutil.rmtree(folder / DOWNLOADS, ignore_errors=True)
         yield
     finally:
         lock.release()

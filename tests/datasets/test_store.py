@@ -84,7 +84,7 @@ def test_lock_that_is_never_released_is_named(make, tmp_path, monkeypatch):
     home = data_set.write(tmp_path)
     monkeypatch.setattr(_store, "_LOCK_SECONDS", 0.06)
     with (
-        _store._folder_lock(home / "mnist"),
+        _store.folder_lock(home / "mnist"),
         pytest.raises(DatasetError, match=r"Another process has held .*\.lock for 0 minutes. Wait"),
     ):
         fetch_mnist(data_home=home)
@@ -141,11 +141,10 @@ def test_killed_while_downloading(make, serve, monkeypatch, tmp_path):
     process.kill()
     finish(process)
     mirror.stalls.set()
-    done = part.stat().st_size
     monkeypatch.setattr(data_set.module, "OFFICIAL", archive)
     assert_sound(data_set, tmp_path)
-    assert [asked for _, asked in mirror.requests] == [None, f"bytes={done}-"]
-    assert not list(part.parent.iterdir())
+    assert [asked for _, asked in mirror.requests] == [None, None]
+    assert not part.parent.exists()
 
 
 # Full disks. A limit on the size of files makes the system itself break off a write in the middle.
@@ -338,5 +337,5 @@ def test_stored_arrays_in_a_read_only_folder_need_no_lock(make, monkeypatch, tmp
     def locked(folder):
         raise AssertionError("locked")
 
-    monkeypatch.setattr(_store, "_folder_lock", locked)
+    monkeypatch.setattr(_store, "folder_lock", locked)
     assert_sound(data_set, home)
