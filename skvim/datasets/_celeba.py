@@ -73,7 +73,8 @@ def fetch_celeba(
     folder ``celeba`` of the data home: ``img_align_celeba.zip`` or the unpacked folder
     ``img_align_celeba`` and, for what they hold, ``list_attr_celeba.txt`` and
     ``list_eval_partition.txt``. Part of the images works as well. The first call decodes them,
-    which takes minutes; later calls map the stored array (2.5 GB) into memory.
+    which takes minutes; later calls check the stored array (2.5 GB), for a second, and map it into
+    memory.
 
     Parameters
     ----------

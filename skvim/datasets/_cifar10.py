@@ -87,7 +87,8 @@ def fetch_cifar10(
 
     The first call decodes the official binary archive, or its unpacked folder
     ``cifar-10-batches-bin``, in the folder ``cifar10`` of the data home; it downloads the archive
-    (162 MiB) unless one of them is there already. Later calls map the stored arrays into memory.
+    (162 MiB) unless one of them is there already. Later calls check the stored arrays and map
+    them into memory.
 
     Parameters
     ----------

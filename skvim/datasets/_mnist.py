@@ -93,8 +93,8 @@ def fetch_mnist(
     """Load the MNIST handwritten digits: 70,000 grey images of 28 × 28 pixels in 10 classes.
 
     The first call decodes the four official files, which it downloads into the folder ``mnist`` of
-    the data home unless they are there already, unpacked or not. Later calls map the stored
-    arrays into memory.
+    the data home unless they are there already, unpacked or not. Later calls check the
+    stored arrays and map them into memory.
 
     Parameters
     ----------

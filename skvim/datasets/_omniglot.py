@@ -111,7 +111,8 @@ def fetch_omniglot(
 
     The first call decodes the official archives, or their unpacked folders ``images_background``
     and ``images_evaluation``, in the folder ``omniglot`` of the data home; it downloads the
-    archives (16 MB) unless they are there already. Later calls map the stored array into memory.
+    archives (16 MB) unless they are there already. Later calls check the stored array and map
+    it into memory.
 
     Parameters
     ----------

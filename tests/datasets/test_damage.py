@@ -67,8 +67,7 @@ def test_archives(name, make, amount, tmp_path):
     data_set.everything(home)  # imports what it needs
     archives = [file for file in data_set.files if not file.endswith(".txt")]
     rng = np.random.default_rng(0)
-    n = amount("archives mutated", quick=150, full=5_000)
-    for number in range(n // len(NAMES)):
+    for number in range(amount("archives mutated", quick=40, full=1_250)):
         forget(data_set, home)
         file = archives[number % len(archives)]
         path = home / name / file
@@ -91,7 +90,7 @@ def test_pictures_in_a_folder(name, make, amount, tmp_path):
         path.unlink()
     pictures = sorted((home / name).rglob("*.[pj][np]g"))
     rng = np.random.default_rng(0)
-    for _ in range(amount("pictures mutated", quick=60, full=2_000) // 2):
+    for _ in range(amount("pictures mutated", quick=30, full=1_000)):
         forget(data_set, home)
         path = pictures[rng.integers(len(pictures))]
         good = path.read_bytes()
@@ -134,7 +133,7 @@ def test_stored_arrays(name, make, amount, tmp_path):
     paths = [home / name / file for file in data_set.stored(home)]
     contents = {path: path.read_bytes() for path in paths}
     rng = np.random.default_rng(0)
-    for number in range(amount("stored arrays damaged", quick=80, full=2_000) // len(NAMES)):
+    for number in range(amount("stored arrays damaged", quick=20, full=500)):
         path = paths[number % len(paths)]
         damaged = bytearray(contents[path])
         damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)

@@ -96,6 +96,9 @@ def send_for_ever(mirror):
     mirror.headers = {"Content-Length": None}
 
 
+LEFT = pytest.mark.trust(
+    "A mirror that fails, in whatever way, is left for the next; nothing incomplete stays."
+)
 # What the message says, and what makes a mirror so.
 FAULTS = {
     "absent": ("404 Client Error", put(status=404)),
@@ -193,9 +196,7 @@ def test_server_without_ranges_starts_anew(mnist, serve, use, tmp_path):
     assert len(mirror.requests) == len(mnist.files) + 1
 
 
-@pytest.mark.trust(
-    "A mirror that fails, in whatever way, is left for the next; nothing incomplete stays."
-)
+@LEFT
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_mirror_that_fails_is_left_for_the_next(fault, mnist, serve, use, quick, tmp_path):
     bad, good = serve(mnist.files), serve(mnist.files)
@@ -289,6 +290,7 @@ def test_connection_that_keeps_breaking_is_given_up(mnist, serve, use, tmp_path)
     assert_fetched(mnist, tmp_path)
 
 
+@LEFT
 def test_interrupted_download_leaves_nothing(mnist, serve, use, monkeypatch, tmp_path):
     mirror = serve(mnist.files)
     mirror.breaks[LARGEST] = [5000]

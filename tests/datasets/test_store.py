@@ -16,6 +16,10 @@ import pytest
 from skvim.datasets import _store, fetch_cifar10, fetch_mnist
 from skvim.exceptions import DatasetError, SkvimWarning
 
+WHOLE = pytest.mark.trust(
+    "Kills, interruptions, full disks and several processes leave whole files or none."
+)
+
 
 def finish(process):
     out, err = process.communicate(timeout=60)
@@ -37,6 +41,7 @@ def assert_sound(data_set, home):
 # Several at once
 
 
+@WHOLE
 def test_processes_at_once_download_and_decode_once(make, serve, tmp_path):
     data_set = make("mnist")
     mirror = serve(data_set.files)
@@ -113,6 +118,7 @@ KILLS = {
 }
 
 
+@WHOLE
 @pytest.mark.parametrize("moment", list(KILLS))
 def test_killed_while_storing(moment, make, tmp_path):
     data_set = make("cifar10")
@@ -124,6 +130,7 @@ def test_killed_while_storing(moment, make, tmp_path):
     assert_sound(data_set, home)
 
 
+@WHOLE
 def test_killed_while_downloading(make, serve, monkeypatch, tmp_path):
     data_set = make("cifar10")
     mirror = serve(data_set.files)
@@ -160,6 +167,7 @@ def file_limit(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@WHOLE
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "omniglot"])
 def test_write_that_breaks_off_while_decoding(name, make, tmp_path):
     data_set = make(name)
@@ -174,6 +182,7 @@ def test_write_that_breaks_off_while_decoding(name, make, tmp_path):
     assert not list((home / name).glob("*.unfinished"))
 
 
+@WHOLE
 def test_write_that_breaks_off_while_downloading(make, serve, monkeypatch, tmp_path):
     data_set = make("cifar10")
     mirror = serve(data_set.files)
@@ -184,6 +193,7 @@ def test_write_that_breaks_off_while_downloading(make, serve, monkeypatch, tmp_p
     assert_sound(data_set, tmp_path)
 
 
+@WHOLE
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_disk_that_is_full_at_the_end(call, make, monkeypatch, tmp_path):
     data_set = make("cifar10")
@@ -200,6 +210,7 @@ def test_disk_that_is_full_at_the_end(call, make, monkeypatch, tmp_path):
     assert_sound(data_set, home)
 
 
+@WHOLE
 def test_interruption_leaves_nothing(make, monkeypatch, tmp_path):
     data_set = make("cifar10")
     home = data_set.write(tmp_path)
