@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, final
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from skvim._disk import TEMPORARY_SUFFIX, write_atomically
-from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError, SkvimWarning
 
 __all__ = [
@@ -229,8 +229,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
     What a process that was killed has left unfinished in the folder is deleted.
     """
-    with require_extra("filelock", "Storing a data set"):
-        from filelock import FileLock, Timeout
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=_LOCK_SECONDS)
     try:

@@ -313,7 +313,7 @@ def test_interrupted_download_leaves_nothing(mnist, serve, use, monkeypatch, tmp
     assert_fetched(mnist, tmp_path)
 
 
-@pytest.mark.parametrize("package", ["pooch", "requests", "filelock"])
+@pytest.mark.parametrize("package", ["pooch", "requests"])
 def test_download_names_the_missing_extra(package, mnist, use, monkeypatch, tmp_path):
     use(mnist, closed_port())
     monkeypatch.setitem(sys.modules, package, None)
@@ -337,7 +337,7 @@ def test_pictures_name_the_missing_extra(name, make, monkeypatch, tmp_path):
 def test_stored_arrays_need_no_extra(downloaded, monkeypatch, tmp_path):
     home = downloaded.write(tmp_path)
     first = downloaded.fetch(data_home=home).data
-    for package in ("pooch", "requests", "filelock", "PIL", "PIL.Image"):
+    for package in ("pooch", "requests", "PIL", "PIL.Image"):
         monkeypatch.setitem(sys.modules, package, None)
     np.testing.assert_array_equal(downloaded.fetch(data_home=home).data, first)
 
