@@ -76,6 +76,7 @@ class _Request:
         self.size = self._start = self._file.tell()
         self._lock = Lock()  # nothing is written any more after give_up
         self._response: Any = None
+        self._bar: Any = None
 
     def run(self) -> None:
         """Make the request."""
@@ -87,7 +88,6 @@ class _Request:
             headers["Range"] = f"bytes={self._start}-"
         try:
             pooch.HTTPDownloader(
-                progressbar=find_spec("tqdm") is not None,
                 chunk_size=_CHUNK,
                 timeout=_TIMEOUT,
                 headers=headers,
@@ -98,11 +98,13 @@ class _Request:
         finally:
             if self._response is not None:
                 self._response.close()
+            self._close_bar()
 
     def give_up(self) -> None:
         """Close the file, after which the request ends as soon as it receives anything."""
         with self._lock, suppress(OSError):
             self._file.close()
+        self._close_bar()
 
     def write(self, content: bytes) -> None:
         """Append to the file what was received."""
@@ -114,9 +116,16 @@ class _Request:
             self._file.flush()
             self.size += len(content)
             self.n_received += len(content)
+        if self._bar is not None:
+            self._bar.update(len(content))
 
     def flush(self) -> None:
         """Do nothing, as all is written already."""
+
+    def _close_bar(self) -> None:
+        # pooch leaves its own bars open where a download fails.
+        if self._bar is not None:
+            self._bar.close()
 
     def _clear(self) -> None:
         self._file.truncate(0)
@@ -132,14 +141,23 @@ class _Request:
         if response.status_code == 200 and self._start > 0:  # all of the file, not its rest
             with self._lock:
                 self._clear()
-        offered = response.headers
-        encoding = offered.get("Content-Encoding", "identity")
+        self._check_headers(response)
+        if find_spec("tqdm") is not None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                total=self._n_bytes, initial=self.size, ncols=79, unit="B", unit_scale=True
+            )
+
+    def _check_headers(self, response: Any) -> None:
+        """Raise ``ValueError`` unless encoding, range and length are those of what is missing."""
+        encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise ValueError(f"it sends the file in the encoding {encoding}")
         if response.status_code == 206:
-            given = offered.get("Content-Range", "")
+            given = response.headers.get("Content-Range", "")
             if not given.startswith(f"bytes {self._start}-"):
                 raise ValueError(f"it sends the range {given!r} instead of from {self._start}")
-        length = int(offered.get("Content-Length", self._n_bytes - self.size))
+        length = int(response.headers.get("Content-Length", self._n_bytes - self.size))
         if self.size + length != self._n_bytes:
             raise ValueError(f"it offers {self.size + length} instead of {self._n_bytes} bytes")

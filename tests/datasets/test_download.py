@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tqdm.auto
 from damage import mutate
 
 from skvim.datasets import fetch_mnist
@@ -349,3 +350,22 @@ def test_progress_is_shown_where_tqdm_is_there(mnist, serve, use, monkeypatch, c
     monkeypatch.setattr("skvim.datasets._transfer.find_spec", lambda name: None)
     assert_fetched(mnist, tmp_path / "without")
     assert "100%" not in capfd.readouterr().err
+
+
+def test_progress_of_a_failed_download_ends(mnist, serve, use, quick, monkeypatch, tmp_path):
+    mirrors = [serve(mnist.files) for _ in range(3)]
+    for mirror, fault in zip(mirrors, ("cut", "sends more", "stalls"), strict=True):
+        FAULTS[fault][1](mirror)
+    use(mnist, *(mirror.url for mirror in mirrors))
+    bars = []
+
+    class Bar(tqdm.auto.tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    with pytest.raises(DatasetError, match="could not be downloaded"):
+        mnist.fetch(data_home=tmp_path)
+    assert len(bars) >= 3
+    assert all(bar.disable for bar in bars)  # as after close()
