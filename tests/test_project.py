@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -209,9 +210,9 @@ def test_search_for_machines_and_indexes_finds_them(pieces):
     assert FORBIDDEN.search("".join(pieces))
 
 
-def models_table():
-    """Load the script that writes the table of models."""
-    spec = importlib.util.spec_from_file_location("models", ROOT / "docs" / "models_table.py")
+def script(name):
+    """Load a script of the documentation."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -219,7 +220,33 @@ def models_table():
 
 def test_the_table_of_models_is_what_its_script_writes():
     written = (ROOT / "docs" / "_tables" / "models.md").read_text(encoding="utf-8")
-    assert written == models_table().table(), "stale: run python docs/models_table.py"
+    assert written == script("models_table").table(), "stale: run python docs/models_table.py"
+
+
+def promises():
+    """Return the sentences of all markers "trust", read from the tests' code."""
+    found = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            node.targets[0].id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        for call in calls:
+            if getattr(call.func, "attr", "") == "trust":
+                sentence = names.get(getattr(call.args[0], "id", ""), call.args[0])
+                found.add(ast.literal_eval(sentence))
+    return found
+
+
+def test_the_table_of_promises_is_that_of_the_tests():
+    tables = ROOT / "docs" / "_tables"
+    results = json.loads((tables / "trust.json").read_text(encoding="utf-8"))
+    assert results["promises"].keys() == promises(), "stale: run make trust"
+    module = script("trust_table")
+    assert (tables / "trust.md").read_text(encoding="utf-8") == module.table(results)
 
 
 def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp_path):
