@@ -31,16 +31,16 @@ from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
-from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
+from skvim.engine._stopping import EarlyStopper, Split, Stopping, is_skorch_stop, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._training_step import TrainingStep
-from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 from skvim.networks import BatchNormEncoder
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Moments, Objective, Prior
 from skvim.objectives._diagnosis import concatenate, diagnose, rows_to_diagnose
 
-__all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
+__all__ = ["AutoencoderNet", "full_progress"]
 
 # Rows of the pass after training, which give the mean error to a per cent in a fraction of an
 # epoch's time, and values of a chunk of them.
@@ -57,11 +57,6 @@ _PASSIVE = {
     PrintLog,
     TrainEndCheckpoint,
 }
-
-
-@final
-class StopRequestedError(Exception):
-    """Early end of training, for which a callback or the validation loss asked."""
 
 
 @final
@@ -133,13 +128,12 @@ class AutoencoderNet(NeuralNet):
     def train(self, x: Rows) -> None:
         """Train on rows of shape (n_samples, n_features) for at most ``max_epochs`` epochs.
 
-        A KeyboardInterrupt that a callback raises, as is skorch's way, ends training in good order;
-        one from the keyboard is passed on.
+        StopTraining from a callback ends training in good order; a KeyboardInterrupt is passed on.
         """
         split = self.split(len(x))
         if split is not None:
             x, self.validation_rows_ = x.select(split.train), x.select(split.valid)
-        with suppress(StopRequestedError):
+        with suppress(StopTraining):
             self.notify("on_train_begin", X=x, y=None)
             self.fit_loop(x)
         for warning in self.finish(x):
@@ -153,7 +147,7 @@ class AutoencoderNet(NeuralNet):
         if self.stopper_ is not None:
             self.stopper_.restore(self._tensors())
         self.stopper_ = self.validation_rows_ = None
-        with suppress(StopRequestedError):
+        with suppress(StopTraining):
             self.notify("on_train_end", X=x, y=None)
         self.set_training(False)
         return self._diagnose(x, self._fit_likelihood(x))
@@ -249,21 +243,28 @@ class AutoencoderNet(NeuralNet):
         """Run skorch's loop over epochs."""
         self.in_fit_loop_ = True
         try:
-            return super().fit_loop(X, y, epochs, **options)
+            with suppress(StopTraining):
+                super().fit_loop(X, y, epochs, **options)
+            return self
         finally:
             self.in_fit_loop_ = False
             self.accelerator_ = None  # parameters may be frozen before training goes on
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call the callbacks, about batches only if one uses them."""
+        """Call the callbacks, about batches only if one uses them.
+
+        StopTraining if one of them asks for it, or the validation loss does.
+        """
         if method_name in _BATCH and not self.has_batch_callbacks_:
             return
         try:
             super().notify(method_name, **cb_kwargs)
-        except KeyboardInterrupt as stop:
-            raise StopRequestedError from stop
+        except KeyboardInterrupt as error:
+            if not is_skorch_stop(error):
+                raise
+            raise StopTraining from error
         if method_name == "on_epoch_end" and self.stopper_ and self.stopper_.n_to_wait == 0:
-            raise StopRequestedError
+            raise StopTraining
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> None:
         """Run over the batches once and record the mean of every loss term."""

@@ -6,11 +6,11 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from skvim.engine._net import AutoencoderNet, StopRequestedError
+from skvim.engine._net import AutoencoderNet
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.capture._recorder import NotTraceableError
-from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 
 __all__ = ["TrainedNet", "stack_bytes", "train_batched"]
 
@@ -132,7 +132,7 @@ class _Training:
         for net in self._live():
             try:
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
-            except StopRequestedError:
+            except StopTraining:
                 self._leave(net)
 
     def _leave(self, net: AutoencoderNet) -> None:
