@@ -8,6 +8,7 @@ from tempfile import gettempprefix
 from typing import Any, final
 
 from skvim._disk import rename_durably
+from skvim._imports import import_whole
 from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError
 
@@ -53,6 +54,8 @@ def fetch_file(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
 def _download(folder: Path, remote: Remote) -> Path:
     """Try the mirrors in turn; each resumes what the one before has left incomplete."""
     with require_extra("pooch", f"Downloading {remote.name}"):
+        import_whole("pooch")
+        import_whole("requests")
         import pooch
         import requests
     # Errors of the network; others, such as a full disk, are not the fault of the mirror.

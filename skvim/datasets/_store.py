@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim._disk import TEMPORARY_SUFFIX, write_atomically
+from skvim._imports import import_whole
 from skvim.datasets._extras import require_extra
 from skvim.exceptions import DatasetError, SkvimWarning
 
@@ -153,6 +154,7 @@ def _storage_errors(folder: Path) -> Iterator[None]:
 def _folder_lock(folder: Path) -> Iterator[None]:
     """Hold the lock file of a folder; the system releases it when the process dies."""
     with require_extra("filelock", "Storing a data set"):
+        import_whole("filelock")
         from filelock import FileLock, Timeout
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=_LOCK_SECONDS)

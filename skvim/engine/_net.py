@@ -25,7 +25,8 @@ from skorch.callbacks import (
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim._torch_private import version
+from skvim._imports import import_whole
+from skvim._torch_private import IMPORTED_ON_USE, version
 from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
@@ -97,6 +98,7 @@ class AutoencoderNet(NeuralNet):
 
         ValueError for too few rows, or values that the likelihood or float32 cannot hold.
         """
+        import_whole(IMPORTED_ON_USE)
         self.initialize()
         if isinstance(rows, Tensor):
             split = self.split(len(rows))

@@ -1,0 +1,37 @@
+"""Imports on first use that an interruption cannot break off."""
+
+import sys
+from concurrent.futures import Future
+from importlib import import_module
+from threading import Thread
+from types import ModuleType
+
+__all__ = ["import_whole"]
+
+# Names of modules that were imported here.
+_imported: set[str] = set()
+
+
+def import_whole(name: str) -> ModuleType:
+    """Return a module, imported in a thread of its own if this is the first call for it.
+
+    An import that breaks off leaves parts of a package behind, with which later imports fail. A
+    KeyboardInterrupt reaches the main thread alone: it ends this call at once, and the import goes
+    on. A next call waits for it.
+    """
+    known = sys.modules.get(name)
+    if known is not None and name in _imported:
+        return known
+    result: Future[ModuleType] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(import_module(name))
+        except BaseException as error:
+            result.set_exception(error)
+
+    # No daemon: at its exit, Python waits for the thread instead of ending it halfway.
+    Thread(target=run, name=f"import of {name}").start()
+    module = result.result()
+    _imported.add(name)
+    return module
