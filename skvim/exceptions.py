@@ -61,7 +61,7 @@ class StopTraining(Exception):  # noqa: N818 - no error, as StopIteration is non
 
 @final
 class TrainingDivergedError(SkvimError, ArithmeticError):
-    """The training loss became infinite or NaN.
+    """The training loss, or the model after the last step, became infinite or NaN.
 
     ``fit`` raises it at the end of the epoch. A model fitted before stays as it was.
     """

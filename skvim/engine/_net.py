@@ -46,6 +46,8 @@ __all__ = ["AutoencoderNet", "full_progress"]
 # Rows of the pass after training, which give the mean error to a per cent in a fraction of an
 # epoch's time, and values of a chunk of them.
 _LAST_PASS_ROWS, _CHUNK_VALUES = 4096, 2**22
+# Rows whose codes and reconstructions have to be finite in the end.
+_CHECKED_ROWS = 100
 _BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Callbacks of skorch that change nothing of a model but values of weights and learning rates.
 _PASSIVE = {
@@ -142,7 +144,10 @@ class AutoencoderNet(NeuralNet):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
 
     def finish(self, x: Rows) -> list[SkvimWarning]:
-        """End the training on these rows, and return the warnings that it gives reason for."""
+        """End the training on these rows, and return the warnings that it gives reason for.
+
+        TrainingDivergedError if the model is not finite now.
+        """
         last = "train_loss" if self.stopper_ is None else "valid_loss"
         if len(self.history) and last not in self.history[-1]:
             del self.history[-1]  # a callback interrupted this epoch
@@ -152,7 +157,9 @@ class AutoencoderNet(NeuralNet):
         with suppress(StopTraining):
             self.notify("on_train_end", X=x, y=None)
         self.set_training(False)
-        return self._diagnose(x, self._fit_likelihood(x))
+        q = self._fit_likelihood(x)
+        self._require_finite(x)
+        return self._diagnose(x, q)
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -210,10 +217,8 @@ class AutoencoderNet(NeuralNet):
         if self.schedule is not None:
             self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
         if not math.isfinite(means[0]):
-            raise TrainingDivergedError(
-                f"The {prefix} loss is not finite in epoch {len(self.history)}: {terms}. Try a "
-                "smaller lr, or look for extreme values in X."
-            )
+            epoch = len(self.history)
+            raise _divergence(f"The {prefix} loss is not finite in epoch {epoch}: {terms}.")
 
     # skorch's hooks.
 
@@ -392,6 +397,23 @@ class AutoencoderNet(NeuralNet):
             model.likelihood.settle(torch.cat(errors), x.shape[1])
         return concatenate(codes)
 
+    def _require_finite(self, x: Rows) -> None:
+        """TrainingDivergedError unless weights, codes and reconstructions of rows are finite.
+
+        The losses do not show it: they are computed before the last step.
+        """
+        model = self.autoencoder
+        if len(x) > _CHECKED_ROWS:
+            x = x.select(torch.arange(_CHECKED_ROWS, device=x.device))
+        with torch.no_grad():
+            rows = next(_chunks(x))
+            loc, scale, _ = model.encode(rows)
+            found = [*self._tensors(), loc, model.likelihood.mean(model.decode(loc))]
+            found += [] if scale is None else [scale]
+            sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in found])
+        if not bool(sums.isfinite().all()):
+            raise _divergence("The weights or the codes of training rows are not finite.")
+
     def _diagnose(self, x: Rows, q: Moments | None) -> list[SkvimWarning]:
         """Check history and posteriors, which are computed for some rows if ``q`` is None."""
         n_rows = rows_to_diagnose(self.history, len(x))
@@ -405,6 +427,11 @@ class AutoencoderNet(NeuralNet):
                     x = x.select(index)
                 q = concatenate([self.autoencoder.encode(rows) for rows in _chunks(x)])
             return diagnose(self.objective, q, self.history, generator)
+
+
+def _divergence(what: str) -> TrainingDivergedError:
+    """Return the error for a loss or a model that is not finite."""
+    return TrainingDivergedError(f"{what} Try a smaller lr, or look for extreme values in X.")
 
 
 def _chunks(x: Rows) -> Iterator[Tensor]:

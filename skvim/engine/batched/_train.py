@@ -144,4 +144,7 @@ class _Training:
         """Return a net after its training has ended."""
         if net in self.errors:
             return TrainedNet(net, [], self.errors[net])
-        return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
+        try:
+            return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
+        except TrainingDivergedError as error:
+            return TrainedNet(net, [], error)
