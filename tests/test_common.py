@@ -440,6 +440,7 @@ def test_every_parameter_with_bad_values_belongs_to_an_estimator():
     assert {name for name, _ in BAD_PARAMETERS} <= parameters
 
 
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.ChainLostWarning")  # a chain may be lost
 @by_autoencoder
 @pytest.mark.parametrize("lr", [1.0, 1e4, 1e38])
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
