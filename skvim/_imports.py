@@ -30,8 +30,11 @@ def import_whole(name: str) -> ModuleType:
         except BaseException as error:
             result.set_exception(error)
 
-    # No daemon: at its exit, Python waits for the thread instead of ending it halfway.
-    Thread(target=run, name=f"import of {name}").start()
+    try:
+        # No daemon: at its exit, Python waits for the thread instead of ending it halfway.
+        Thread(target=run, name=f"import of {name}").start()
+    except RuntimeError:  # no thread can start, as when Python is about to exit
+        run()
     module = result.result()
     _imported.add(name)
     return module

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from skvim import VAETransformer
+from skvim._imports import import_whole
 
 # A process that has imported skvim and fitted nothing.
 PROCESS = """
@@ -113,3 +115,17 @@ def test_interrupts_of_a_first_fit(amount, run):
     runs = [line.split() for line in run(INTERRUPTS, str(number))]
     assert [same for _, _, same in runs] == ["True"] * number
     assert any(in_time == "True" for _, in_time, _ in runs)
+
+
+def test_an_import_that_fails_is_its_error():
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match=r"skvim\._no_such_module"):
+            import_whole("skvim._no_such_module")
+
+
+def test_an_import_where_no_thread_can_start(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert import_whole("wave").__name__ == "wave"
