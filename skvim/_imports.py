@@ -16,8 +16,8 @@ def import_whole(name: str) -> ModuleType:
     """Return a module, imported in a thread of its own if this is the first call for it.
 
     An import that breaks off leaves parts of a package behind, with which later imports fail. A
-    KeyboardInterrupt reaches the main thread alone: it ends this call at once, and the import goes
-    on. A next call waits for it.
+    KeyboardInterrupt reaches the main thread alone: it leaves this call when the import is done, a
+    second one leaves it at once, and the import goes on.
     """
     known = sys.modules.get(name)
     if known is not None and name in _imported:
@@ -35,6 +35,11 @@ def import_whole(name: str) -> ModuleType:
         Thread(target=run, name=f"import of {name}").start()
     except RuntimeError:  # no thread can start, as when Python is about to exit
         run()
-    module = result.result()
+    try:
+        module = result.result()
+    except KeyboardInterrupt:
+        # Strings of code that it executes would reset Python's exit status for an interrupt.
+        result.exception()
+        raise
     _imported.add(name)
     return module

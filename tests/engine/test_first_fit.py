@@ -1,6 +1,7 @@
 """Ctrl-C during the first fit of a process: the next fit works as if nothing had been."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,19 @@ def test_interrupts_of_a_first_fit(amount, run):
     runs = [line.split() for line in run(INTERRUPTS, str(number))]
     assert [same for _, _, same in runs] == ["True"] * number
     assert any(in_time == "True" for _, in_time, _ in runs)
+
+
+def test_ctrl_c_comes_when_the_import_is_done(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text("import time; time.sleep(0.3); done = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            import_whole("slow_module")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sys.modules.pop("slow_module").done
 
 
 def test_an_import_that_fails_is_its_error():
