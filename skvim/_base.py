@@ -151,7 +151,7 @@ class BaseAutoencoder(
         ValueError
             If X or a parameter is invalid. A model fitted before stays as it was.
         TrainingDivergedError
-            If the loss becomes infinite or NaN. A model fitted before stays as it was.
+            If the loss or the model becomes infinite or NaN. A model fitted before stays as it was.
         """
         plan: Plan | None = self.__dict__.pop("_plan", None)
         with atomic(self):

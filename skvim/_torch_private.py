@@ -21,6 +21,8 @@ from torch.utils._pytree import tree_map_only
 
 __all__ = [
     "FUSED_KERNELS",
+    "IMPORTED_BY_COMPILE",
+    "IMPORTED_ON_USE",
     "READ_VALUE",
     "USED",
     "DropoutLayer",
@@ -47,6 +49,7 @@ __all__ = [
 #: Names that the functions below look up when they are called.
 USED = (
     "torch._C._DisableFuncTorch",
+    "torch._dynamo",
     "torch._foreach_add_",
     "torch._fused_adam_",
     "torch._fused_adamw_",
@@ -75,6 +78,10 @@ FUSED_KERNELS: dict[type[optim.Optimizer], Callable[..., Any] | None] = {
 }
 #: The operation that reads the value of a tensor: ``Tensor.item`` and ``bool(tensor)``.
 READ_VALUE = torch.ops.aten._local_scalar_dense.default
+
+#: Modules that torch imports, with hundreds of others, when the first optimizer or the first layer
+#: without weights is made, and when something is first compiled.
+IMPORTED_ON_USE, IMPORTED_BY_COMPILE = "torch._dynamo", "torch._inductor.compile_fx"
 
 _HOOKS_OF_MODULES = (
     "_forward_pre_hooks",

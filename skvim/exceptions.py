@@ -17,6 +17,7 @@ __all__ = [
     "PriorMismatchWarning",
     "SkvimError",
     "SkvimWarning",
+    "StopTraining",
     "TrainingDivergedError",
     "UnreliableMeasureWarning",
     "UnsavableError",
@@ -32,8 +33,36 @@ class SkvimWarning(UserWarning):
 
 
 @final
+class StopTraining(Exception):  # noqa: N818 - no error, as StopIteration is none
+    """End of training, raised by a callback in any of its methods.
+
+    ``fit`` ends in good order: an epoch that is not complete is left out of the history, and the
+    weights stay as they are. A KeyboardInterrupt, in contrast, leaves ``fit`` as an error, also if
+    a callback raises it; only that of skorch's ``EarlyStopping`` ends training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skorch.callbacks import Callback
+    >>> from skvim import AETransformer
+    >>> from skvim.exceptions import StopTraining
+    >>> class StopAfter(Callback):
+    ...     def __init__(self, n_epochs):
+    ...         self.n_epochs = n_epochs
+    ...
+    ...     def on_epoch_end(self, net, **kwargs):
+    ...         if len(net.history) == self.n_epochs:
+    ...             raise StopTraining
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> model = AETransformer(2, hidden_layer_sizes=(8,), callbacks=[StopAfter(3)], random_state=0)
+    >>> model.fit(X).n_iter_
+    3
+    """
+
+
+@final
 class TrainingDivergedError(SkvimError, ArithmeticError):
-    """The training loss became infinite or NaN.
+    """The training loss, or the model after the last step, became infinite or NaN.
 
     ``fit`` raises it at the end of the epoch. A model fitted before stays as it was.
     """

@@ -27,6 +27,7 @@ from sklearn.utils.estimator_checks import check_estimator, estimator_checks_gen
 
 import skvim
 from skvim import noise, semi_supervised
+from skvim.exceptions import TrainingDivergedError
 from skvim.noise import BlurNoise, BrightnessNoise, ContrastNoise, MissingFeaturesNoise
 
 # Estimators of these packages wrap another one; their own tests apply the checks that fit them.
@@ -437,6 +438,23 @@ def test_bad_parameters_are_named_in_fit_and_leave_the_fitted_model(cls):
 def test_every_parameter_with_bad_values_belongs_to_an_estimator():
     parameters = {name for cls in ESTIMATORS for name in inspect.signature(cls).parameters}
     assert {name for name, _ in BAD_PARAMETERS} <= parameters
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.ChainLostWarning")  # a chain may be lost
+@by_autoencoder
+@pytest.mark.parametrize("lr", [1.0, 1e4, 1e38])
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_results_are_finite_or_the_fit_says_that_it_diverged(cls, lr, unit):
+    data = unit * X
+    estimator = small(cls, lr=lr, max_epochs=1)  # one step, after which no loss is computed
+    try:
+        fit(estimator, data)
+    except TrainingDivergedError:
+        assert not hasattr(estimator, "net_")
+        return
+    numbers = [estimator.score(data), *vars(estimator.information(data)).values()]
+    found = [*results(estimator, data), *results(estimator, data.astype(np.float32)), *numbers]
+    assert all(np.isfinite(result).all() for result in found if result is not None)
 
 
 @by_transformer

@@ -21,7 +21,7 @@ from skvim import (
     VAETransformer,
     VIMAETransformer,
 )
-from skvim.exceptions import TrainingDivergedError
+from skvim.exceptions import StopTraining, TrainingDivergedError
 from skvim.networks import Modules
 from skvim.objectives import Gaussian, LikelihoodModule
 
@@ -296,14 +296,14 @@ def test_the_support_is_that_of_all_rows():
 
 
 class Stop(Callback):
-    """Stop after an epoch in skorch's way."""
+    """Stop after an epoch."""
 
     def __init__(self, epoch: int):
         self.epoch = epoch
 
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == self.epoch:
-            raise KeyboardInterrupt
+            raise StopTraining
 
 
 def test_a_callback_may_end_it_sooner():
@@ -319,7 +319,7 @@ class Break(Callback):
 
     def on_batch_begin(self, net, training=None, **kwargs):
         if (len(net.history), training) == self.place:
-            raise KeyboardInterrupt
+            raise StopTraining
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -61,6 +61,22 @@ def test_importance_sampling_is_exact_for_any_scale_of_the_prior(scale):
     np.testing.assert_allclose(model.score_samples(X, n_draws=2), exact, rtol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-5, 1.0, 1e5, 1e8, 1e10, 1e12])
+@pytest.mark.numerics
+def test_importance_sampling_is_exact_in_any_unit(unit):
+    """Where rounding makes the curvature singular, too: more components than features."""
+    settings = {**SMALL, "hidden_layer_sizes": ()}
+    rows = unit * X
+    model = VAETransformer(8, likelihood=Gaussian(1.0), **settings).fit(rows)
+    module = model.net_.in_precision(torch.float64)
+    weight = (module.output_scale * module.decoder.layers[-1].weight).detach().numpy()
+    centre = module.decode(torch.zeros(1, 8, dtype=torch.float64)).detach().numpy()[0]
+    u, s, _ = np.linalg.svd(weight)  # the covariance is W Wᵀ + I = U (S² + I) Uᵀ
+    squares = (((rows - centre) @ u) ** 2 / (1 + s**2)).sum(1)
+    exact = -0.5 * (squares + np.log1p(s**2).sum() + 6 * math.log(2 * math.pi))
+    np.testing.assert_allclose(model.score_samples(rows, n_draws=2), exact, rtol=1e-3)
+
+
 def test_score_under_a_logistic_prior_agrees_with_quadrature():
     model = VIMAETransformer(1, prior="logistic", lam=1.0, **SMALL).fit(X)
     module = model.net_.in_precision(torch.float64)

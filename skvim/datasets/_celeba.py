@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from skvim._imports import import_whole
 from skvim._validation import check_arguments
 from skvim.datasets._archives import decoding_errors, open_picture, open_source, read_file
 from skvim.datasets._descriptions import CELEBA
@@ -197,7 +198,7 @@ def _decode(folder: Path, names: list[str]) -> Chunks:
     """Yield the images one by one."""
     source = _source(folder)
     with require_extra("Pillow", "Decoding CelebA"):
-        import PIL.Image  # noqa: F401
+        import_whole("PIL.Image")
     with decoding_errors(source, _remedy(folder)), open_source(source, _LARGEST) as (paths, read):
         members = _members(paths)
         for name in names:

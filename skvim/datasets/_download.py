@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from skvim._disk import rename_durably
+from skvim._imports import import_whole
 from skvim.datasets._extras import require_extra
 from skvim.datasets._store import DOWNLOADS, folder_lock, storage_errors
 from skvim.datasets._transfer import TooSlowError, transfer
@@ -80,8 +81,8 @@ def fetch_checked(folder: Path, remote: Remote) -> Path:
 def _download(folder: Path, remote: Remote) -> Path:
     """Try the mirrors in turn; nothing incomplete is left, whatever happens."""
     with require_extra("pooch", f"Downloading {remote.name}"):
-        import pooch  # noqa: F401
-        import requests  # noqa: F401
+        import_whole("pooch")
+        import_whole("requests")
     work = folder / DOWNLOADS
     path = folder / remote.name
     failures = []

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from skvim._imports import import_whole
 from skvim._validation import StrOptions, check_arguments, draw_seed, integer
 from skvim.datasets._archives import (
     decoding_errors,
@@ -247,7 +248,7 @@ def _decode(folder: Path, archive: Archive, size: int, download_if_missing: bool
             unpacked if unpacked.is_dir() else fetch_file(folder, remote, download_if_missing)
         )
     with require_extra("Pillow", "Decoding Omniglot"):
-        import PIL.Image  # noqa: F401
+        import_whole("PIL.Image")
 
     def drawings() -> Chunks:
         for name, source in sources.items():

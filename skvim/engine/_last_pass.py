@@ -1,6 +1,6 @@
 """Last pass over training rows: the likelihood's optimum, and a diagnosis of the codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,11 +13,13 @@ from skvim.networks import BatchNormEncoder
 from skvim.objectives import Autoencoder, Moments, Objective
 from skvim.objectives._diagnosis import concatenate, diagnose, rows_to_diagnose
 
-__all__ = ["diagnose_training", "fit_likelihood"]
+__all__ = ["diagnose_training", "fit_likelihood", "is_finite"]
 
 # Rows of the pass, which give the mean error to a per cent in a fraction of an epoch's time, and
 # values of a chunk of them.
 _ROWS, _CHUNK_VALUES = 4096, 2**22
+# Rows whose codes and reconstructions have to be finite.
+_CHECKED_ROWS = 100
 
 
 def fit_likelihood(model: Autoencoder, x: Rows, streams: Streams) -> Moments | None:
@@ -40,6 +42,22 @@ def fit_likelihood(model: Autoencoder, x: Rows, streams: Streams) -> Moments | N
             errors.append(model.likelihood.error(rows, model.decode(z)))
         model.likelihood.settle(torch.cat(errors), x.shape[1])
     return concatenate(codes)
+
+
+def is_finite(model: Autoencoder, tensors: Sequence[Tensor], x: Rows) -> bool:
+    """Tell whether tensors, and codes and reconstructions of some rows, are finite.
+
+    The losses do not show it: they are computed before the last step.
+    """
+    if len(x) > _CHECKED_ROWS:
+        x = x.select(torch.arange(_CHECKED_ROWS, device=x.device))
+    with torch.no_grad():
+        rows = next(_chunks(x))
+        loc, scale, _ = model.encode(rows)
+        found = [*tensors, loc, model.likelihood.mean(model.decode(loc))]
+        found += [] if scale is None else [scale]
+        sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in found])
+    return bool(sums.isfinite().all())
 
 
 def diagnose_training(

@@ -25,15 +25,16 @@ from skorch.callbacks import (
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim._torch_private import version
+from skvim._imports import import_whole
+from skvim._torch_private import IMPORTED_ON_USE, version
 from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._checkpoints import CheckpointFile
-from skvim.engine._last_pass import diagnose_training, fit_likelihood
+from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
-from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
+from skvim.engine._stopping import EarlyStopper, Split, Stopping, is_skorch_stop, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine._training_state import (
     load_optimizer,
@@ -46,10 +47,15 @@ from skvim.engine._training_state import (
 )
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._training_step import TrainingStep
-from skvim.exceptions import CheckpointWarning, SkvimWarning, TrainingDivergedError
+from skvim.exceptions import (
+    CheckpointWarning,
+    SkvimWarning,
+    StopTraining,
+    TrainingDivergedError,
+)
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
-__all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
+__all__ = ["AutoencoderNet", "full_progress"]
 
 _BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Callbacks of skorch that change nothing of a model but values of weights and learning rates.
@@ -65,11 +71,6 @@ _PASSIVE = {
 }
 # Those on which the result of a training does not depend.
 _WITHOUT_STATE = {cls.__name__ for cls in (Checkpoint, EpochTimer, PrintLog, TrainEndCheckpoint)}
-
-
-@final
-class StopRequestedError(Exception):
-    """Early end of training, for which a callback or the validation loss asked."""
 
 
 @final
@@ -110,6 +111,7 @@ class AutoencoderNet(NeuralNet):
 
         ValueError for too few rows, or values that the likelihood or float32 cannot hold.
         """
+        import_whole(IMPORTED_ON_USE)
         self.initialize()
         if isinstance(rows, Tensor):
             split = self.split(len(rows))
@@ -151,14 +153,13 @@ class AutoencoderNet(NeuralNet):
         """Train on rows of shape (n_samples, n_features) for at most ``max_epochs`` epochs.
 
         ``state``, which ``checkpoint`` held, is that of an earlier training to go on from.
-        A KeyboardInterrupt that a callback raises, as is skorch's way, ends training in good order;
-        one from the keyboard is passed on.
+        StopTraining from a callback ends training in good order; a KeyboardInterrupt is passed on.
         """
         split = self.split(len(x))
         if split is not None:
             x, self.validation_rows_ = x.select(split.train), x.select(split.valid)
         self.checkpoint_ = checkpoint
-        with suppress(StopRequestedError):
+        with suppress(StopTraining):
             self.notify("on_train_begin", X=x, y=None)
             if state is not None:
                 self.resume(state)
@@ -168,7 +169,10 @@ class AutoencoderNet(NeuralNet):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
 
     def finish(self, x: Rows) -> list[SkvimWarning]:
-        """End the training on these rows, and return the warnings that it gives reason for."""
+        """End the training on these rows, and return the warnings that it gives reason for.
+
+        TrainingDivergedError if the model is not finite now.
+        """
         last = "train_loss" if self.stopper_ is None else "valid_loss"
         if len(self.history) and last not in self.history[-1]:
             del self.history[-1]  # a callback interrupted this epoch
@@ -176,10 +180,12 @@ class AutoencoderNet(NeuralNet):
             self.stopper_.restore(self._tensors())
         self.stopper_ = self.validation_rows_ = self.order_ = None
         self.checkpoint_ = self.resumed_ = None
-        with suppress(StopRequestedError):
+        with suppress(StopTraining):
             self.notify("on_train_end", X=x, y=None)
         self.set_training(False)
         q = fit_likelihood(self.autoencoder, x, self.streams_)
+        if not is_finite(self.autoencoder, self._tensors(), x):
+            raise _divergence("The weights or the codes of training rows are not finite.")
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
         return diagnose_training(self.autoencoder, self.objective, self.history, x, q, generator)
 
@@ -294,10 +300,8 @@ class AutoencoderNet(NeuralNet):
         if self.schedule is not None:
             self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
         if not math.isfinite(means[0]):
-            raise TrainingDivergedError(
-                f"The {prefix} loss is not finite in epoch {len(self.history)}: {terms}. Try a "
-                "smaller lr, or look for extreme values in X."
-            )
+            epoch = len(self.history)
+            raise _divergence(f"The {prefix} loss is not finite in epoch {epoch}: {terms}.")
 
     # skorch's hooks.
 
@@ -329,23 +333,30 @@ class AutoencoderNet(NeuralNet):
         """Run skorch's loop over epochs."""
         self.in_fit_loop_ = True
         try:
-            return super().fit_loop(X, y, epochs, **options)
+            with suppress(StopTraining):
+                super().fit_loop(X, y, epochs, **options)
+            return self
         finally:
             self.in_fit_loop_ = False
             self.accelerator_ = None  # parameters may be frozen before training goes on
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call the callbacks, about batches only if one uses them."""
+        """Call the callbacks, about batches only if one uses them.
+
+        StopTraining if one of them asks for it, or the validation loss does.
+        """
         if method_name in _BATCH and not self.has_batch_callbacks_:
             return
         try:
             super().notify(method_name, **cb_kwargs)
-        except KeyboardInterrupt as stop:
-            raise StopRequestedError from stop
+        except KeyboardInterrupt as error:
+            if not is_skorch_stop(error):
+                raise
+            raise StopTraining from error
         if method_name == "on_epoch_end":
             self._write_checkpoint(epoch_ends=True)
             if self.has_stopped():
-                raise StopRequestedError
+                raise StopTraining
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> None:
         """Run over the batches once and record the mean of every loss term."""
@@ -472,6 +483,11 @@ class AutoencoderNet(NeuralNet):
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)
             )
         return self.accelerator_
+
+
+def _divergence(what: str) -> TrainingDivergedError:
+    """Return the error for a loss or a model that is not finite."""
+    return TrainingDivergedError(f"{what} Try a smaller lr, or look for extreme values in X.")
 
 
 @contextmanager

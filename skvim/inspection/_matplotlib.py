@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from skvim._imports import import_whole
 from skvim.exceptions import MissingExtraError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def import_pyplot(display: object) -> Any:
     Called before any computation for the plot.
     """
     try:
+        import_whole("matplotlib.pyplot")
         import matplotlib.pyplot as plt
     except ImportError as error:
         name = display.__name__ if isinstance(display, type) else type(display).__name__

@@ -1,5 +1,6 @@
 """Features by which sets of rows are compared: the rows, codes, or a layer of a network."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ _ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def extract_features(
-    features: Any, X: Any, Y: Any, *, least: int
+    features: Any, X: Any, Y: Any, *, least: int, greatest: float = math.inf
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the features of two sets of rows, in float64.
 
@@ -41,6 +42,8 @@ def extract_features(
         Rows or images, as ``features`` takes them.
     least : int
         Least number of rows of either set.
+    greatest : float, default=inf
+        Greatest size of a value of the features.
 
     Returns
     -------
@@ -52,8 +55,8 @@ def extract_features(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If it does not return a matrix with one row per given row, or X and Y have different numbers
-        of features.
+        If it does not return a matrix with one row per given row, X and Y have different numbers of
+        features, or values are too large.
     """
     extract = _extractor(features)
     matrices = []
@@ -76,6 +79,12 @@ def extract_features(
     if x.shape[1] != y.shape[1]:
         raise ValueError(
             f"X and Y must have the same features. Got {x.shape[1]} of X and {y.shape[1]} of Y."
+        )
+    size = max(abs(float(value)) for rows in (x, y) for value in (rows.min(), rows.max()))
+    if size > greatest:
+        raise ValueError(
+            f"Features of X and Y must be between -{greatest:g} and {greatest:g}, so that their "
+            f"powers do not overflow. Got values up to {size:g} in size. Divide both by one number."
         )
     return x, y
 

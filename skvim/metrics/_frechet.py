@@ -16,6 +16,8 @@ from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["FrechetDistance", "frechet_distance"]
 
+# The standard error has fourth powers of the features.
+_GREATEST = 1e75
 # Number of rows below which the literature calls the distance unreliable, whatever the features.
 _MIN_ROWS = 2048
 # Sets are split into 2 to this many parts, each with at least twice as many rows as features if
@@ -100,7 +102,8 @@ def frechet_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has fewer than two rows.
+        If features of X and Y differ in number, are not finite or too large, or a set has fewer
+        than two rows.
 
     Warns
     -----
@@ -160,7 +163,7 @@ def frechet_distance(
     """
     check_count("n_partitions", n_partitions, least=0)
     seed = draw_seed(random_state)
-    x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2))
+    x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2, greatest=_GREATEST))
     whole = _distance(x, y)
     ranks = (_rank(whole.x), _rank(whole.y))
     most = _max_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1

@@ -1,6 +1,5 @@
 """Features of the Inception network; only this module imports the packages that provide it."""
 
-import importlib
 import math
 from pathlib import Path
 from typing import Any, final
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skvim._imports import import_whole
 from skvim._layout import Layout, flatten
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
@@ -200,7 +200,7 @@ def _load(package: str, weights: str | Path | None) -> nn.Module:
         )
     location, name = _PACKAGES[package]
     try:
-        kind = getattr(importlib.import_module(location), name)
+        kind = getattr(import_whole(location), name)
     except ImportError as error:
         raise MissingExtraError(
             f"Inception features need {package}, which cannot be imported ({error}). "

@@ -12,6 +12,8 @@ from skvim.metrics._standard_error import standard_error
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
+# Variances of the kernel are of degree 12 in the features.
+_GREATEST = 1e24
 # Kernel values in memory at once.
 _BLOCK_VALUES = 2**22
 
@@ -74,8 +76,8 @@ def kernel_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has fewer than
-        ``2 * n_blocks`` rows.
+        If features of X and Y differ in number, are not finite or too large, or a set has fewer
+        than ``2 * n_blocks`` rows.
 
     See Also
     --------
@@ -112,7 +114,7 @@ def kernel_distance(
     """
     check_count("n_blocks", n_blocks)
     source = np.random.default_rng(draw_seed(random_state))
-    x, y = extract_features(features, X, Y, least=2 * n_blocks)
+    x, y = extract_features(features, X, Y, least=2 * n_blocks, greatest=_GREATEST)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))
     values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
     n_samples = len(x), len(y)

@@ -12,6 +12,8 @@ from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
+# Distances are squared.
+_GREATEST = 1e150
 # Distances in memory at once.
 _BLOCK_VALUES = 2**22
 # Rounding of squared distances, in units of the squared norms of the two rows.
@@ -77,7 +79,8 @@ def precision_recall(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has too few rows.
+        If features of X and Y differ in number, are not finite or too large, or a set has too few
+        rows.
 
     See Also
     --------
@@ -111,7 +114,7 @@ def precision_recall(
     (1.0, 0.5)
     """
     check_count("n_neighbors", n_neighbors)
-    x, y = extract_features(features, X, Y, least=n_neighbors + 1)
+    x, y = extract_features(features, X, Y, least=n_neighbors + 1, greatest=_GREATEST)
     # Centred, since squared distances would lose digits to an offset of the data; by the median,
     # which a single huge row does not move.
     centre = np.median(x, axis=0)

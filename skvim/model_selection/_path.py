@@ -54,7 +54,7 @@ def lam_path(
         If the parameter does not exist, there is no value or seed, seeds are given twice, or X or a
         value is invalid.
     TrainingDivergedError
-        If the loss of a model becomes infinite or NaN.
+        If a model or its loss becomes infinite or NaN.
 
     Warns
     -----

@@ -145,9 +145,10 @@ class BatchedSearchCV(GridSearchCV):
             plan.is_active = False
             raise
         plan.finish()
-        _delete_fitted(self)
-        self.__dict__.update({k: v for k, v in vars(search).items() if k.endswith("_")})
-        self.n_batched_fits_ = plan.n_batched
+        given = {name: value for name, value in vars(self).items() if not name.endswith("_")}
+        fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
+        # In one step, which an interruption cannot divide.
+        self.__dict__ = given | fitted | {"n_batched_fits_": plan.n_batched}
         return self
 
     def _make_plan(self, plan: Plan, X: Any, y: Any, params: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skvim.networks._architecture import Architecture, batch_apply
+from skvim.networks._empty import empty_layer
 
 __all__ = ["Convolutional"]
 
@@ -296,9 +297,7 @@ def _layer(
     **options: Any,
 ) -> nn.Module:
     """Return a layer with weights from N(0, 0.01²), truncated on request, and biases 0."""
-    layer: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        kind, *sizes, dtype=torch.float32, **options
-    )
+    layer = empty_layer(kind, *sizes, **options)
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     if truncated:
         nn.init.trunc_normal_(weight, std=_STD, a=-2 * _STD, b=2 * _STD, generator=generator)

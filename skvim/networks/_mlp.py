@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._dropout import Dropout
+from skvim.networks._empty import empty_layer
 
 __all__ = ["ACTIVATIONS", "MLP", "NORMALIZATIONS", "Perceptrons"]
 
@@ -182,9 +183,7 @@ class Perceptrons(Architecture):
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer drawn from ``generator``; torch's own would use the global one."""
-    layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Linear, fan_in, fan_out, dtype=torch.float32
-    )
+    layer = empty_layer(nn.Linear, fan_in, fan_out)
     bound = 1 / math.sqrt(fan_in)
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)

@@ -19,6 +19,7 @@ _MARGIN = 0.1
 
 __all__ = [
     "LogMean",
+    "cholesky_factor",
     "importance_log_weights",
     "laplace_proposal",
     "log_mean",
@@ -111,14 +112,13 @@ def laplace_proposal(
         likelihood: Tensor = model.likelihood(row, model.decode(transform(y)))
         return likelihood + transform.log_density(prior, y)
 
-    def curvature(y: Tensor) -> Tensor:
+    def slopes(y: Tensor) -> tuple[Tensor, Tensor]:
         z = transform(y)
         jacobian = transposed_jacobian(model, z) * transform.log_derivative(y).exp().unsqueeze(-1)
-        fisher = model.likelihood.precision(model.decode(z))  # (n_features,)
-        return torch.diag(1 / transform.variances) + (jacobian * fisher) @ jacobian.T
+        return jacobian, model.likelihood.precision(model.decode(z))  # (k, d), (d,)
 
     centre = transform.inverse(model.encode(x).loc, _MARGIN)
-    factor = torch.linalg.cholesky(vmap(curvature)(centre))
+    factor = cholesky_factor(*vmap(slopes)(centre), 1 / transform.variances)
     for _ in range(_N_STEPS if transform.is_identity else 2 * _N_STEPS):
         gradient = vmap(grad(log_joint))(centre, x)
         step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
@@ -127,8 +127,43 @@ def laplace_proposal(
         # The best of them, row by row; damping 0 keeps a row that no step improves.
         best = log_joint(tried, x).nan_to_num(nan=-math.inf).argmax(0)
         centre = tried[best, torch.arange(len(x), device=x.device)]
-        factor = torch.linalg.cholesky(vmap(curvature)(centre))
+        factor = cholesky_factor(*vmap(slopes)(centre), 1 / transform.variances)
     return centre, factor
+
+
+def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tensor:
+    """Return the Cholesky factor of diag(precision) + J F Jᵀ, also where rounding hides the former.
+
+    Parameters
+    ----------
+    jacobian : Tensor of shape (n, n_components, n_features)
+        J of every row.
+    fisher : Tensor of shape (n, n_features)
+        Diagonal of F.
+    precision : Tensor of shape (n_components,)
+        Positive.
+
+    Returns
+    -------
+    Tensor of shape (n, n_components, n_components)
+        Lower triangular, with a positive diagonal.
+    """
+    products = torch.diag(precision) + (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
+    factor: Tensor
+    factor, failures = torch.linalg.cholesky_ex(products)
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
+    least = torch.finfo(factor.dtype).eps ** (1 / 3) * diagonal.amax(-1)
+    inexact = (failures > 0) | ~(diagonal.amin(-1) > least)  # also NaN
+    if not bool(inexact.any()):
+        return factor
+    # With A = (J √F, diag(√precision)), the products are A Aᵀ. Where Aᵀ = Q R, they are Rᵀ R; and R
+    # is as exact as A, whose condition number is the root of that of the products.
+    roots = precision.sqrt().diag().expand(len(jacobian), -1, -1)
+    joined = torch.cat([jacobian * fisher.sqrt().unsqueeze(-2), roots], -1)
+    upper = torch.linalg.qr(joined.mT, mode="r").R
+    signs = upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)
+    mended: Tensor = torch.where(inexact.view(-1, 1, 1), (signs * upper).mT, factor)
+    return mended
 
 
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:

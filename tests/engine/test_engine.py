@@ -25,7 +25,7 @@ from skvim.engine._batches import TensorBatches, batch_bounds
 from skvim.engine._placement import place
 from skvim.engine._statistics import data_statistics
 from skvim.engine._streams import Streams
-from skvim.exceptions import SkvimError, TrainingDivergedError
+from skvim.exceptions import SkvimError, StopTraining, TrainingDivergedError
 from skvim.objectives import Adversarial, Divergence, Gaussian
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
@@ -253,14 +253,14 @@ def test_training_mode_reaches_model_and_objective():
 
 
 class Stop(Callback):
-    """Stop in skorch's way at one hook of one epoch."""
+    """Stop at one hook of one epoch."""
 
     def __init__(self, hook, epoch):
         self.hook, self.epoch = hook, epoch
 
     def _stop(self, hook, net):
         if hook == self.hook and len(net.history) == self.epoch:
-            raise KeyboardInterrupt
+            raise StopTraining
 
     def on_batch_end(self, net, **kwargs):
         self._stop("on_batch_end", net)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skvim.engine._checkpoints import CheckpointFile
-from skvim.engine._net import AutoencoderNet, StopRequestedError
+from skvim.engine._net import AutoencoderNet
 from skvim.engine._training_state import (
     load_optimizer,
     load_stopper,
@@ -19,7 +19,7 @@ from skvim.engine._training_state import (
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.capture._recorder import NotTraceableError
-from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 
 __all__ = ["TrainedNet", "stack_bytes", "train_batched"]
 
@@ -154,7 +154,7 @@ class _Training:
         for net in self._live():
             try:
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
-            except StopRequestedError:
+            except StopTraining:
                 self._leave(net)
 
     def _leave(self, net: AutoencoderNet) -> None:
@@ -166,7 +166,10 @@ class _Training:
         """Return a net after its training has ended."""
         if net in self.errors:
             return TrainedNet(net, [], self.errors[net])
-        return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
+        try:
+            return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
+        except TrainingDivergedError as error:
+            return TrainedNet(net, [], error)
 
     def _write_checkpoint(
         self, n_epochs: int, n_steps: int = 0, totals: Tensor | None = None

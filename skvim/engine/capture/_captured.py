@@ -10,7 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, optim
 
-from skvim._torch_private import has_hooks
+from skvim._imports import import_whole
+from skvim._torch_private import IMPORTED_BY_COMPILE, has_hooks
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
@@ -144,6 +145,7 @@ def _first_run(
     if not compiled:
         return program.function, program.function(*inputs)
     try:
+        import_whole(IMPORTED_BY_COMPILE)
         function = partial(torch.compile(program.graph, dynamic=False), *program.known)
         return function, function(*inputs)
     except Exception as error:  # compilers and their drivers raise errors of any type
