@@ -15,6 +15,7 @@ from torch import Tensor
 from skvim._declare import estimator
 from skvim._information import Information, measure_information
 from skvim._layout import Layout, flatten
+from skvim._modes import own_modes
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
 from skvim._validation import (
@@ -36,7 +37,6 @@ from skvim.engine import (
     TrainingSettings,
     map_rows,
     net_state,
-    own_modes,
     resolve_device,
     restored_net,
     train,
@@ -153,11 +153,10 @@ class BaseAutoencoder(
             If the loss becomes infinite or NaN. A model fitted before stays as it was.
         """
         plan: Plan | None = self.__dict__.pop("_plan", None)
-        with atomic(self):
+        with atomic(self), own_modes():
             request = self._make_request(X)
-            with own_modes(request.training.device):
-                net = None if plan is None else plan.take(request)
-                self._finish_fit(request, train(request) if net is None else net)
+            net = None if plan is None else plan.take(request)
+            self._finish_fit(request, train(request) if net is None else net)
         return self
 
     def _make_request(self, X: Any) -> FitRequest:

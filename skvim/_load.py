@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from skvim._modes import own_modes
 from skvim._persistence._files import open_estimator
 from skvim.engine import resolve_device
 
@@ -62,4 +63,5 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     ...     skvim.load(Path(folder) / "noise.skvim")
     GaussianNoise(scale=0.5)
     """
-    return open_estimator(path, resolve_device(device))
+    with own_modes():
+        return open_estimator(path, resolve_device(device))

@@ -1,12 +1,10 @@
 """Fits: what to train, how and on which rows."""
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
-import torch
 from numpy.typing import NDArray
 
 from skvim._values import describe
@@ -15,7 +13,7 @@ from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._threads import bounded_threads, step_work
 
-__all__ = ["FitRequest", "own_modes", "train"]
+__all__ = ["FitRequest", "train"]
 
 
 @final
@@ -54,12 +52,3 @@ def train(request: FitRequest) -> AutoencoderNet:
         # Rows are placed last: by now the model has its share of the memory.
         net.train(place(request.rows, request.training.device))
     return net
-
-
-@contextmanager
-def own_modes(device: torch.device) -> Iterator[None]:
-    """Leave the caller's inference mode, ``no_grad`` and autocast on a device while fitting."""
-    has_autocast = device.type in {"cpu", "cuda"}
-    exact = torch.autocast(device.type, enabled=False) if has_autocast else nullcontext()
-    with torch.inference_mode(False), torch.enable_grad(), exact:
-        yield

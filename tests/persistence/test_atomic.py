@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,14 @@ def test_owner_group_and_permissions_of_another_user_are_kept(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that all users may write to; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
 REPLACE_AS = """
 import os, sys
 from skvim._disk import write_atomically
@@ -161,20 +170,13 @@ with write_atomically(sys.argv[1]) as file:
         ([2345], (3456, 2345, 0o664)),  # the group is kept, by one of its members
     ],
 )
-def test_a_user_who_may_not_give_files_away_gives_no_group_more(groups, expected, tmp_path):
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    for parent in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        parent.chmod(0o755)
-    folder.chmod(0o777)
-    path = folder / "file"
+def test_a_user_who_may_not_give_files_away_gives_no_group_more(groups, expected, open_folder):
+    path = open_folder / "file"
     path.write_bytes(b"old")
     os.chown(path, 1234, 2345)
     path.chmod(0o664)
-    # The source of the package may be where that user has no way to.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", REPLACE_AS, path, "3456", *map(str, groups)]
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True)
     found = path.stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == expected
     assert path.read_bytes() == b"new"

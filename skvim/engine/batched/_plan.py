@@ -14,10 +14,11 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 
+from skvim._modes import own_modes
 from skvim._values import NotComparableError, describe
 from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
-from skvim.engine._fit import FitRequest, own_modes
+from skvim.engine._fit import FitRequest
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
@@ -267,7 +268,7 @@ class Plan:
         """Train a chunk; return nothing where its fits have to train one by one."""
         requests = [job.request for job in chunk.jobs]
         first = requests[0]
-        with own_modes(first.training.device):
+        with own_modes():
             try:
                 nets = [request.make_net() for request in requests]
                 sets = [
