@@ -280,6 +280,7 @@ class BaseAutoencoder(
         return Stopping(fraction, int(self.n_iter_no_change), tol)
 
     @final
+    @own_modes()
     def transform(self, X: Any) -> NDArray[Any]:
         """Encode rows.
 
@@ -303,6 +304,7 @@ class BaseAutoencoder(
         return mean
 
     @final
+    @own_modes()
     def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return mean and standard deviation of q(z|x).
 
@@ -321,6 +323,7 @@ class BaseAutoencoder(
         return mean, std
 
     @final
+    @own_modes()
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Decode codes.
 
@@ -340,6 +343,7 @@ class BaseAutoencoder(
         return self._layout.restore(decoded)
 
     @final
+    @own_modes()
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Encode rows and decode their posterior means.
 
@@ -363,6 +367,7 @@ class BaseAutoencoder(
         return rows
 
     @final
+    @own_modes()
     def information(self, X: Any, *, max_samples: int = 5000) -> Information:
         """Estimate rate, distortion and mutual information of the codes of given rows.
 
@@ -404,7 +409,8 @@ class BaseAutoencoder(
 
     def __sklearn_clone__(self) -> Self:
         """Clone, keeping the plan of a search under way (scikit-learn's hook)."""
-        cloned: Self = super().__sklearn_clone__()
+        with own_modes():
+            cloned: Self = super().__sklearn_clone__()
         plan: Plan | None = vars(self).get("_plan")
         if plan is not None and plan.is_active:
             cloned._set_plan(plan)

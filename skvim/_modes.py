@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
-__all__ = ["own_modes"]
+__all__ = ["numpy_defaults", "own_modes"]
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
@@ -36,5 +36,10 @@ def own_modes() -> Iterator[None]:
         # A default device slows every call of torch's functions.
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        stack.enter_context(numpy_defaults())
         yield
+
+
+def numpy_defaults() -> np.errstate:
+    """Return a context manager, and decorator: NumPy's defaults for floating-point errors."""
+    return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")

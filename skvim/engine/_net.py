@@ -25,6 +25,7 @@ from skorch.callbacks import (
 from skorch.utils import is_dataset
 from torch import Tensor
 
+from skvim._modes import own_modes
 from skvim._torch_private import version
 from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._placement import Rows, place
@@ -311,6 +312,10 @@ class AutoencoderNet(NeuralNet):
         state: dict[str, Any] = super().__getstate__()
         temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_")
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        with own_modes():  # copies are made by this too
+            super().__setstate__(state)
 
     def _run_batches(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> list[float]:
         """Return the means of loss and terms over the rows of all batches."""
