@@ -15,12 +15,14 @@ from skvim._autoencoders import (
 )
 from skvim._load import load
 from skvim._persistence._files import save
+from skvim.engine import Checkpoints
 
 __all__ = [
     "AAETransformer",
     "AETransformer",
     "BetaVAETransformer",
     "CapacityVAETransformer",
+    "Checkpoints",
     "ContractiveAETransformer",
     "DenoisingAETransformer",
     "InfoVAETransformer",

@@ -31,6 +31,7 @@ from skvim._validation import (
 from skvim._values import by_bytes, itself
 from skvim.engine import (
     AutoencoderNet,
+    Checkpoints,
     FitRequest,
     ModelSettings,
     Stopping,
@@ -270,6 +271,7 @@ class BaseAutoencoder(
             pretraining=self._pretraining_steps(),
             acceleration=self.acceleration,
             stopping=self._stopping(),
+            checkpoints=self._checkpoints(),
         )
 
     def _stopping(self) -> Stopping | None:
@@ -278,6 +280,15 @@ class BaseAutoencoder(
             return None
         fraction, tol = float(self.validation_fraction), float(self.tol)
         return Stopping(fraction, int(self.n_iter_no_change), tol)
+
+    def _checkpoints(self) -> Checkpoints | None:
+        """Return where and how often to write checkpoints, if it is asked for."""
+        given = self.checkpoint
+        if given is None:
+            return None
+        checkpoints = given if isinstance(given, Checkpoints) else Checkpoints(given)
+        checkpoints.check()
+        return checkpoints
 
     @final
     @own_modes()

@@ -1,5 +1,6 @@
 """Constructor parameters of all autoencoders."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import optim
 
 from skvim._declare import estimator, parameter
 from skvim._validation import HasMethods, StrOptions, integer, real
-from skvim.engine import ACCELERATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES
+from skvim.engine import ACCELERATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES, Checkpoints
 from skvim.networks import ACTIVATIONS, NORMALIZATIONS, Architecture
 from skvim.objectives import Likelihood
 
@@ -178,6 +179,18 @@ class CommonParameters:
         Callbacks of the training loop, for example to save checkpoints. They are used as given, not
         copied, so that their records can be read; fits that share one also share its state. Most
         turn captured steps off, see ``acceleration``.
+        """,
+    )
+    checkpoint: str | os.PathLike[str] | Checkpoints | None = parameter(
+        default=None,
+        kind="str, path-like, Checkpoints or None",
+        allowed=[str, os.PathLike, Checkpoints, None],
+        doc="""
+        Folder for checkpoints of the training, written every 30 seconds;
+        :class:`~skvim.Checkpoints` sets other intervals. After an interruption, even if the
+        process was killed, the same ``fit`` (equal parameters, rows and ``random_state``) goes on
+        from the last checkpoint and ends with the same model as a fit without interruption. It is
+        removed when ``fit`` succeeds. See :doc:`/checkpoints`.
         """,
     )
     net_params: dict[str, Any] | None = parameter(

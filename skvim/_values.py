@@ -8,6 +8,7 @@ types, shapes and bytes.
 import copy
 import copyreg
 import functools
+import hashlib
 import io
 import pickle
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from torch.nn.parameter import is_lazy
 from skvim._modes import own_modes
 from skvim._torch_private import distribution_state, transform_state
 
-__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "itself"]
+__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "digest", "itself"]
 
 _ATOMS = (str, bytes, bool, type(None), type(Ellipsis))
 _NAMED = (type, FunctionType, BuiltinFunctionType, torch.dtype, torch.device, torch.Size)
@@ -90,6 +91,47 @@ def describe(value: Any) -> Any:
         return _describe(value)
     except RecursionError as error:
         raise NotComparableError(f"{type(value).__name__} refers to itself.") from error
+
+
+def digest(value: Any) -> bytes:
+    """Return a SHA-256 of a value's description, the same in every process.
+
+    Parameters
+    ----------
+    value : object
+        As :func:`describe` takes it.
+
+    Returns
+    -------
+    bytes
+        32 bytes. Functions and classes count by their names.
+
+    Raises
+    ------
+    NotComparableError
+        When a part of the value cannot be described, or is a function or class that other
+        processes do not know by name, such as a lambda.
+    """
+    return _digest_of(describe(value))
+
+
+def _digest_of(described: Any) -> bytes:
+    """Return the SHA-256 of a description."""
+    kind, content = type(described).__name__, repr(described).encode()
+    if isinstance(described, tuple | frozenset):
+        parts = [_digest_of(part) for part in described]
+        content = b"".join(parts if isinstance(described, tuple) else sorted(parts))
+        kind = "frozenset" if isinstance(described, frozenset) else "tuple"
+    elif isinstance(described, bytes):
+        content = described
+    elif isinstance(described, float) and described.is_integer():
+        kind, content = "int", repr(int(described)).encode()  # equal numbers, equal digests
+    elif isinstance(described, type | FunctionType | BuiltinFunctionType):
+        name = f"{described.__module__}.{described.__qualname__}"
+        if "<" in name:
+            raise NotComparableError(f"{name} cannot be told from others by its name.")
+        kind, content = "named", name.encode()
+    return hashlib.sha256(kind.encode() + b" " + content).digest()
 
 
 def _attributes(value: object) -> dict[str, Any]:

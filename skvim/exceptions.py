@@ -6,6 +6,7 @@ __all__ = [
     "AccelerationWarning",
     "BatchingWarning",
     "ChainLostWarning",
+    "CheckpointWarning",
     "DatasetError",
     "DeadDimensionsWarning",
     "FileAccessError",
@@ -90,6 +91,14 @@ class BatchingWarning(SkvimWarning):
     """Fits were made one by one instead of as a batch; the message says how many and why.
 
     Results are the same; it takes longer.
+    """
+
+
+@final
+class CheckpointWarning(SkvimWarning):
+    """A checkpoint of a training could not be written, read or removed, or continues inexactly.
+
+    Training goes on; the message says what happened.
     """
 
 

@@ -11,8 +11,8 @@ from skvim.exceptions import FileFormatError
 
 __all__ = ["ESTIMATOR", "fitted_state"]
 
-# The parameter that names a cache: a folder of one machine, with pickles in it.
-_CACHE = "memory"
+# Parameters that name a folder of one machine: caches, which hold pickles, and checkpoints.
+_FOLDERS = ("memory", "checkpoint")
 
 
 def fitted_state(estimator: BaseEstimator) -> dict[str, Any]:
@@ -26,8 +26,7 @@ def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any
     if name is None:
         raise _unsavable(estimator, path)
     parameters = estimator.get_params(deep=False)
-    if _CACHE in parameters:
-        parameters[_CACHE] = None
+    parameters.update({name: None for name in _FOLDERS if name in parameters})
     own = hasattr(estimator, "_saved_state")
     state = estimator._saved_state() if own else fitted_state(estimator)
     return {
@@ -54,8 +53,8 @@ def _unsavable(estimator: BaseEstimator, path: str) -> Exception:
 def _read(reader: Reader, node: Any) -> BaseEstimator:
     cls = public_class(node["class"], BaseEstimator)
     parameters, state = reader.read(node["parameters"]), reader.read(node["state"])
-    if parameters.get(_CACHE) is not None:
-        raise FileFormatError("it names a folder to open pickles from")
+    if any(parameters.get(name) is not None for name in _FOLDERS):
+        raise FileFormatError("it names a folder that fit would open files from")
     estimator = cls(**parameters)
     _check_names(cls, set(parameters), state)
     if hasattr(estimator, "_restore_state"):

@@ -17,7 +17,7 @@ from skvim._persistence._estimators import ESTIMATOR
 from skvim._persistence._kinds import KINDS
 from skvim.exceptions import FileFormatError, FileVersionWarning, UnsavableError
 
-__all__ = ["open_estimator", "save"]
+__all__ = ["open_estimator", "save", "versions"]
 
 _ALL_KINDS = [ESTIMATOR, *KINDS]
 
@@ -70,7 +70,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         )
     writer = Writer(_ALL_KINDS)
     try:
-        document = {"versions": _versions(), "model": writer.write(estimator, name)}
+        document = {"versions": versions(), "model": writer.write(estimator, name)}
     except UnsavableError as error:
         raise UnsavableError(f"{name} cannot be saved: {error}") from error.__cause__
     write_archive(path, document, writer.arrays)
@@ -97,7 +97,7 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
     return estimator
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of the libraries that write a file."""
     return {
         "skvim": str(sys.modules["skvim"].__version__),
@@ -109,7 +109,7 @@ def _versions() -> dict[str, str]:
 
 def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
     """Warn if another release of scikit-learn has fitted some of the estimators."""
-    written, here = document["versions"]["scikit-learn"], _versions()["scikit-learn"]
+    written, here = document["versions"]["scikit-learn"], versions()["scikit-learn"]
     if _holds_foreign(document["model"]) and _minor(written) != _minor(here):
         warnings.warn(
             f"{os.fspath(path)} holds estimators of scikit-learn {written}, and this is {here}: "

@@ -32,6 +32,7 @@ class TensorBatches:
         self.x = x
         self.generator = generator
         self.bounds = batch_bounds(len(x), batch_size, min_rows)
+        self.n_skipped = 0  # batches to leave out at the beginning of the next pass
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -40,7 +41,8 @@ class TensorBatches:
         order = None
         if self.generator is not None:
             order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
-        for rows in self.x.batches(order, self.bounds):
+        bounds, self.n_skipped = self.bounds[self.n_skipped :], 0
+        for rows in self.x.batches(order, bounds):
             yield rows, rows
 
 

@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, optim
 
+from skvim.engine._checkpoints import Checkpoints
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import SCHEDULES, Schedule, schedule_factor
 from skvim.engine._stopping import Stopping
@@ -83,6 +84,7 @@ class TrainingSettings:
     pretraining: int = 0
     acceleration: str | None = None
     stopping: Stopping | None = None
+    checkpoints: Checkpoints | None = None
 
 
 def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNet:

@@ -28,24 +28,30 @@ from torch import Tensor
 from skvim._modes import own_modes
 from skvim._torch_private import version
 from skvim.engine._batches import TensorBatches, rows_of
+from skvim.engine._checkpoints import CheckpointFile
+from skvim.engine._last_pass import diagnose_training, fit_likelihood
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
 from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
+from skvim.engine._training_state import (
+    load_optimizer,
+    load_stopper,
+    load_streams,
+    load_tensors,
+    optimizer_state,
+    stopper_state,
+    stream_states,
+)
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import SkvimWarning, TrainingDivergedError
-from skvim.networks import BatchNormEncoder
-from skvim.objectives import Autoencoder, DataStatistics, Losses, Moments, Objective, Prior
-from skvim.objectives._diagnosis import concatenate, diagnose, rows_to_diagnose
+from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
 __all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
 
-# Rows of the pass after training, which give the mean error to a per cent in a fraction of an
-# epoch's time, and values of a chunk of them.
-_LAST_PASS_ROWS, _CHUNK_VALUES = 4096, 2**22
 _BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Callbacks of skorch that change nothing of a model but values of weights and learning rates.
 _PASSIVE = {
@@ -116,8 +122,12 @@ class AutoencoderNet(NeuralNet):
         )
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
+        self.pretraining_curve_: list[float] | None = None
         self.stopper_ = None if self.stopping is None else EarlyStopper(self.stopping)
         self.validation_rows_: Rows | None = None
+        self.checkpoint_: CheckpointFile | None = None
+        self.resumed_: dict[str, Any] | None = None
+        self.order_: Tensor | None = None  # state of the shuffling at the beginning of the epoch
 
     def set_training(self, training: bool) -> None:
         """Set model and objective to training or evaluation mode."""
@@ -131,18 +141,28 @@ class AutoencoderNet(NeuralNet):
         needed = self.objective.min_rows
         return split_rows(self.stopping, n_rows, self.seed, (max(needed, self.min_rows), needed))
 
-    def train(self, x: Rows) -> None:
+    def train(
+        self,
+        x: Rows,
+        checkpoint: CheckpointFile | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         """Train on rows of shape (n_samples, n_features) for at most ``max_epochs`` epochs.
 
+        ``state``, which ``checkpoint`` held, is that of an earlier training to go on from.
         A KeyboardInterrupt that a callback raises, as is skorch's way, ends training in good order;
         one from the keyboard is passed on.
         """
         split = self.split(len(x))
         if split is not None:
             x, self.validation_rows_ = x.select(split.train), x.select(split.valid)
+        self.checkpoint_ = checkpoint
+        if state is not None:
+            self.resume(state)
         with suppress(StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
-            self.fit_loop(x)
+            if state is None or not self.has_stopped():
+                self.fit_loop(x, epochs=self.max_epochs - len(self.history))
         for warning in self.finish(x):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
 
@@ -153,11 +173,61 @@ class AutoencoderNet(NeuralNet):
             del self.history[-1]  # a callback interrupted this epoch
         if self.stopper_ is not None:
             self.stopper_.restore(self._tensors())
-        self.stopper_ = self.validation_rows_ = None
+        self.stopper_ = self.validation_rows_ = self.order_ = None
+        self.checkpoint_ = self.resumed_ = None
         with suppress(StopRequestedError):
             self.notify("on_train_end", X=x, y=None)
         self.set_training(False)
-        return self._diagnose(x, self._fit_likelihood(x))
+        q = fit_likelihood(self.autoencoder, x, self.streams_)
+        generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
+        return diagnose_training(self.autoencoder, self.objective, self.history, x, q, generator)
+
+    def has_stopped(self) -> bool:
+        """Tell whether early stopping has ended the training."""
+        return self.stopper_ is not None and self.stopper_.n_to_wait == 0
+
+    def step(self) -> TrainingStep:
+        """Return model and objective as one module."""
+        return TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
+
+    def state(self, n_batches: int = 0, total: Tensor | None = None) -> dict[str, Any]:
+        """Return the state of the training, as values for a checkpoint.
+
+        Within an epoch ``n_batches`` of it are done, and ``total`` sums their losses and terms.
+        """
+        step = self.step()
+        history = [dict(epoch) for epoch in self.history]
+        return {
+            "seed": self.seed,
+            "history": history[:-1] if n_batches else history,
+            "n_batches": n_batches,
+            "total": total,
+            "tensors": step.tensors(),
+            "optimizer": optimizer_state(self.optimizer_, list(step.parameters())),
+            "shuffle": self.order_ if n_batches else self.streams_.shuffle.get_state(),
+            "noise": self.streams_.noise.get_state(),
+            "layers": stream_states(step, self.streams_.noise.device),
+            "stopper": stopper_state(self.stopper_),
+            "pretraining_curve": self.pretraining_curve_,
+            "acceleration": self._accelerator().state(),
+            "plain_because": self.plain_because_,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Set the state of the training, which :meth:`state` returned."""
+        step = self.step()
+        self.history.extend(state["history"])
+        load_tensors(step.tensors(), state["tensors"])
+        load_optimizer(self.optimizer_, list(step.parameters()), state["optimizer"])
+        self.streams_.shuffle.set_state(state["shuffle"])
+        self.streams_.noise.set_state(state["noise"])
+        load_streams(step, self.streams_.noise.device, state["layers"])
+        load_stopper(self.stopper_, state["stopper"])
+        self.pretraining_curve_ = state["pretraining_curve"]
+        self.plain_because_ = state["plain_because"]
+        self.resumed_ = state
+        if self.verbose:
+            print(f"Training goes on after epoch {len(self.history)}.")
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -263,15 +333,17 @@ class AutoencoderNet(NeuralNet):
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
             raise StopRequestedError from stop
-        if method_name == "on_epoch_end" and self.stopper_ and self.stopper_.n_to_wait == 0:
-            raise StopRequestedError
+        if method_name == "on_epoch_end":
+            self._write_checkpoint(epoch_ends=True)
+            if self.has_stopped():
+                raise StopRequestedError
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> None:
         """Run over the batches once and record the mean of every loss term."""
         if iterator is None:
             return
         self.set_training(training)
-        if training and len(self.history) == 1:
+        if training and len(self.history) == 1 and self.resumed_ is None:
             self.pretrain(iterator.x)
         # The same noise in every validation makes their losses comparable.
         self.noise_ = self.streams_.noise if training else self.validation_noise()
@@ -310,7 +382,7 @@ class AutoencoderNet(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_")
+        temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_", "checkpoint_")
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -321,11 +393,12 @@ class AutoencoderNet(NeuralNet):
         """Return the means of loss and terms over the rows of all batches."""
         total = self.autoencoder.mean.new_zeros(len(self.objective.names))
         epoch, n_batches = len(self.history) - 1, len(iterator)
-        accelerator = self._accelerator()
+        accelerator, first = self._accelerator(), 0
         if training:
             sizes = Counter(stop - start for start, stop in iterator.bounds)
             accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
-        for i, batch in enumerate(iterator):
+            first = self._begin_where_left(iterator, total)
+        for i, batch in enumerate(iterator, start=first):
             captured = None
             if training:
                 number, share = epoch * n_batches + i + 1, (epoch + i / n_batches) / self.max_epochs
@@ -344,8 +417,32 @@ class AutoencoderNet(NeuralNet):
                 self.notify("on_batch_end", batch=batch, training=training, **step)
                 del step  # its outputs need memory
             total += terms * len(batch[0])
+            if training and i + 1 < n_batches:
+                self._write_checkpoint(i + 1, total)
         means: list[float] = (total / len(iterator.x)).tolist()
         return means
+
+    def _begin_where_left(self, iterator: TensorBatches, total: Tensor) -> int:
+        """Begin a pass over training rows where an earlier training was left; return the batch."""
+        state, self.resumed_ = self.resumed_, None
+        if state is not None:
+            self._accelerator().resume(state["acceleration"], lambda n: next(iterator.x.split(n)))
+            iterator.n_skipped = state["n_batches"]
+            if state["total"] is not None:
+                total.copy_(state["total"])
+        if self.checkpoint_ is not None:
+            self.order_ = self.streams_.shuffle.get_state()
+        return iterator.n_skipped
+
+    def _write_checkpoint(
+        self, n_batches: int = 0, total: Tensor | None = None, *, epoch_ends: bool = False
+    ) -> None:
+        """Write a checkpoint if one is due; where callbacks record batches, after epochs only."""
+        file = self.checkpoint_
+        if file is None or (self.has_batch_callbacks_ and not epoch_ends):
+            return
+        if file.is_due(len(self.history) if epoch_ends else 0):
+            file.write(self.state(n_batches, total))
 
     def _losses(self, x: Tensor) -> tuple[dict[str, Any], Tensor]:
         """Return what callbacks see of a batch, and the scalar to differentiate."""
@@ -366,52 +463,10 @@ class AutoencoderNet(NeuralNet):
             kinds = {type(callback) for _, callback in self.callbacks_}
             reason = "a callback may change the model" if kinds - _PASSIVE else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
-            step = TrainingStep(self.autoencoder, self.objective, self.streams_.noise)
             self.accelerator_ = Accelerator(
-                self.acceleration, step, self.optimizer_, reason, int(self.verbose)
+                self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)
             )
         return self.accelerator_
-
-    def _fit_likelihood(self, x: Rows) -> Moments | None:
-        """Set what the likelihood learns to its optimum for some rows; return their posteriors."""
-        model = self.autoencoder
-        standardised = isinstance(model.encoder, BatchNormEncoder)
-        if not (model.likelihood.learns or standardised):
-            return None
-        if len(x) > _LAST_PASS_ROWS:
-            order = torch.randperm(len(x), generator=self.streams_.shuffle, device=x.device)
-            x = x.select(order[:_LAST_PASS_ROWS])
-        codes, errors = [], []
-        with torch.no_grad():
-            if standardised:  # by these rows instead of running averages of batches
-                encoder = cast("BatchNormEncoder", model.encoder)
-                parts = [encoder.encoder(model.standardise(rows)) for rows in _chunks(x)]
-                encoder.calibrate(torch.cat(parts))
-            for rows in _chunks(x):
-                codes.append(model.encode(rows))
-                z = model.posterior.draw(codes[-1], self.streams_.noise)
-                errors.append(model.likelihood.error(rows, model.decode(z)))
-            model.likelihood.settle(torch.cat(errors), x.shape[1])
-        return concatenate(codes)
-
-    def _diagnose(self, x: Rows, q: Moments | None) -> list[SkvimWarning]:
-        """Check history and posteriors, which are computed for some rows if ``q`` is None."""
-        n_rows = rows_to_diagnose(self.history, len(x))
-        if n_rows == 0:
-            return []
-        generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
-        with torch.no_grad():
-            if q is None:
-                if n_rows < len(x):
-                    index = torch.randint(len(x), (n_rows,), generator=generator, device=x.device)
-                    x = x.select(index)
-                q = concatenate([self.autoencoder.encode(rows) for rows in _chunks(x)])
-            return diagnose(self.objective, q, self.history, generator)
-
-
-def _chunks(x: Rows) -> Iterator[Tensor]:
-    """Yield rows in float32 on the model's device, as many at a time as memory allows."""
-    return x.split(max(1, _CHUNK_VALUES // x.shape[1]))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ __all__ = [
     "dropout",
     "generator_state",
     "set_generator_state",
+    "streams_of",
 ]
 
 # Names of torch's random functions and methods that take a generator.
@@ -102,6 +103,12 @@ def set_generator_state(generator: torch.Generator, state: bytes) -> None:
     """Set the state of a generator."""
     with own_modes():
         generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+
+def streams_of(module: nn.Module) -> list[RandomStream]:
+    """Return the streams of a module and its submodules, in a fixed order."""
+    values = [value for part in module.modules() for value in vars(part).values()]
+    return [value for value in values if isinstance(value, RandomStream)]
 
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator, n_shared_axes: int = 0) -> Tensor:

@@ -1,8 +1,8 @@
 """A group of nets whose training steps are one batched step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -10,15 +10,18 @@ from torch import Tensor
 from skvim.engine._batches import batch_bounds
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._schedules import begin_step
+from skvim.engine._training_state import load_optimizer, load_tensors, optimizer_state
 from skvim.engine.batched._batched_step import BatchedStep, Losses, batched_losses, batched_step
 from skvim.engine.batched._rows import PooledRows, SameSizeSets, TrainingSet, group_by_bounds
 from skvim.engine.batched._stack import Place, Stack, as_index
 from skvim.engine.capture._graphs import Graphed, warn_of_no_graph
 from skvim.engine.capture._update import Update
-from skvim.networks import Dropout
+from skvim.networks._random import streams_of
 
 __all__ = ["Group", "generator_states", "set_generator_states"]
 
+# Called with the number of an epoch's steps that were taken, and the sums of their losses.
+AfterStep = Callable[[int, Tensor], None]
 Step = BatchedStep | Graphed[tuple[Tensor, list[Tensor]]]
 
 # Share of the models left at which a smaller group is considered, and how many steps of one model
@@ -60,6 +63,7 @@ class Group:
         self.optimizer = self.stack.make_optimizer()
         self.best: dict[str, Tensor] = {}
         self.n_taken = self._n_moves = 0
+        self._left: tuple[int, Tensor] | None = None  # steps of an epoch that were taken, and sums
         self._steps: dict[tuple[int, int, int], Step] = {}
         for same in (same for of_step in self.plan for same in of_step):
             if same.key not in self._steps:
@@ -67,12 +71,16 @@ class Group:
         self._validations = self._make_validations()
         self.n_validations = [len(v.bounds) for v in self._validations for _ in range(*v[:2])]
 
-    def epoch(self, epoch: int) -> Tensor:
-        """Take an epoch's steps; return the means of losses and terms, (*lead, n_terms)."""
-        totals = self._zeros()
+    def epoch(self, epoch: int, after_step: AfterStep) -> Tensor:
+        """Take an epoch's steps; return the means of losses and terms, (*lead, n_terms).
+
+        ``after_step`` is called after each but the last with their number and the sums so far.
+        """
+        (first, totals), self._left = self._left or (0, self._zeros()), None
         generators = [part.nets[0].streams_.shuffle for part in self.sets]
-        batches = self.rows.batches(self.plan, generators)
-        for i, groups in enumerate(self.plan):
+        self._order = [generator.get_state() for generator in generators]
+        batches = self.rows.batches(self.plan, generators, first)
+        for i, groups in enumerate(self.plan[first:], start=first):
             self.n_taken += 1
             share = (epoch + i / self.n_steps) / self.first.max_epochs
             progress, schedule = self.stack.progress, self.first.schedule
@@ -83,6 +91,8 @@ class Group:
                 totals[same.start : same.stop] += terms * (same.high - same.low)
                 gradients.append(of_sets)
             self._move(gradients)
+            if i + 1 < self.n_steps:
+                after_step(i + 1, totals)
         sizes = totals.new_tensor([part.n_train for part in self.sets])
         return totals / sizes.view(-1, 1, 1)
 
@@ -116,6 +126,39 @@ class Group:
     def release(self, net: AutoencoderNet) -> None:
         """Copy a net's best tensors to it, or those of now where none were kept."""
         self.stack.release(self.places[net], self.best or self.stack.tensors, self.optimizer)
+
+    def state(self, n_steps: int = 0, totals: Tensor | None = None) -> dict[str, Any]:
+        """Return the state of the group after some steps of an epoch, as values for a checkpoint.
+
+        ``totals`` are the sums of their losses and terms.
+        """
+        generators = [generator_states(part.nets[0]) for part in self.sets]
+        if n_steps:  # shuffling goes back to the beginning of the epoch
+            generators = [
+                [order, *of_set[1:]] for order, of_set in zip(self._order, generators, strict=True)
+            ]
+        parameters = list(self.stack.parameters.values())
+        return {
+            "left": (n_steps, totals) if n_steps else None,
+            "tensors": self.stack.values(),
+            "best": self.best,
+            "optimizer": optimizer_state(self.optimizer, parameters),
+            "generators": generators,
+            "n_taken": self.n_taken,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Set the state of the group, which :meth:`state` of an equal one returned."""
+        if state["left"] is not None:
+            n_steps, totals = state["left"]
+            self._left = (n_steps, totals.to(self.device))
+        load_tensors(self.stack.values(), state["tensors"])
+        self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
+        parameters = list(self.stack.parameters.values())
+        load_optimizer(self.optimizer, parameters, state["optimizer"])
+        for part, states in zip(self.sets, state["generators"], strict=True):
+            set_generator_states(part.nets[0], states)
+        self.n_taken, self._n_moves = state["n_taken"], 1
 
     def leader_of(self, net: AutoencoderNet) -> AutoencoderNet:
         """Return the net whose generators draw for a net."""
@@ -219,5 +262,5 @@ def set_generator_states(net: AutoencoderNet, states: Sequence[Tensor]) -> None:
 def _generators(net: AutoencoderNet) -> list[torch.Generator]:
     """Return the generators of shuffling, of sampling and of every dropout layer."""
     device = net.streams_.noise.device
-    layers = [m.stream.on(device) for m in net.autoencoder.modules() if isinstance(m, Dropout)]
+    layers = [stream.on(device) for stream in streams_of(net.autoencoder)]
     return [net.streams_.shuffle, net.streams_.noise, *layers]

@@ -18,7 +18,8 @@ from skvim._modes import own_modes
 from skvim._values import NotComparableError, describe
 from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
-from skvim.engine._fit import FitRequest
+from skvim.engine._checkpoints import CheckpointFile
+from skvim.engine._fit import FitRequest, checkpoint_of
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
@@ -76,7 +77,8 @@ def batching_key(request: FitRequest) -> Hashable:
     parts = dict(vars(model))
     parts["terms"] = [_fixed(term) for _, term in model.terms]
     parts["likelihood"] = _fixed(model.likelihood)
-    options = {k: v for k, v in vars(training).items() if k not in {"seed", "acceleration"}}
+    varying = {"seed", "acceleration", "checkpoints"}
+    options = {k: v for k, v in vars(training).items() if k not in varying}
     key: Hashable = describe((parts, options, _n_batches(request)))
     return key
 
@@ -267,23 +269,33 @@ class Plan:
     def _train(self, chunk: Chunk) -> dict[_Job, TrainedNet]:
         """Train a chunk; return nothing where its fits have to train one by one."""
         requests = [job.request for job in chunk.jobs]
-        first = requests[0]
         with own_modes():
             try:
-                nets = [request.make_net() for request in requests]
-                sets = [
-                    TrainingSet(nets[i : i + chunk.size], as_rows(requests[i].rows))
-                    for i in range(0, len(nets), chunk.size)
-                ]
-                work = step_work(nets[0].autoencoder, nets[0].objective, first.batch_rows)
-                with bounded_threads(len(nets) * work):
-                    done = train_batched(sets)
+                with checkpoint_of(requests) as checkpoint:
+                    done = _train_together(requests, chunk.size, checkpoint)
             except (NotTraceableError, MemoryError, RuntimeError) as error:
                 lines = str(error).strip().rstrip(".").splitlines()
                 self.reasons[lines[0] if lines else type(error).__name__] += _n_fits(chunk.jobs)
                 return {}
         trained = [trained for of_set in done for trained in of_set]
         return dict(zip(chunk.jobs, trained, strict=True))
+
+
+def _train_together(
+    requests: list[FitRequest], size: int, checkpoint: CheckpointFile | None
+) -> list[list[TrainedNet]]:
+    """Train fits in sets of a size, from their checkpoint if there is one."""
+    state = None if checkpoint is None else checkpoint.read()
+    if state is not None:
+        requests = [r.with_seed(seed) for r, seed in zip(requests, state["seeds"], strict=True)]
+    nets = [request.make_net() for request in requests]
+    sets = [
+        TrainingSet(nets[i : i + size], as_rows(requests[i].rows))
+        for i in range(0, len(nets), size)
+    ]
+    work = step_work(nets[0].autoencoder, nets[0].objective, requests[0].batch_rows)
+    with bounded_threads(len(nets) * work):
+        return train_batched(sets, checkpoint, state)
 
 
 def _same(rows: NDArray[Any], others: NDArray[Any]) -> bool:

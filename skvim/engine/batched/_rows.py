@@ -90,14 +90,20 @@ class PooledRows:
         return x.view(-1, size, x.shape[1])
 
     def batches(
-        self, steps: Sequence[Sequence[SameSizeSets]], generators: Sequence[torch.Generator]
+        self,
+        steps: Sequence[Sequence[SameSizeSets]],
+        generators: Sequence[torch.Generator],
+        first: int = 0,
     ) -> Iterator[Tensor]:
-        """Yield an epoch's batches (n_sets, n_samples, n_features) for the sets of every step."""
+        """Yield an epoch's batches (n_sets, n_samples, n_features) for the sets of every step.
+
+        Steps before ``first`` are left out.
+        """
         orders = [
             self._positions(i, torch.randperm(size, generator=generator, device=self.device))
             for i, (size, generator) in enumerate(zip(self.sizes, generators, strict=True))
         ]
-        groups = [group for of_step in steps for group in of_step]
+        groups = [group for of_step in steps[first:] for group in of_step]
         parts = [
             torch.cat([orders[i][g.low : g.high] for i in range(g.start, g.stop)]) for g in groups
         ]

@@ -90,6 +90,10 @@ class Stack:
                     net.optimizer_.state[parameter] = self._state_at(state, place)
             _copy_settings(optimizer, net.optimizer_)
 
+    def values(self) -> dict[str, Tensor]:
+        """Return the tensors that training changes, the progress included."""
+        return {**self.changing(), SHARED: self.progress}
+
     def changing(self) -> dict[str, Tensor]:
         """Return the tensors that training changes, except the progress."""
         fixed = {SHARED, *self.settings}

@@ -1,12 +1,21 @@
 """Training loop of nets that train as one batched network."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from functools import partial
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from skvim.engine._checkpoints import CheckpointFile
 from skvim.engine._net import AutoencoderNet, StopRequestedError
+from skvim.engine._training_state import (
+    load_optimizer,
+    load_stopper,
+    load_tensors,
+    optimizer_state,
+    stopper_state,
+)
 from skvim.engine.batched._group import Group, generator_states, set_generator_states
 from skvim.engine.batched._rows import TrainingSet
 from skvim.engine.capture._recorder import NotTraceableError
@@ -27,15 +36,22 @@ class TrainedNet(NamedTuple):
     error: TrainingDivergedError | None  # why it did not train to the end
 
 
-def train_batched(sets: Sequence[TrainingSet]) -> list[list[TrainedNet]]:
+def train_batched(
+    sets: Sequence[TrainingSet],
+    checkpoint: CheckpointFile | None = None,
+    state: dict[str, Any] | None = None,
+) -> list[list[TrainedNet]]:
     """Train nets as one batched network, each as it would train by itself.
 
     Sets have one size, and rows that make the same number of batches; results come in their order.
+    ``state``, which ``checkpoint`` held, is that of an earlier training to go on from.
     NotTraceableError when the nets cannot train together: nothing has been trained then, but
     generators may have moved, so that nets to be trained one by one have to be made anew.
     """
     order = sorted(range(len(sets)), key=lambda i: len(sets[i].rows))
-    trained = _Training([sets[i] for i in order]).run()
+    training = _Training([sets[i] for i in order], checkpoint)
+    training.seeds = [net.seed for part in sets for net in part.nets]
+    trained = training.run(state)
     return [of_set for _, of_set in sorted(zip(order, trained, strict=True), key=lambda t: t[0])]
 
 
@@ -53,32 +69,39 @@ def stack_bytes(net: AutoencoderNet, n_rows: int) -> int:
 class _Training:
     """One training of many nets; sets come in the order of their numbers of rows."""
 
-    def __init__(self, sets: Sequence[TrainingSet]) -> None:
+    def __init__(self, sets: Sequence[TrainingSet], checkpoint: CheckpointFile | None) -> None:
         self.sets = [part._replace(split=part.nets[0].split(len(part.rows))) for part in sets]
         self.nets = [net for part in self.sets for net in part.nets]
         self.first = self.nets[0]
         self.device = self.first.streams_.noise.device
+        self.checkpoint = checkpoint
+        self.seeds: list[int] = []  # in the order of the fits
         self.group: Group
         self.may_narrow = True
         self.errors: dict[AutoencoderNet, TrainingDivergedError] = {}
         # States of the generators of nets at the end of their training.
         self.states: dict[AutoencoderNet, list[Tensor]] = {}
 
-    def run(self) -> list[list[TrainedNet]]:
-        """Train."""
+    def run(self, state: dict[str, Any] | None) -> list[list[TrainedNet]]:
+        """Train, from the beginning or from a state."""
         for net in self.nets:
             net.notify("on_train_begin", X=None, y=None)
-        for epoch in range(self.first.max_epochs):
+            net.set_training(True)
+        if state is not None:
+            self._resume(state)
+        for epoch in range(state["n_epochs"] if state else 0, self.first.max_epochs):
             self._begin_epoch()
-            if epoch == 0:
+            if epoch == 0 and state is None:
                 self._set_up()
             with torch.no_grad():
-                means, validated = self.group.epoch(epoch), self.group.validate()
+                means = self.group.epoch(epoch, partial(self._write_checkpoint, epoch))
+                validated = self.group.validate()
             self._end_epoch(means, validated)
             live = self._live()
             if not live:
                 break
             self._narrow(live, self.first.max_epochs - epoch - 1)
+            self._write_checkpoint(epoch + 1)
         for net in self._live():
             self._leave(net)
         for net, states in self.states.items():
@@ -107,7 +130,6 @@ class _Training:
         """Pretrain and stack the nets, as they are when the first batch comes."""
         for part in self.sets:
             for net in part.nets:
-                net.set_training(True)
                 net.pretrain(part.training_rows(self.device))
         self.group = Group(self.sets, self.device)
 
@@ -145,3 +167,65 @@ class _Training:
         if net in self.errors:
             return TrainedNet(net, [], self.errors[net])
         return TrainedNet(net, net.finish(part.training_rows(self.device)), None)
+
+    def _write_checkpoint(
+        self, n_epochs: int, n_steps: int = 0, totals: Tensor | None = None
+    ) -> None:
+        """Write a checkpoint if one is due after some epochs, and some steps of the next."""
+        file = self.checkpoint
+        if file is None or not file.is_due(0 if n_steps else n_epochs):
+            return
+        index = {net: i for i, net in enumerate(self.nets)}
+        places = {net: i for i, part in enumerate(self.sets) for net in part.nets}
+        sets = [(places[p.nets[0]], [index[net] for net in p.nets]) for p in self.group.sets]
+        live = set(self._live())
+        nets = [self._net_state(net, n_epochs if net in live else None) for net in self.nets]
+        file.write(
+            {
+                "seeds": self.seeds,
+                "n_epochs": n_epochs,
+                "sets": sets,
+                "group": self.group.state(n_steps, totals),
+                "may_narrow": self.may_narrow,
+                "nets": nets,
+            }
+        )
+
+    def _net_state(self, net: AutoencoderNet, n_epochs: int | None) -> dict[str, Any]:
+        """Return what is known of a net, with the history of some or all epochs."""
+        step = net.step()
+        ended = None
+        if net in self.states:
+            ended = {
+                "tensors": step.tensors(),
+                "optimizer": optimizer_state(net.optimizer_, list(step.parameters())),
+                "generators": self.states[net],
+            }
+        return {
+            "history": [dict(epoch) for epoch in net.history[:n_epochs]],
+            "stopper": stopper_state(net.stopper_),
+            "pretraining_curve": net.pretraining_curve_,
+            "error": str(self.errors[net]) if net in self.errors else None,
+            "ended": ended,
+        }
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        """Set the state of the training."""
+        sets = [
+            self.sets[i]._replace(nets=[self.nets[j] for j in members])
+            for i, members in state["sets"]
+        ]
+        self.group = Group(sets, self.device)
+        self.group.resume(state["group"])
+        self.may_narrow = state["may_narrow"]
+        for net, known in zip(self.nets, state["nets"], strict=True):
+            net.history.extend(known["history"])
+            load_stopper(net.stopper_, known["stopper"])
+            net.pretraining_curve_ = known["pretraining_curve"]
+            if known["error"] is not None:
+                self.errors[net] = TrainingDivergedError(known["error"])
+            if known["ended"] is not None:
+                step, ended = net.step(), known["ended"]
+                load_tensors(step.tensors(), ended["tensors"])
+                load_optimizer(net.optimizer_, list(step.parameters()), ended["optimizer"])
+                self.states[net] = ended["generators"]

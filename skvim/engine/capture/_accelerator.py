@@ -1,8 +1,8 @@
 """Choice of how training steps are run: eagerly, captured, compiled or as a CUDA graph."""
 
 import warnings
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 from torch import Tensor, optim
 
@@ -74,10 +74,26 @@ class Accelerator:
             return f"fewer than {_WORTHWHILE} steps with batches of one size were to come"
         return "the optimizer had yet to take its first step"
 
-    def _capture(self, x: Tensor) -> FastStep | None:
+    def state(self) -> dict[str, Any]:
+        """Return what was decided so far, as values for a checkpoint."""
+        sizes = [shape[0] for shape in self._steps]
+        return {"mode": self.mode, "reason": self.reason, "n_eager": self._n_eager, "sizes": sizes}
+
+    def resume(self, state: dict[str, Any], batches: Callable[[int], Tensor]) -> None:
+        """Capture the steps that had been captured, on batches of given sizes.
+
+        They were checked when they were captured first; later weights could fail the same checks.
+        """
+        self.mode, self.reason, self._n_eager = state["mode"], state["reason"], state["n_eager"]
+        for size in state["sizes"]:
+            self._capture(batches(size), checked=False)
+
+    def _capture(self, x: Tensor, *, checked: bool = True) -> FastStep | None:
         """Capture a step in the fastest form there is, or keep the reason why none is."""
         try:
-            captured = self._compiled(x) or capture(self.step, x, self.optimizer)
+            captured = self._compiled(x, checked=checked) or capture(
+                self.step, x, self.optimizer, checked=checked
+            )
         except Exception as error:  # torch's internals raise errors of any type
             self.reason = f"{type(error).__name__}: {error}"
             self._report(f"Training runs without acceleration: {error}")
@@ -91,12 +107,12 @@ class Accelerator:
         self._steps[tuple(x.shape)] = step
         return step
 
-    def _compiled(self, x: Tensor) -> CapturedStep | None:
+    def _compiled(self, x: Tensor, *, checked: bool) -> CapturedStep | None:
         """Return the compiled step, or None where it is not asked for or fails."""
         if self.mode != "compile":
             return None
         try:
-            return capture(self.step, x, self.optimizer, compiled=True)
+            return capture(self.step, x, self.optimizer, compiled=True, checked=checked)
         except NotTraceableError as error:
             self._report(f"Training steps are captured, but not compiled: {error}")
             self.mode = "capture"
