@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from skvim._modes import own_modes
+from skvim._torch_modes import torch_defaults
 from skvim.networks._function_mode import FunctionMode
 
 __all__ = [
@@ -101,7 +101,7 @@ def generator_state(generator: torch.Generator) -> bytes:
 
 def set_generator_state(generator: torch.Generator, state: bytes) -> None:
     """Set the state of a generator."""
-    with own_modes():
+    with torch_defaults():
         generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
