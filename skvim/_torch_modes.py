@@ -14,9 +14,9 @@ _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 def torch_defaults() -> Iterator[None]:
     """Leave the caller's modes of torch: what runs in the block has the defaults.
 
-    These are ``torch.inference_mode``, ``torch.no_grad``, ``torch.autocast`` and the default device,
-    each of which belongs to the thread. The default dtype belongs to the process and is left alone:
-    code that runs in the block names its dtypes.
+    These are ``torch.inference_mode``, ``torch.no_grad``, ``torch.autocast`` and the default
+    device, each of which belongs to the thread. The default dtype belongs to the process and is
+    left alone: code that runs in the block names its dtypes.
 
     Examples
     --------

@@ -78,12 +78,15 @@ class Writer:
     ----------
     arrays : dict of ndarray
         By the path of each in the value.
+    left_out : list of str
+        Paths of estimators whose callbacks were left out.
     text : TextMemory
         Bounds arrays of text.
     """
 
     def __init__(self, kinds: list[Kind]) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.left_out: list[str] = []
         self.text = TextMemory()
         self._kinds = kinds
         self._depth = 0

@@ -17,6 +17,7 @@ from test_common import X, Y, small
 import skvim
 from skvim import VIMAETransformer
 from skvim._persistence import _archive
+from skvim._persistence._files import versions
 from skvim.exceptions import FileFormatError, SkvimError
 from skvim.noise import GaussianNoise
 from skvim.objectives import Adversarial
@@ -307,7 +308,7 @@ def test_weights_that_are_missing_or_too_many_are_refused(vim, forge):
 def test_a_file_without_an_estimator_is_refused(vim, forge):
     def change(body, arrays):
         arrays.clear()
-        return {"versions": {}, "model": [1, 2]}
+        return {"versions": versions(), "model": [1, 2]}
 
     assert_refused(forge(vim, change), "holds no estimator")
 
@@ -335,7 +336,7 @@ def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
 def test_a_cache_is_not_opened(forge):
     pipeline = make_pipeline(StandardScaler())
     assert_refused(
-        forge(pipeline, put("parameters", "memory", value="somewhere")), "open pickles from"
+        forge(pipeline, put("parameters", "memory", value="somewhere")), "fit would open files from"
     )
     assert_refused(
         forge(pipeline, put("state", "memory", value="somewhere")), "no attribute 'memory'"
