@@ -38,7 +38,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         files hold linear models, preprocessing, decompositions, mixtures and more, but not trees,
         nearest neighbours, KMeans, OneHotEncoder or SVC: see :doc:`/files`.
     path : str or path-like
-        Where to; any suffix will do, for example ``"model.skvim"``.
+        Where to; any suffix will do, for example ``"model.skvim"``. A symbolic link is followed.
 
     Raises
     ------
