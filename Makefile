@@ -8,13 +8,16 @@ PAPER_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_NEXT ?= 2.14.1
 
+# Kernels of torch and of OpenBLAS that this processor can also run.
+KERNELS := default-Haswell avx2-$(if $(shell grep -m1 avx512f /proc/cpuinfo 2>/dev/null),SkylakeX,Zen)
+
 bin := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 # Two targets must not install into one environment concurrently.
 .NOTPARALLEL:
-.PHONY: help demo test oldest torch-next lint fmt types imports doctest docs check clean
+.PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
 .PHONY: bench-lamda bench-paths
@@ -37,6 +40,23 @@ paper-pages: $(VENV)/installed-test  ## rewrite the pages of the paper from comm
 
 test: $(VENV)/installed-dev  ## all tests, in parallel
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+
+numerics: $(VENV)/installed-dev  ## tests that depend on rounding, under other kernels
+	for pair in $(KERNELS); do \
+		ATEN_CPU_CAPABILITY=$${pair%-*} OPENBLAS_CORETYPE=$${pair#*-} OMP_NUM_THREADS=1 \
+		$(bin)/python -m pytest -n auto --maxprocesses 8 -m numerics -q || exit 1; done
+
+trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under all kernels; an hour
+	rm -rf $(OUT)/trust && mkdir -p $(OUT)/trust
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --trust -m trust \
+		--trust-report $(OUT)/trust/promises.json
+	for pair in native-native $(KERNELS); do \
+		unset ATEN_CPU_CAPABILITY OPENBLAS_CORETYPE; \
+		[ $${pair%-*} = native ] || export ATEN_CPU_CAPABILITY=$${pair%-*}; \
+		[ $${pair#*-} = native ] || export OPENBLAS_CORETYPE=$${pair#*-}; \
+		OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+		--trust-report $(OUT)/trust/$$pair.json || exit 1; done
+	$(bin)/python docs/trust_table.py $(OUT)/trust
 
 oldest: $(VENV)-oldest/installed  ## quick tests with the oldest supported dependencies
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
@@ -92,7 +112,7 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM
 bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
 
-check: lint types imports doctest docs oldest demo paper-tiny test  ## all checks that a change has to pass
+check: lint types imports doctest docs oldest demo paper-tiny numerics test  ## all checks that a change has to pass
 
 clean:  ## remove build products and caches, keep the environment
 	rm -rf build dist *.egg-info demo docs/_build docs/generated

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
 import skvim
 
 TABLE = Path(__file__).parent / "_tables" / "models.md"
@@ -23,7 +25,7 @@ def models() -> Iterator[tuple[str, Any]]:
     """Yield name and class of every model."""
     for name in skvim.__all__:
         cls = getattr(skvim, name)
-        if inspect.isclass(cls):
+        if inspect.isclass(cls) and issubclass(cls, BaseEstimator):
             yield name, cls
 
 

@@ -45,17 +45,17 @@ def _promise(request, record_property):
         record_property("promise", promise)
 
 
-_PASSED = {}
+_REPORTS = {}  # by test: promise and amounts if it passed
 
 
 def pytest_runtest_logreport(report):
     """Collect promises and counts of tests that passed, also from workers."""
     properties = dict(report.user_properties)
-    if report.when == "teardown" and "promise" in properties:
-        amounts = [value for name, value in report.user_properties if name == "amount"]
-        _PASSED.setdefault(report.nodeid, (properties["promise"], amounts, True))
     if report.when in {"setup", "call"} and report.outcome != "passed":
-        _PASSED[report.nodeid] = ("", [], False)
+        _REPORTS[report.nodeid] = None
+    elif report.when == "teardown":
+        amounts = [value for name, value in report.user_properties if name == "amount"]
+        _REPORTS.setdefault(report.nodeid, (properties.get("promise"), amounts))
 
 
 def pytest_sessionfinish(session):
@@ -63,14 +63,16 @@ def pytest_sessionfinish(session):
     path = session.config.getoption("--trust-report")
     if path is None or hasattr(session.config, "workerinput"):
         return
+    passed = {test: kept for test, kept in sorted(_REPORTS.items()) if kept is not None}
     promises = {}
-    for test, (promise, amounts, passed) in sorted(_PASSED.items()):
-        if passed:
+    for test, (promise, amounts) in passed.items():
+        if promise is not None:
             entry = promises.setdefault(promise, {"tests": [], "counts": {}})
             entry["tests"].append(test)
             for what, number in amounts:
                 entry["counts"][what] = entry["counts"].get(what, 0) + number
-    Path(path).write_text(json.dumps(promises, indent=1) + "\n")
+    report = {"n_passed": len(passed), "promises": promises}
+    Path(path).write_text(json.dumps(report, indent=1) + "\n")
 
 
 def pytest_collection_modifyitems(items):

@@ -54,7 +54,8 @@ class Checkpoints(ByValue):
     Examples
     --------
     >>> import tempfile
-    >>>     >>> import skvim
+    >>> import numpy as np
+    >>> import skvim
     >>> X = np.random.default_rng(0).normal(size=(64, 6))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     every_epoch = skvim.Checkpoints(folder, epochs=1)

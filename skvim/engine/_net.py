@@ -47,7 +47,7 @@ from skvim.engine._training_state import (
 )
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._training_step import TrainingStep
-from skvim.exceptions import SkvimWarning, TrainingDivergedError
+from skvim.exceptions import CheckpointWarning, SkvimWarning, TrainingDivergedError
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
 __all__ = ["AutoencoderNet", "StopRequestedError", "full_progress"]
@@ -64,6 +64,8 @@ _PASSIVE = {
     PrintLog,
     TrainEndCheckpoint,
 }
+# Those on which the result of a training does not depend.
+_WITHOUT_STATE = {cls.__name__ for cls in (Checkpoint, EpochTimer, PrintLog, TrainEndCheckpoint)}
 
 
 @final
@@ -157,11 +159,11 @@ class AutoencoderNet(NeuralNet):
         if split is not None:
             x, self.validation_rows_ = x.select(split.train), x.select(split.valid)
         self.checkpoint_ = checkpoint
-        if state is not None:
-            self.resume(state)
         with suppress(StopRequestedError):
             self.notify("on_train_begin", X=x, y=None)
-            if state is None or not self.has_stopped():
+            if state is not None:
+                self.resume(state)
+            if not self.has_stopped():
                 self.fit_loop(x, epochs=self.max_epochs - len(self.history))
         for warning in self.finish(x):
             warnings.warn(warning, stacklevel=4)  # where the estimator's fit was called
@@ -228,6 +230,14 @@ class AutoencoderNet(NeuralNet):
         self.resumed_ = state
         if self.verbose:
             print(f"Training goes on after epoch {len(self.history)}.")
+        anew = {type(callback).__name__ for _, callback in self.callbacks_} - _WITHOUT_STATE
+        if anew:
+            message = (
+                f"Training goes on after epoch {len(self.history)}, but callbacks start anew, as "
+                f"checkpoints do not hold their state: {sorted(anew)}. The result may differ from "
+                "that of an uninterrupted fit."
+            )
+            warnings.warn(message, CheckpointWarning, stacklevel=5)
 
     @property
     def autoencoder(self) -> Autoencoder:

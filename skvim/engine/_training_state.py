@@ -30,10 +30,7 @@ def load_tensors(target: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> 
 def optimizer_state(
     optimizer: optim.Optimizer, parameters: Sequence[nn.Parameter]
 ) -> dict[str, Any]:
-    """Return the state of an optimizer, for parameters in this order.
-
-    torch's ``state_dict`` of optimizers imports its compiler.
-    """
+    """Return the state of an optimizer, for parameters in this order."""
     states = [
         {name: _placed(value, parameter) for name, value in optimizer.state[parameter].items()}
         if parameter in optimizer.state

@@ -155,7 +155,7 @@ def test_a_batch_of_one_network_is_reported_as_a_single_fit():
     [(NotTraceableError("it is odd."), "it is odd"), (MemoryError(), "MemoryError")],
 )
 def test_fits_are_made_one_by_one_if_batched_training_fails(error, said, monkeypatch):
-    def broken(sets):
+    def broken(sets, *rest):
         raise error
 
     monkeypatch.setattr("skvim.engine.batched._plan.train_batched", broken)

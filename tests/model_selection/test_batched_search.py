@@ -238,9 +238,9 @@ def test_search_passes_the_checks_of_scikit_learn(model, grid):
 def test_equal_fits_are_made_once(monkeypatch):
     sizes = []
 
-    def counted(sets):
+    def counted(sets, *rest):
         sizes.append(sum(len(of_set.nets) for of_set in sets))
-        return train_batched(sets)
+        return train_batched(sets, *rest)
 
     monkeypatch.setattr("skvim.engine.batched._plan.train_batched", counted)
     grid = {"vim__lam": [0.1, 10.0], "classify__C": [0.01, 0.1, 1.0]}

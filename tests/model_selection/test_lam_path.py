@@ -255,7 +255,7 @@ def test_batches_fit_the_working_memory(monkeypatch):
     sizes = []
     monkeypatch.setattr(
         "skvim.engine.batched._plan.train_batched",
-        lambda sets: sizes.append([len(s.nets) for s in sets]) or train_batched(sets),
+        lambda sets, *rest: sizes.append([len(s.nets) for s in sets]) or train_batched(sets, *rest),
     )
     model = VIMAETransformer(3, **OPTIONS)
     whole = lam_path(model, FOLDS[0], [0.1, 1.0, 10.0, 100.0])

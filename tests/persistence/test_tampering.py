@@ -336,11 +336,16 @@ def test_a_generator_that_would_read_beyond_its_end_is_refused(forge):
 def test_a_cache_is_not_opened(forge):
     pipeline = make_pipeline(StandardScaler())
     assert_refused(
-        forge(pipeline, put("parameters", "memory", value="somewhere")), "fit would open files from"
+        forge(pipeline, put("parameters", "memory", value="somewhere")), "open files from"
     )
     assert_refused(
         forge(pipeline, put("state", "memory", value="somewhere")), "no attribute 'memory'"
     )
+
+
+def test_a_folder_of_checkpoints_is_not_opened(forge, vim):
+    changed = forge(vim, put("parameters", "checkpoint", value="somewhere"))
+    assert_refused(changed, "open files from")
 
 
 def shorten(*keys):
