@@ -76,7 +76,7 @@ def _read(reader: Reader, node: Any) -> BaseEstimator:
     estimator = cls(**parameters)
     if names_of_callbacks(state):
         raise FileFormatError("it holds callbacks, which are code")
-    _check_names(cls, set(parameters), state)
+    _check_names(cls, set(estimator.get_params(deep=False)), state)
     if hasattr(estimator, "_restore_state"):
         estimator._restore_state(state, reader.device)
     else:

@@ -99,6 +99,8 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
     document, arrays = read_archive(path)
     reader = Reader(_ALL_KINDS, arrays, device)
     try:
+        if "model" not in document:
+            raise FileFormatError("it holds no estimator, but for example a checkpoint of fit")
         written, here = _versions_of(document), versions()
         releases = written["scikit-learn"], here["scikit-learn"]
         differ = check_releases(_foreign_classes(document["model"]), *releases)

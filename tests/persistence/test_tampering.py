@@ -310,7 +310,10 @@ def test_a_file_without_an_estimator_is_refused(vim, forge):
         arrays.clear()
         return {"versions": versions(), "model": [1, 2]}
 
-    assert_refused(forge(vim, change), "holds no estimator")
+    path = forge(vim, change)
+    assert_refused(path, "holds no estimator")
+    _archive.write_archive(path, {"layout": 1}, {})
+    assert_refused(path, "holds no estimator, but for example a checkpoint")
 
 
 def test_deep_nesting_is_refused(forge):
