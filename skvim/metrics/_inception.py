@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skvim._layout import Layout, flatten
+from skvim._modes import own_modes
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import MissingExtraError
@@ -74,6 +75,7 @@ class InceptionFeatures:
     >>> features = InceptionFeatures("inception.pth", value_range=(-1, 1), image_shape=(64, 64, 3))
     """
 
+    @own_modes()
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -92,6 +94,7 @@ class InceptionFeatures:
         self.device = device
         self._network: nn.Module | None = None
 
+    @own_modes()
     def __call__(self, X: Any) -> NDArray[np.float64]:
         """Compute the features of images.
 
