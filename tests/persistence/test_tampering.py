@@ -1,8 +1,10 @@
 """Files that were changed or that save has not written are refused and run no code."""
 
+import os
 import pickle
 import re
 import sys
+import threading
 
 import joblib
 import numpy as np
@@ -135,6 +137,35 @@ def test_exchanged_arrays_are_noticed(path):
     header, data = take_apart(path.read_bytes())
     path.write_bytes(put_together(header, data[24:] + data[:24], with_sum=False))
     assert_refused(path, "do not have its check sum")
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_refused_or_read_as_it_was(path):
+    arrays = {"a": np.arange(200_000.0)}
+    _archive.write_archive(path, {}, arrays)
+    place, stop = path.stat().st_size - 100_000, threading.Event()
+
+    def change():
+        with open(path, "rb+", buffering=0) as file:
+            while not stop.is_set():
+                for byte in (b"\x00", b"\x01"):
+                    os.pwrite(file.fileno(), byte, place)
+
+    # The changed byte is the lowest of a number, 0 at first.
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        outcomes = set()
+        for _ in range(200):
+            try:
+                np.testing.assert_array_equal(_archive.read_archive(path)[1]["a"], arrays["a"])
+                outcomes.add("read")
+            except FileFormatError as error:
+                assert "do not have its check sum" in str(error)  # noqa: PT017
+                outcomes.add("refused")
+    finally:
+        stop.set()
+        thread.join()
+    assert outcomes == {"read", "refused"}
 
 
 # Headers, with a check sum that is right
