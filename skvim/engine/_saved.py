@@ -66,8 +66,8 @@ def restored_net(
     training = TrainingSettings(
         **state["training"], optimizer="adam", callbacks=None, net_params={}, device=device
     )
-    net = build_net(model, training)
     with _WithoutValues(sum(map(_size, (state["weights"], state["critics"])))):
+        net = build_net(model, training)
         # For the shapes alone: the values come with the weights.
         zeros = torch.zeros(math.prod(model.shape), dtype=torch.float32, device=device)
         net.prepare(DataStatistics(zeros, 1.0, 0.0, 0.0, int(state["n_rows"])), device)

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skvim
 from skvim._persistence._archive import read_archive, write_archive
+from skvim.objectives import Adversarial
 
 STATUS = Path("/proc/self/status")
 pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells a peak of memory")
@@ -113,6 +114,16 @@ def wide_network(path, n_characters):
     write_archive(path, document, arrays)
 
 
+def wide_critic(path, n_characters):
+    model = skvim.VIMAETransformer(2, hidden_layer_sizes=(4,), max_epochs=1, random_state=0)
+    model.set_params(divergence=Adversarial((4,))).fit(np.eye(4)).save(path)
+    document, arrays = read_archive(path)
+    net = document["model"]["$estimator"]["state"]["net_"]
+    part = net["model"]["terms"][0]["$tuple"][1]["$part"]["arguments"]
+    part["hidden_layer_sizes"] = {"$tuple": [10 * n_characters]}
+    write_archive(path, document, arrays)
+
+
 def long_rows(path, n_characters):
     autoencoder(4).save(path)
     document, arrays = read_archive(path)
@@ -121,7 +132,7 @@ def long_rows(path, n_characters):
     write_archive(path, document, arrays)
 
 
-GREEDY = [many_lists, table_of_lists, wide_text, wide_items, wide_network, long_rows]
+GREEDY = [many_lists, table_of_lists, wide_text, wide_items, wide_network, wide_critic, long_rows]
 
 
 @pytest.mark.slow
