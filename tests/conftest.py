@@ -90,6 +90,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+@pytest.fixture
+def serve(monkeypatch):
+    """Return what starts a mirror of files; all are stopped after the test."""
+    from mirror import Mirror
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    mirrors = []
+
+    def serve(files):
+        mirrors.append(Mirror(files))
+        return mirrors[-1]
+
+    yield serve
+    for mirror in mirrors:
+        mirror.close()
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     """Leave no figure open: pyplot warns of more than twenty."""

@@ -11,7 +11,6 @@ from skvim import VAETransformer, VIMAETransformer
 
 OPTIONAL = [
     "PIL",
-    "filelock",
     "matplotlib",
     "pandas",
     "pooch",
@@ -40,10 +39,11 @@ def test_imports_bring_nothing_that_their_libraries_do_not():
     others = [name for name in by_skvim if name.partition(".")[0] != "skvim"]
     assert not [name for name in others for heavy in OPTIONAL if f"{name}.".startswith(f"{heavy}.")]
     # Optional libraries are imported when they are used.
-    assert not {"PIL", "filelock", "matplotlib", "pooch", "torchmetrics"} & {*by_all_its_packages}
+    assert not {"PIL", "matplotlib", "pooch", "torchmetrics"} & {*by_all_its_packages}
     # Nothing but what Python itself brings, and parts of what skvim stands on.
     added = {name.partition(".")[0] for name in others} - set(sys.stdlib_module_names)
     assert added <= {
+        "filelock",
         "joblib",
         "numpy",
         "scipy",

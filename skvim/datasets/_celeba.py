@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding_errors, open_source
+from skvim.datasets._archives import decoding_errors, open_picture, open_source, read_file
 from skvim.datasets._descriptions import CELEBA
 from skvim.datasets._extras import require_extra
 from skvim.datasets._home import DataHome, get_data_home
@@ -27,6 +27,8 @@ __all__ = ["OFFICIAL", "Archive", "fetch_celeba"]
 
 _SOURCES = ("img_align_celeba", "img_align_celeba.zip")
 _GIVEN = (178, 218)  # width and height of an aligned image
+_LARGEST = 1 << 18  # bytes of an image's file; 116,412 uncompressed
+_ROW = 256  # most bytes of one row of a table
 _CROP = 140
 _SIZE = 64
 _REMEDY = (
@@ -71,7 +73,8 @@ def fetch_celeba(
     folder ``celeba`` of the data home: ``img_align_celeba.zip`` or the unpacked folder
     ``img_align_celeba`` and, for what they hold, ``list_attr_celeba.txt`` and
     ``list_eval_partition.txt``. Part of the images works as well. The first call decodes them,
-    which takes minutes; later calls map the stored array (2.5 GB) into memory.
+    which takes minutes; later calls check the stored array (2.5 GB), for a second, and map it into
+    memory.
 
     Parameters
     ----------
@@ -153,10 +156,11 @@ def fetch_celeba(
 
 def _names(folder: Path) -> list[str]:
     """Return the sorted names of the available images."""
-    if _stored_array(OFFICIAL.names).path(folder).exists():
-        return OFFICIAL.names  # all of them are decoded, and the archive may be gone
-    source = _source(folder)
-    with decoding_errors(source, _remedy(folder)), open_source(source) as (paths, _):
+    with decoding_errors(folder, _remedy(folder)):
+        if _stored_array(OFFICIAL.names).path(folder).exists():
+            return OFFICIAL.names  # all of them are decoded, and the archive may be gone
+        source = _source(folder)
+    with decoding_errors(source, _remedy(folder)), open_source(source, _LARGEST) as (paths, _):
         return sorted(_members(paths))
 
 
@@ -170,7 +174,7 @@ def _source(folder: Path) -> Path:
 
 def _members(paths: list[str]) -> dict[str, str]:
     """Return the path of each image by its name."""
-    images = [path for path in paths if re.fullmatch(r"\d{6}\.jpg", PurePosixPath(path).name)]
+    images = [path for path in paths if re.fullmatch(r"[0-9]{6}\.jpg", PurePosixPath(path).name)]
     members = {PurePosixPath(path).name: path for path in images}
     if not members or len(members) < len(images):
         raise ValueError("it should hold each image 000001.jpg to 202599.jpg once")
@@ -194,7 +198,7 @@ def _decode(folder: Path, names: list[str]) -> Chunks:
     source = _source(folder)
     with require_extra("Pillow", "Decoding CelebA"):
         import PIL.Image  # noqa: F401
-    with decoding_errors(source, _remedy(folder)), open_source(source) as (paths, read):
+    with decoding_errors(source, _remedy(folder)), open_source(source, _LARGEST) as (paths, read):
         members = _members(paths)
         for name in names:
             if name not in members:
@@ -204,17 +208,12 @@ def _decode(folder: Path, names: list[str]) -> Chunks:
 
 def _read_face(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
     """Return the central crop of one image, resized to 64 × 64 pixels."""
-    from PIL import Image
+    from PIL.Image import Resampling
 
     left, top = ((length - _CROP) // 2 for length in _GIVEN)
-    try:
-        with Image.open(io.BytesIO(read(name))) as image:
-            if image.size != _GIVEN:
-                raise ValueError(f"it has {image.size} pixels")
-            centre = image.convert("RGB").crop((left, top, left + _CROP, top + _CROP))
-            return np.asarray(centre.resize((_SIZE, _SIZE), Image.Resampling.LANCZOS))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{name} is no picture of {_GIVEN} pixels ({error})") from error
+    with open_picture(name, read(name), "JPEG", _GIVEN) as image:
+        centre = image.convert("RGB").crop((left, top, left + _CROP, top + _CROP))
+        return np.asarray(centre.resize((_SIZE, _SIZE), Resampling.LANCZOS))
 
 
 def _attributes(folder: Path, names: list[str]) -> pd.DataFrame | None:
@@ -237,7 +236,8 @@ def _partition(folder: Path, names: list[str]) -> NDArray[np.int64]:
 def _read_table(path: Path, names: list[str], numbers: list[int], **options: Any) -> pd.DataFrame:
     """Read one row for each image; its entries have to be among ``numbers``."""
     with decoding_errors(path, _REMEDY.format(files=path.name, folder=path.parent)):
-        table = pd.read_csv(path, sep=r"\s+", index_col=0, **options)
+        content = io.BytesIO(read_file(path, _ROW * (OFFICIAL.n_images + 100)))
+        table = pd.read_csv(content, sep=r"\s+", index_col=0, **options)
         missing = pd.Index(names).difference(table.index)
         if len(missing) > 0:
             raise ValueError(f"it lacks {len(missing)} of the images, such as {missing[0]}")

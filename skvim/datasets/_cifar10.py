@@ -1,6 +1,5 @@
 """CIFAR-10: small colour photographs."""
 
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,13 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding_errors, verify_digests
+from skvim.datasets._archives import (
+    decoding_errors,
+    open_tar,
+    read_bounded,
+    read_file,
+    verify_digests,
+)
 from skvim.datasets._descriptions import CIFAR10
 from skvim.datasets._download import Remote, fetch_file
 from skvim.datasets._home import DataHome, get_data_home
@@ -24,6 +29,7 @@ __all__ = ["OFFICIAL", "Archive", "fetch_cifar10"]
 _FOLDER = "cifar-10-batches-bin"
 _FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _RECORD = 1 + 3 * 32 * 32  # label, then the planes of red, green and blue
+_REMAINDER = 1 << 18  # bytes in an archive beyond the six files: headers, padding, short texts
 _NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
@@ -56,6 +62,7 @@ OFFICIAL = Archive(
     ),
     remote=Remote(
         "cifar-10-binary.tar.gz",
+        170_052_171,
         "md5:c32a1d4ab5d03f1284b67883e8d87530",
         (
             "https://www.cs.toronto.edu/~kriz",
@@ -80,7 +87,8 @@ def fetch_cifar10(
 
     The first call decodes the official binary archive, or its unpacked folder
     ``cifar-10-batches-bin``, in the folder ``cifar10`` of the data home; it downloads the archive
-    (162 MiB) unless one of them is there already. Later calls map the stored arrays into memory.
+    (162 MiB) unless one of them is there already. Later calls check the stored arrays and map
+    them into memory.
 
     Parameters
     ----------
@@ -155,7 +163,7 @@ def _decode(folder: Path, archive: Archive, download_if_missing: bool) -> Chunks
 
 
 def _records(source: Path, n: int) -> Chunks:
-    read = _reader(source)
+    read = _reader(source, n * _RECORD)
     for name in _FILES:
         with decoding_errors(source):
             content = read(name)
@@ -165,18 +173,20 @@ def _records(source: Path, n: int) -> Chunks:
         yield records[:, 0], records[:, 1:].reshape(n, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def _reader(source: Path) -> Callable[[str], bytes]:
+def _reader(source: Path, n_bytes: int) -> Callable[[str], bytes]:
     """Return a function that reads one of the six files from the folder or the archive."""
     if source.is_dir():
-        return lambda name: (source / name).read_bytes()
+        return lambda name: read_file(source / name, n_bytes)
     members = {}
+    limit = len(_FILES) * n_bytes + _REMAINDER
     # In one pass, as reaching a file in a packed archive means unpacking all before it.
-    with decoding_errors(source), tarfile.open(source, "r:gz") as archive:
+    with decoding_errors(source), open_tar(source, limit) as archive:
         for member in archive:
             name = PurePosixPath(member.name).name
-            content = archive.extractfile(member) if name in _FILES else None
-            if content is not None:
-                members[name] = content.read()
+            # Links are not followed.
+            file = archive.extractfile(member) if name in _FILES and member.isreg() else None
+            if file is not None:
+                members[name] = read_bounded(file, n_bytes, name)
         missing = sorted(set(_FILES) - set(members))
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")

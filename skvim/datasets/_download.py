@@ -1,29 +1,32 @@
-"""Checked and resumable downloads from a list of mirrors."""
+"""Checked downloads from a list of mirrors."""
 
+import hashlib
 import os
+import shutil
 from dataclasses import dataclass
-from importlib.util import find_spec
+from http.client import HTTPException
 from pathlib import Path
-from tempfile import gettempprefix
-from typing import Any, final
+from typing import final
 
 from skvim._disk import rename_durably
 from skvim.datasets._extras import require_extra
+from skvim.datasets._store import DOWNLOADS, folder_lock, storage_errors
+from skvim.datasets._transfer import TooSlowError, transfer
 from skvim.exceptions import DatasetError
 
-__all__ = ["Remote", "fetch_file"]
+__all__ = ["Remote", "fetch_checked", "fetch_file"]
 
 _TRIES = 5  # per mirror, as long as each gets further
-_TIMEOUT = 30.0  # seconds without a byte before the next mirror is tried
-_CHUNK = 1 << 14  # bytes; a chunk that is incomplete when the connection breaks is lost
+_LONGEST_REASON = 300  # characters: mirrors choose some of the text
 
 
 @final
 @dataclass(frozen=True)
 class Remote:
-    """A file with its checksum, ``"md5:..."`` or ``"sha256:..."``, and the URLs of its mirrors."""
+    """A file: its size, its checksum, ``"md5:..."`` or ``"sha256:..."``, and URLs of mirrors."""
 
     name: str
+    n_bytes: int
     checksum: str
     mirrors: tuple[str, ...]
 
@@ -50,76 +53,85 @@ def fetch_file(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
     return _download(folder, remote)
 
 
+def fetch_checked(folder: Path, remote: Remote) -> Path:
+    """Return the path of a file with the right checksum, after downloading it if it is missing.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be downloaded or stored, or an existing one is another.
+    """
+    path = folder / remote.name
+    with storage_errors(folder):
+        if not path.exists():
+            with folder_lock(folder):
+                fetch_file(folder, remote, download_if_missing=True)
+        algorithm, _, expected = remote.checksum.partition(":")
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found != expected:
+        raise DatasetError(
+            f"{path} is not the published file: its {algorithm} is {found} instead of {expected}. "
+            "Delete it and call again to download it afresh."
+        )
+    return path
+
+
 def _download(folder: Path, remote: Remote) -> Path:
-    """Try the mirrors in turn; each resumes what the one before has left incomplete."""
+    """Try the mirrors in turn; nothing incomplete is left, whatever happens."""
     with require_extra("pooch", f"Downloading {remote.name}"):
-        import pooch
-        import requests
-    # Errors of the network; others, such as a full disk, are not the fault of the mirror.
-    network_errors = (requests.RequestException, ConnectionError, TimeoutError, ValueError)
-    work = folder / ".download"
-    work.mkdir(exist_ok=True)
-    part = work / f"{remote.name}.part"
-    _delete_leftovers(work)
+        import pooch  # noqa: F401
+        import requests  # noqa: F401
+    work = folder / DOWNLOADS
+    path = folder / remote.name
     failures = []
-    for mirror in remote.mirrors:
-        url = f"{mirror}/{remote.name}"
-        for _ in range(_TRIES):
-            before = _size(part)
-            try:
-                pooch.retrieve(
-                    url,
-                    remote.checksum,
-                    remote.name,
-                    work,
-                    downloader=_resuming_downloader(pooch, part),
-                )
-            except network_errors as error:
-                failures.append(f"- {url}: {error}")
-            else:
-                rename_durably(work / remote.name, folder / remote.name)
-                return folder / remote.name
-            if _size(part) == before:
-                break
+    try:
+        work.mkdir()
+        for mirror in remote.mirrors:
+            url = f"{mirror}/{remote.name}"
+            reason = _failure(url, work, remote)
+            if reason is None:
+                rename_durably(work / remote.name, path)
+                return path
+            failures.append(f"- {url}: {reason}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     raise DatasetError(
         f"{remote.name} could not be downloaded:\n" + "\n".join(failures) + "\nCheck the network "
-        "and call again; a download that broke off is continued. Or get the file elsewhere "
-        f"({remote.checksum}) and put it into {folder}."
+        f"and call again, or get the file elsewhere ({remote.checksum}) and put it into {folder}."
     )
 
 
-def _delete_leftovers(work: Path) -> None:
-    """Delete temporary files of a killed process; this one holds the lock."""
-    for path in work.glob(f"{gettempprefix()}*"):
-        path.unlink()
+def _failure(url: str, work: Path, remote: Remote) -> str | None:
+    """Download a file from one mirror, continuing what is there; return why it failed, or None."""
+    import pooch
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    # Faults of the mirror; others, such as a full disk, are not.
+    faults = (requests.RequestException, HTTPError, HTTPException, ConnectionError, TimeoutError)
+    part = work / f"{remote.name}.part"
+
+    def download(url: str, output_file: str, _: object) -> None:
+        transfer(url, part, remote.n_bytes)
+        os.replace(part, output_file)
+
+    reason = ""
+    for _ in range(_TRIES):
+        before = _size(part)
+        try:
+            pooch.retrieve(url, remote.checksum, remote.name, work, downloader=download)
+        except TooSlowError as error:
+            return str(error)
+        except (*faults, ValueError) as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        else:
+            return None
+        # The next try continues, or starts anew if what was there before was of another file.
+        if _size(part) == before:
+            break
+    return reason
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _resuming_downloader(pooch: Any, part: Path) -> Any:
-    """Return a downloader for pooch that resumes the incomplete file ``part``."""
-
-    def download(url: str, output_file: str, _: Any) -> None:
-        with open(part, "ab") as file:
-
-            def discard_part(response: Any, **_: Any) -> None:
-                # The server sends the whole file (200), or has less than is here already (416).
-                if response.status_code in (200, 416):
-                    file.truncate(0)
-
-            # A server that compresses or unpacks the file would change its checksum.
-            headers = {"Accept-Encoding": "identity"}
-            if file.tell() > 0:
-                headers["Range"] = f"bytes={file.tell()}-"
-            pooch.HTTPDownloader(
-                progressbar=find_spec("tqdm") is not None,
-                chunk_size=_CHUNK,
-                timeout=_TIMEOUT,
-                headers=headers,
-                hooks={"response": discard_part},
-            )(url, file, None)
-        os.replace(part, output_file)
-
-    return download

@@ -1,6 +1,7 @@
 """MNIST: handwritten digits."""
 
 import gzip
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import check_arguments
-from skvim.datasets._archives import decoding_errors, verify_digests
+from skvim.datasets._archives import decoding_errors, read_bounded, verify_digests
 from skvim.datasets._descriptions import MNIST
 from skvim.datasets._download import Remote, fetch_file
 from skvim.datasets._home import DataHome, get_data_home
@@ -53,21 +54,25 @@ OFFICIAL = Archive(
     remotes=(
         Remote(
             "train-images-idx3-ubyte.gz",
+            9_912_422,
             "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             _MIRRORS,
         ),
         Remote(
             "train-labels-idx1-ubyte.gz",
+            28_881,
             "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
             _MIRRORS,
         ),
         Remote(
             "t10k-images-idx3-ubyte.gz",
+            1_648_877,
             "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             _MIRRORS,
         ),
         Remote(
             "t10k-labels-idx1-ubyte.gz",
+            4_542,
             "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             _MIRRORS,
         ),
@@ -88,8 +93,8 @@ def fetch_mnist(
     """Load the MNIST handwritten digits: 70,000 grey images of 28 × 28 pixels in 10 classes.
 
     The first call decodes the four official files, which it downloads into the folder ``mnist`` of
-    the data home unless they are there already, unpacked or not. Later calls map the stored
-    arrays into memory.
+    the data home unless they are there already, unpacked or not. Later calls check the
+    stored arrays and map them into memory.
 
     Parameters
     ----------
@@ -174,10 +179,10 @@ def _find(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
 def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read bytes of a known shape from a file in IDX format, packed with gzip or not."""
     with decoding_errors(path):
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            content = file.read()
         # Two zero bytes, 8 for unsigned bytes, the number of axes, and their lengths.
         start = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = read_bounded(file, len(start) + math.prod(shape))
         if not content.startswith(start):
             raise ValueError(f"it is no IDX file of unsigned bytes in the shape {shape}")
         return np.frombuffer(content, np.uint8, offset=len(start)).reshape(shape)

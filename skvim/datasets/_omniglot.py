@@ -1,6 +1,5 @@
 """Omniglot: handwritten characters of many alphabets."""
 
-import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,7 +13,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skvim._validation import StrOptions, check_arguments, draw_seed, integer
-from skvim.datasets._archives import decoding_errors, open_source, verify_digests
+from skvim.datasets._archives import (
+    decoding_errors,
+    open_picture,
+    open_source,
+    verify_digests,
+)
 from skvim.datasets._catalogue import ALPHABETS
 from skvim.datasets._descriptions import FIVE_CHARACTERS, OMNIGLOT
 from skvim.datasets._download import Remote, fetch_file
@@ -27,6 +31,7 @@ from skvim.datasets._store import Chunks, StoredArray, load_or_build
 __all__ = ["OFFICIAL", "Archive", "fetch_omniglot"]
 
 _SIZE = 105  # pixels per side of a drawing
+_LARGEST = 1 << 14  # bytes of a drawing's file; officially at most 522, and 1,575 uncompressed
 _DRAWERS = 20  # per character
 _ROTATIONS = 4
 
@@ -74,8 +79,12 @@ OFFICIAL = Archive(
     alphabets=ALPHABETS,
     digest="061691d78adaa9b335b1e4876c121f2cbe4dde34762da3b948fbd8f91dfb85d9",
     remotes=(
-        Remote("images_background.zip", "md5:68d2efa1b9178cc56df9314c21c6e718", _MIRRORS),
-        Remote("images_evaluation.zip", "md5:6b91aef0f799c5bb55b94e3f2daec811", _MIRRORS),
+        Remote(
+            "images_background.zip", 9_464_212, "md5:68d2efa1b9178cc56df9314c21c6e718", _MIRRORS
+        ),
+        Remote(
+            "images_evaluation.zip", 6_462_886, "md5:6b91aef0f799c5bb55b94e3f2daec811", _MIRRORS
+        ),
     ),
 )
 
@@ -102,7 +111,8 @@ def fetch_omniglot(
 
     The first call decodes the official archives, or their unpacked folders ``images_background``
     and ``images_evaluation``, in the folder ``omniglot`` of the data home; it downloads the
-    archives (16 MB) unless they are there already. Later calls map the stored array into memory.
+    archives (16 MB) unless they are there already. Later calls check the stored array and map
+    it into memory.
 
     Parameters
     ----------
@@ -250,10 +260,10 @@ def _decode(folder: Path, archive: Archive, size: int, download_if_missing: bool
 
 def _read_set(source: Path, characters: list[str]) -> Chunks:
     """Yield the drawings of each character as (20, 105, 105), 255 where there is ink."""
-    with decoding_errors(source), open_source(source) as (names, read):
+    with decoding_errors(source), open_source(source, _LARGEST) as (names, read):
         drawings = defaultdict(list)
         for name in names:
-            if re.fullmatch(r"\d+_\d+\.png", PurePosixPath(name).name):
+            if re.fullmatch(r"[0-9]+_[0-9]+\.png", PurePosixPath(name).name):
                 drawings[str(PurePosixPath(name).parent)].append(name)
         drawers = [f"{number:02d}.png" for number in range(1, _DRAWERS + 1)]
         for character in characters:
@@ -267,13 +277,8 @@ def _read_set(source: Path, characters: list[str]) -> Chunks:
 
 
 def _read_drawing(name: str, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(read(name))) as image:
-            if (image.size, image.mode) != ((_SIZE, _SIZE), "1"):
-                raise ValueError(f"it has {image.size} pixels of mode {image.mode}")
-            paper = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{name} is no picture of {_SIZE} × {_SIZE} bits ({error})") from error
+    with open_picture(name, read(name), "PNG", (_SIZE, _SIZE)) as image:
+        if image.mode != "1":
+            raise ValueError(f"it has mode {image.mode} instead of single bits")
+        paper = np.asarray(image)
     return np.where(paper, 0, 255).astype(np.uint8)

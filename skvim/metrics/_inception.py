@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import pickle
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +14,7 @@ from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
-from skvim.exceptions import MissingExtraError
+from skvim.exceptions import DatasetError, MissingExtraError
 from skvim.networks._random import RandomStream, RedirectRandomness
 
 __all__ = ["InceptionFeatures"]
@@ -29,6 +28,10 @@ _PACKAGES = {
     "torchmetrics": ("torchmetrics.image.fid", "NoTrainInceptionV3"),
 }
 _LAYER = "2048"
+_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+_N_BYTES = 95_628_359
+_CHECKSUM = "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_MIRRORS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0",)
 
 
 @final
@@ -42,8 +45,9 @@ class InceptionFeatures:
     ----------
     weights : str, Path or None, default=None
         File of the network's weights, ``weights-inception-2015-12-05-6726825d.pth`` as
-        torch-fidelity publishes it; loaded without running code. None lets torch-fidelity download
-        it once, 91 MB, into torch's cache.
+        torch-fidelity publishes it; loaded without running code. None is the file of this name in
+        torch's cache (``torch.hub.get_dir()``), checked against its SHA-256; it is downloaded if
+        it is missing, 91 MB, which needs the extra ``data``.
     value_range : (float, float) or None, default=None
         Values of black and white in X, such as (-1, 1). None uses (0, 255) for bytes and else
         (0, 1). Values outside raise an error and are not clipped.
@@ -111,9 +115,9 @@ class InceptionFeatures:
         Raises
         ------
         MissingExtraError
-            If the package is not installed.
+            If the package is not installed, or one that a download needs.
         OSError
-            If the weights cannot be read or downloaded.
+            If the weights cannot be read or downloaded, or are damaged.
         ValueError
             If X does not hold images of 1 or 3 channels, or holds values outside ``value_range``.
         """
@@ -205,23 +209,35 @@ def _load(package: str, weights: str | Path | None) -> nn.Module:
             f"Inception features need {package}, which cannot be imported ({error}). "
             'Run pip install "skvim[fid]".'
         ) from error
-    path = None if weights is None else _check_weights(weights)
+    path = _check_weights(_published_weights() if weights is None else weights)
     try:
         # Initial weights are drawn and then replaced; torch's global generator must not advance.
         with RedirectRandomness(RandomStream(0)):
             network: nn.Module = kind(name, [_LAYER], feature_extractor_weights_path=path)
-    except OSError as error:
-        # Not a local file: that has been read before.
-        raise OSError(
-            f"The weights of Inception could not be downloaded: {error}. Download them elsewhere "
-            "and pass InceptionFeatures(weights=path)."
-        ) from error
     except RuntimeError as error:
         raise OSError(
-            f"{weights} does not hold the weights of {package}'s Inception: "
+            f"{path} does not hold the weights of {package}'s Inception: "
             f"{str(error).splitlines()[0]}"
         ) from error
     return network.eval()
+
+
+def _published_weights() -> Path:
+    """Return the path of the published weights, after downloading them if they are missing.
+
+    torch-fidelity itself would download without a limit and load what comes, unchecked, as a
+    pickle that may run code.
+    """
+    # Imported here, as the data sets bring pandas along.
+    from skvim.datasets._download import Remote, fetch_checked
+
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    try:
+        return fetch_checked(folder, Remote(_WEIGHTS, _N_BYTES, _CHECKSUM, _MIRRORS))
+    except DatasetError as error:
+        raise OSError(
+            f"There are no weights of Inception. {error} Or pass InceptionFeatures(weights=path)."
+        ) from error
 
 
 def _check_weights(weights: str | Path) -> str:
@@ -233,10 +249,16 @@ def _check_weights(weights: str | Path) -> str:
         )
     try:
         # The packages themselves load with weights_only=False.
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(weights, dict) or not all(
+            isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+        ):
+            raise ValueError("it is no dictionary of tensors")
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes torch fail in many ways
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise OSError(
-            f"{path} is not a file of weights, or holds more than tensors: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{path} is not a file of weights, or holds more than tensors: {reason}"
         ) from error
     return str(path)

@@ -1,4 +1,4 @@
-"""Small archives in the official formats, and a server that stands in for the mirrors."""
+"""Small archives in the official formats."""
 
 import gzip
 import hashlib
@@ -8,10 +8,8 @@ import pickle
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +25,10 @@ from skvim.datasets._download import Remote
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
+
+
+def official(name, content):
+    return Remote(name, len(content), f"sha256:{sha256(content)}", ())
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class StandIn:
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
         return home
+
+    def everything(self, home):
+        """Fetch all rows in full size."""
+        options = {"image_size": 105} if self.name == "omniglot" else {}
+        return self.fetch(data_home=home, subset="all", **options)
 
     def stored(self, home):
         return sorted(path.name for path in (home / self.name).glob("*.npy"))
@@ -97,7 +104,7 @@ def mnist():
         sizes=sizes,
         n_wae_test=15,
         digests=(sha256(target.tobytes()), sha256(images.tobytes())),
-        remotes=tuple(Remote(name, f"sha256:{sha256(file)}", ()) for name, file in files.items()),
+        remotes=tuple(official(name, file) for name, file in files.items()),
     )
     return StandIn("mnist", _mnist, archive, files, images, target, 50)
 
@@ -121,7 +128,7 @@ def cifar10():
         n_per_file=10,
         n_wae_test=7,
         digests=(sha256(target.tobytes()), sha256(images.tobytes())),
-        remote=Remote("cifar-10-binary.tar.gz", f"sha256:{sha256(content)}", ()),
+        remote=official("cifar-10-binary.tar.gz", content),
     )
     files = {"cifar-10-binary.tar.gz": content}
     return StandIn("cifar10", _cifar10, archive, files, images, target, 50)
@@ -151,7 +158,7 @@ def omniglot():
         sets=sets,
         alphabets=alphabets,
         digest=sha256(images.tobytes()),
-        remotes=tuple(Remote(name, f"sha256:{sha256(file)}", ()) for name, file in files.items()),
+        remotes=tuple(official(name, file) for name, file in files.items()),
     )
     target = np.repeat(np.arange(9), 20)
     return StandIn("omniglot", _omniglot, archive, files, images, target, 60)
@@ -209,72 +216,6 @@ def make(_made, monkeypatch):
 def downloaded(request, make):
     """Each of the data sets that can be downloaded."""
     return make(request.param)
-
-
-class Mirror:
-    """A server of files in memory, with the faults that a test asks for."""
-
-    def __init__(self, files):
-        self.files = dict(files)
-        self.ranges = True  # whether parts of files may be asked for
-        self.breaks = {}  # after how many bytes a connection breaks, once for each number
-        self.stalls = threading.Event()
-        self.stalls.set()
-        self.requests = []  # path and range of each
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.url = f"http://127.0.0.1:{self.server.server_port}/folder"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self):
-        self.stalls.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def handler(mirror):  # noqa: N805 (self is the handler below)
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.path.rpartition("/")[2]
-                asked = self.headers.get("Range")
-                mirror.requests.append((name, asked))
-                content = mirror.files.get(name)
-                if content is None:
-                    return self.send_error(404)
-                start = int(asked[len("bytes=") : -1]) if asked and mirror.ranges else 0
-                if start and start >= len(content):
-                    return self.send_error(416)
-                self.send_response(206 if asked and mirror.ranges else 200)
-                self.send_header("Content-Length", str(len(content) - start))
-                self.end_headers()
-                breaks = mirror.breaks.get(name)
-                if breaks:
-                    self.wfile.write(content[start : start + breaks.pop(0)])
-                    self.wfile.flush()
-                    mirror.stalls.wait(60)
-                else:
-                    self.wfile.write(content[start:])
-                return None
-
-            def log_message(self, *args):
-                pass
-
-        return Handler
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    """Return what starts a mirror; all are stopped after the test."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    mirrors = []
-
-    def serve(files):
-        mirrors.append(Mirror(files))
-        return mirrors[-1]
-
-    yield serve
-    for mirror in mirrors:
-        mirror.close()
 
 
 @pytest.fixture(scope="session")

@@ -187,7 +187,7 @@ def test_wrong_images_are_named(fault, tmp_path):
     folder = tmp_path / "celeba" / "img_align_celeba"
     folder.mkdir(parents=True)
     (folder / "000001.jpg").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"000001.jpg is no picture of \(178, 218\) pixels"):
+    with pytest.raises(DatasetError, match=r"000001.jpg is no JPEG picture of 178 × 218 pixels"):
         fetch_celeba(data_home=tmp_path)
 
 

@@ -2,11 +2,13 @@
 
 import sys
 import types
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from damage import mutate
 from family import DIGITS, SMALL
 from scipy import sparse
 from sklearn.cluster import KMeans
@@ -20,8 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skvim import VAETransformer
-from skvim.exceptions import MissingExtraError
-from skvim.metrics import InceptionFeatures, frechet_distance, kernel_distance
+from skvim.exceptions import DatasetError, MissingExtraError
+from skvim.metrics import InceptionFeatures, _inception, frechet_distance, kernel_distance
 from skvim.metrics._feature_extraction import extract_features
 
 ROWS, OTHERS = DIGITS[:30], DIGITS[30:50]
@@ -192,14 +194,12 @@ class StandIn(nn.Module):
 
     built = 0
 
-    def __init__(self, name, features_list, feature_extractor_weights_path=None):
+    def __init__(self, name, features_list, feature_extractor_weights_path):
         super().__init__()
         type(self).built += 1
         assert features_list == ["2048"]
         self.layer = nn.Linear(3, 4)  # draws initial weights, as the real one does
         self.seen = []
-        if feature_extractor_weights_path is None:
-            raise ConnectionError("no route to host")
         state = torch.load(feature_extractor_weights_path, weights_only=False)
         self.load_state_dict(state)
 
@@ -345,8 +345,6 @@ class Payload:
 def test_inception_says_what_is_wrong_with_weights_and_runs_none_of_their_code(weights, tmp_path):
     images = np.zeros((2, 4, 4))
     package, _, _ = weights
-    with pytest.raises(OSError, match="could not be downloaded: no route"):
-        InceptionFeatures(package=package)(images)
     with pytest.raises(FileNotFoundError, match="no file of weights"):
         InceptionFeatures(tmp_path / "absent.pth", package=package)(images)
     for name, content in (("other", {"a": torch.zeros(1)}), ("code", {"a": Payload()})):
@@ -356,6 +354,62 @@ def test_inception_says_what_is_wrong_with_weights_and_runs_none_of_their_code(w
     (tmp_path / "broken").write_bytes(b"<html>")
     with pytest.raises(OSError, match="not a file of weights"):
         InceptionFeatures(str(tmp_path / "broken"), package=package)(images)
+
+
+@pytest.fixture
+def published(weights, serve, monkeypatch, tmp_path):
+    """Have the stand-in's file published by a local server; return the server and torch's cache."""
+    content = weights[1].read_bytes()
+    server = serve({_inception._WEIGHTS: content})
+    monkeypatch.setattr(_inception, "_N_BYTES", len(content))
+    monkeypatch.setattr(_inception, "_CHECKSUM", f"sha256:{sha256(content).hexdigest()}")
+    monkeypatch.setattr(_inception, "_MIRRORS", (server.url,))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+    return server, tmp_path / "cache" / "checkpoints"
+
+
+def test_inception_s_weights_are_downloaded_once(weights, published):
+    server, cache = published
+    images = np.random.default_rng(0).random((2, 4, 4))
+    expected = inception(weights)(images)
+    for _ in range(2):
+        features = InceptionFeatures(package=weights[0], device="cpu")
+        np.testing.assert_array_equal(features(images), expected)
+    assert server.requests == [(_inception._WEIGHTS, None)]
+    assert {path.name for path in cache.iterdir()} == {_inception._WEIGHTS, ".lock"}
+
+
+@pytest.mark.trust("Weights of Inception are used only if they are the published ones.")
+def test_inception_refuses_other_weights_than_the_published_ones(weights, published):
+    server, cache = published
+    images = np.zeros((2, 4, 4))
+    good = server.files[_inception._WEIGHTS]
+    features = InceptionFeatures(package=weights[0], device="cpu")
+    for content, message in ((good[::-1], "hash .* does not match"), (good[:-1], "it offers")):
+        server.files[_inception._WEIGHTS] = content
+        with pytest.raises(OSError, match=f"(?s){message}.* Or pass .*weights=path") as caught:
+            features(images)
+        assert not isinstance(caught.value, DatasetError)
+        assert {path.name for path in cache.iterdir()} == {".lock"}
+    (cache / _inception._WEIGHTS).write_bytes(good[::-1])
+    with pytest.raises(OSError, match=r"is not the published file: its sha256 is .* Delete it"):
+        features(images)
+    assert (cache / _inception._WEIGHTS).read_bytes() == good[::-1]
+
+
+@pytest.mark.trust("A damaged file of Inception's weights gives features or OSError.")
+def test_inception_with_damaged_weights(weights, amount, tmp_path):
+    good, images = weights[1].read_bytes(), np.zeros((2, 4, 4))
+    rng = np.random.default_rng(0)
+    for _ in range(amount("files of weights mutated", quick=50, full=2_000)):
+        weights[1].write_bytes(mutate(good, rng))
+        try:
+            found = inception(weights)(images)
+        except OSError as error:
+            message = str(error)
+            assert str(weights[1]) in message
+        else:
+            assert found.shape == (2, 4)
 
 
 @pytest.mark.parametrize("last", ["passthrough", None])
