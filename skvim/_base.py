@@ -15,6 +15,7 @@ from torch import Tensor
 from skvim._declare import estimator
 from skvim._information import Information, measure_information
 from skvim._layout import Layout, flatten
+from skvim._modes import own_modes
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
 from skvim._validation import (
@@ -37,7 +38,6 @@ from skvim.engine import (
     TrainingSettings,
     map_rows,
     net_state,
-    own_modes,
     resolve_device,
     restored_net,
     train,
@@ -154,11 +154,10 @@ class BaseAutoencoder(
             If the loss or the model becomes infinite or NaN. A model fitted before stays as it was.
         """
         plan: Plan | None = self.__dict__.pop("_plan", None)
-        with atomic(self):
+        with atomic(self), own_modes():
             request = self._make_request(X)
-            with own_modes(request.training.device):
-                net = None if plan is None else plan.take(request)
-                self._finish_fit(request, train(request) if net is None else net)
+            net = None if plan is None else plan.take(request)
+            self._finish_fit(request, train(request) if net is None else net)
         return self
 
     def _make_request(self, X: Any) -> FitRequest:
@@ -292,6 +291,7 @@ class BaseAutoencoder(
         return checkpoints
 
     @final
+    @own_modes()
     def transform(self, X: Any) -> NDArray[Any]:
         """Encode rows.
 
@@ -315,6 +315,7 @@ class BaseAutoencoder(
         return mean
 
     @final
+    @own_modes()
     def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return mean and standard deviation of q(z|x).
 
@@ -333,6 +334,7 @@ class BaseAutoencoder(
         return mean, std
 
     @final
+    @own_modes()
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Decode codes.
 
@@ -352,6 +354,7 @@ class BaseAutoencoder(
         return self._layout.restore(decoded)
 
     @final
+    @own_modes()
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Encode rows and decode their posterior means.
 
@@ -375,6 +378,7 @@ class BaseAutoencoder(
         return rows
 
     @final
+    @own_modes()
     def information(self, X: Any, *, max_samples: int = 5000) -> Information:
         """Estimate rate, distortion and mutual information of the codes of given rows.
 
@@ -416,7 +420,8 @@ class BaseAutoencoder(
 
     def __sklearn_clone__(self) -> Self:
         """Clone, keeping the plan of a search under way (scikit-learn's hook)."""
-        cloned: Self = super().__sklearn_clone__()
+        with own_modes():
+            cloned: Self = super().__sklearn_clone__()
         plan: Plan | None = vars(self).get("_plan")
         if plan is not None and plan.is_active:
             cloned._set_plan(plan)

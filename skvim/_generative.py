@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
+from skvim._modes import own_modes
 from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, integer, real
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import (
@@ -82,6 +83,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         return make_prior(self.prior, self.n_components)
 
     @final
+    @own_modes()
     def sample(
         self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[Any]:
@@ -111,6 +113,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         return self.inverse_transform(codes)
 
     @final
+    @own_modes()
     def score_samples(self, X: Any, *, n_draws: int = 100) -> NDArray[np.float64]:
         """Estimate the log-likelihood of rows by importance sampling.
 

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from skvim._modes import own_modes
 from skvim._persistence._files import open_estimator
 from skvim.engine import resolve_device
 
@@ -14,7 +15,7 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
 
     The file contains no code: it names classes of skvim and scikit-learn, and holds values for
     them. The loaded estimator computes the same as the saved one, to the last bit on the same kind
-    of machine.
+    of machine. The file is read once, and takes hardly more memory than it is long.
 
     Parameters
     ----------
@@ -35,17 +36,19 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     FileNotFoundError
         When there is no such file.
     FileAccessError
-        When it cannot be read.
+        When it cannot be read, or does not fit into memory.
     FileFormatError
-        When ``save`` has not written it, or it has a later format, was truncated or changed, or
-        names classes that files may not hold.
+        When ``save`` has not written it, or it has a later format, was truncated or changed,
+        names classes that files may not hold, or holds estimators of a release of scikit-learn that
+        this one cannot read.
     ValueError
         When torch cannot use the device.
 
     Warns
     -----
     FileVersionWarning
-        When the file holds estimators that another release of scikit-learn has fitted.
+        When the file holds estimators that another release of scikit-learn, of 1.7 to 1.9, has
+        fitted.
 
     See Also
     --------
@@ -62,4 +65,5 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     ...     skvim.load(Path(folder) / "noise.skvim")
     GaussianNoise(scale=0.5)
     """
-    return open_estimator(path, resolve_device(device))
+    with own_modes():
+        return open_estimator(path, resolve_device(device))

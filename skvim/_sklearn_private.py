@@ -19,6 +19,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "names_of_callbacks",
     "routed_fit_params",
     "take",
     "validate_parameter_constraints",
@@ -32,6 +33,21 @@ USED = (
     "sklearn.model_selection.GridSearchCV._format_results",
     "sklearn.model_selection.GridSearchCV._get_routed_params_for_fit",
 )
+
+
+# Attributes of an estimator that has callbacks, from scikit-learn 1.9 on; all but the first are
+# deleted at the end of a fit, unless it is broken off.
+_CALLBACKS = {
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+}
+
+
+def names_of_callbacks(state: dict[str, Any]) -> set[str]:
+    """Return the names of attributes that hold callbacks or belong to them."""
+    return _CALLBACKS & state.keys()
 
 
 def routed_fit_params(search: Any, params: dict[str, Any]) -> Any:

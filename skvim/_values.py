@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.parameter import is_lazy
 
+from skvim._torch_modes import torch_defaults
 from skvim._torch_private import distribution_state, transform_state
 
 __all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "digest", "itself"]
@@ -254,7 +255,8 @@ class _ByBytes:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if isinstance(self.value, Distribution | Transform):
             return pickle.loads(_pickled(self.value)[0])  # torch loses inverses of transforms
-        return copy.deepcopy(self.value, memo)
+        with torch_defaults():
+            return copy.deepcopy(self.value, memo)
 
 
 def by_bytes(value: Any) -> Any:
@@ -339,10 +341,11 @@ def _make_tensor(
     dtype: torch.dtype, shape: tuple[int, ...], raw: bytes, requires_grad: bool, is_parameter: bool
 ) -> Tensor:
     """Return a tensor from its bytes."""
-    tensor = torch.empty(shape, dtype=dtype, device="cpu")
-    if raw:
-        tensor = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
-    if is_parameter:
-        return nn.Parameter(tensor, requires_grad)
-    # Inside of torch.func.grad torch refuses even requires_grad_(False).
-    return tensor.requires_grad_() if requires_grad else tensor
+    with torch_defaults():
+        tensor = torch.empty(shape, dtype=dtype, device="cpu")
+        if raw:
+            tensor = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
+        if is_parameter:
+            return nn.Parameter(tensor, requires_grad)
+        # Inside of torch.func.grad torch refuses even requires_grad_(False).
+        return tensor.requires_grad_() if requires_grad else tensor

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
+from skvim._modes import own_modes
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows
 from skvim.exceptions import ChainLostWarning
@@ -41,6 +42,7 @@ class BasePlainAutoencoder(BaseAutoencoder):
         return []
 
     @final
+    @own_modes()
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of log p(x|e(x)), in nats per row; greater is better.
 
@@ -74,6 +76,7 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
     """Base class of stochastic autoencoders without a prior, sampled by a Markov chain."""
 
     @final
+    @own_modes()
     def sample(
         self,
         n_samples: int = 1,

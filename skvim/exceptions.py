@@ -5,6 +5,7 @@ from typing import final
 __all__ = [
     "AccelerationWarning",
     "BatchingWarning",
+    "CallbacksLeftOutWarning",
     "ChainLostWarning",
     "CheckpointWarning",
     "DatasetError",
@@ -128,6 +129,14 @@ class CheckpointWarning(SkvimWarning):
     """A checkpoint of a training could not be written, read or removed, or continues inexactly.
 
     Training goes on; the message says what happened.
+    """
+
+
+@final
+class CallbacksLeftOutWarning(SkvimWarning):
+    """Callbacks that ``set_callbacks`` gave to an estimator of scikit-learn were not saved.
+
+    The message names the estimators. What a fitted model computes does not depend on callbacks.
     """
 
 

@@ -393,11 +393,12 @@ def test_other_programs_can_read_weights_and_settings(tmp_path):
     fitted.save(tmp_path / "model.skvim")
     with safe_open(tmp_path / "model.skvim", framework="np") as file:
         weight = file.get_tensor("VIMAETransformer.state.net_.weights.encoder.layers.0.weight")
-        document = json.loads(file.metadata()["skvim"])
+        metadata = file.metadata()
+    document = json.loads(metadata["skvim"])
     np.testing.assert_array_equal(
         weight, fitted.net_.module_.encoder.layers[0].weight.detach().numpy()
     )
-    assert document["format_version"] == 1
+    assert metadata["format_version"] == "1"
     assert document["versions"]["skvim"] == skvim.__version__
     assert document["versions"].keys() == {"skvim", "torch", "scikit-learn", "numpy"}
     model = document["model"]["$estimator"]

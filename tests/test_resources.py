@@ -46,7 +46,6 @@ def test_imports_bring_nothing_that_their_libraries_do_not():
         "filelock",
         "joblib",
         "numpy",
-        "safetensors",
         "scipy",
         "sklearn",
         "skorch",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Reader", "Writer", "refusal"]
 
 _DEEPEST = 50  # of values within values; models need ten
+_DEEPEST_NODE = 200  # of JSON within JSON; a value within a value takes up to three levels
+# Bytes that arrays of text may have beyond sixteen for each of their characters.
+_SPARE_TEXT = 2**26
 _PLAIN = (bool, int, str, type(None))
 
 
@@ -46,6 +49,23 @@ class Kind:
 
 
 @final
+class TextMemory:
+    """Bounds the memory of arrays of text, which can be much wider than their items.
+
+    A file that is shorter than its arrays by orders of magnitude is neither written nor read.
+    """
+
+    def __init__(self) -> None:
+        self._left = _SPARE_TEXT
+
+    def suffices(self, item_bytes: int, items: list[Any]) -> bool:
+        """Tell whether there is memory for one more array, and take it."""
+        n_characters = sum(len(item) for item in items if isinstance(item, str))
+        self._left -= max(0, item_bytes * len(items) - 16 * n_characters)
+        return self._left >= 0
+
+
+@final
 class Writer:
     """Encodes values as JSON and collects their arrays.
 
@@ -58,10 +78,16 @@ class Writer:
     ----------
     arrays : dict of ndarray
         By the path of each in the value.
+    left_out : list of str
+        Paths of estimators whose callbacks were left out.
+    text : TextMemory
+        Bounds arrays of text.
     """
 
     def __init__(self, kinds: list[Kind]) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.left_out: list[str] = []
+        self.text = TextMemory()
         self._kinds = kinds
         self._depth = 0
 
@@ -115,21 +141,38 @@ class Reader:
         Arrays that the JSON refers to; each is used once.
     device : torch.device
         Device of the networks.
+
+    Attributes
+    ----------
+    text : TextMemory
+        Bounds arrays of text.
     """
 
     def __init__(
         self, kinds: list[Kind], arrays: dict[str, NDArray[Any]], device: "torch.device"
     ) -> None:
         self.device = device
+        self.text = TextMemory()
         self._kinds = {f"${kind.tag}": kind for kind in kinds}
         self._arrays = dict(arrays)
+        self._depth = 0
 
     def read(self, node: Any) -> Any:
         """Decode a value; any error means that the file is invalid."""
+        if not isinstance(node, list | dict):
+            return node
+        self._depth += 1
+        if self._depth > _DEEPEST_NODE:
+            raise FileFormatError("it holds values that are nested too deeply")
+        try:
+            return self._read(node)
+        finally:
+            self._depth -= 1
+
+    def _read(self, node: Any) -> Any:
+        """Decode a container or a value of one of the kinds."""
         if isinstance(node, list):
             return [self.read(item) for item in node]
-        if not isinstance(node, dict):
-            return node
         if not any(key.startswith("$") for key in node):
             return {key: self.read(item) for key, item in node.items()}
         ((tag, payload),) = node.items()

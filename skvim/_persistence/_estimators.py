@@ -7,9 +7,11 @@ from sklearn.base import BaseEstimator
 from skvim._persistence._allowed import alternative
 from skvim._persistence._codec import Kind, Reader, Writer, refusal
 from skvim._persistence._registry import public_class, public_name
+from skvim._persistence._releases import default_parameters, known_parameters
+from skvim._sklearn_private import names_of_callbacks
 from skvim.exceptions import FileFormatError
 
-__all__ = ["ESTIMATOR", "fitted_state"]
+__all__ = ["ESTIMATOR", "fitted_state", "is_foreign"]
 
 # Parameters that name a folder of one machine: caches, which hold pickles, and checkpoints.
 _FOLDERS = ("memory", "checkpoint")
@@ -29,11 +31,25 @@ def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any
     parameters.update({name: None for name in _FOLDERS if name in parameters})
     own = hasattr(estimator, "_saved_state")
     state = estimator._saved_state() if own else fitted_state(estimator)
-    return {
+    callbacks = names_of_callbacks(state)
+    if callbacks:
+        writer.left_out.append(path)
+        state = {key: value for key, value in state.items() if key not in callbacks}
+    node = {
         "class": name,
         "parameters": writer.write(parameters, f"{path}.parameters"),
-        "state": writer.write(state, f"{path}.state"),
+        "state": writer.write(
+            {k: v for k, v in state.items() if k not in callbacks}, f"{path}.state"
+        ),
     }
+    if is_foreign(name):  # other releases have other parameters
+        node["defaults"] = default_parameters(estimator, parameters)
+    return node
+
+
+def is_foreign(name: str) -> bool:
+    """Tell whether a class of this name is one of scikit-learn."""
+    return name.startswith("sklearn.")
 
 
 def _unsavable(estimator: BaseEstimator, path: str) -> Exception:
@@ -55,8 +71,12 @@ def _read(reader: Reader, node: Any) -> BaseEstimator:
     parameters, state = reader.read(node["parameters"]), reader.read(node["state"])
     if any(parameters.get(name) is not None for name in _FOLDERS):
         raise FileFormatError("it names a folder that fit would open files from")
+    if is_foreign(node["class"]):
+        parameters = known_parameters(cls, parameters, node["defaults"])
     estimator = cls(**parameters)
-    _check_names(cls, set(parameters), state)
+    if names_of_callbacks(state):
+        raise FileFormatError("it holds callbacks, which are code")
+    _check_names(cls, set(estimator.get_params(deep=False)), state)
     if hasattr(estimator, "_restore_state"):
         estimator._restore_state(state, reader.device)
     else:

@@ -13,9 +13,15 @@ from sklearn.base import BaseEstimator
 
 from skvim._persistence._archive import read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
-from skvim._persistence._estimators import ESTIMATOR
+from skvim._persistence._estimators import ESTIMATOR, is_foreign
 from skvim._persistence._kinds import KINDS
-from skvim.exceptions import FileFormatError, FileVersionWarning, UnsavableError
+from skvim._persistence._releases import check_releases
+from skvim.exceptions import (
+    CallbacksLeftOutWarning,
+    FileFormatError,
+    FileVersionWarning,
+    UnsavableError,
+)
 
 __all__ = ["open_estimator", "save", "versions"]
 
@@ -32,7 +38,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         files hold linear models, preprocessing, decompositions, mixtures and more, but not trees,
         nearest neighbours, KMeans, OneHotEncoder or SVC: see :doc:`/files`.
     path : str or path-like
-        Where to; any suffix will do, for example ``"model.skvim"``.
+        Where to; any suffix will do, for example ``"model.skvim"``. A symbolic link is followed.
 
     Raises
     ------
@@ -41,6 +47,11 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         own, or an estimator or object that files do not hold; the message names it.
     FileAccessError
         When the file cannot be written; one that was there before stays as it was.
+
+    Warns
+    -----
+    CallbacksLeftOutWarning
+        When estimators of scikit-learn have callbacks, which are code.
 
     See Also
     --------
@@ -74,6 +85,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     except UnsavableError as error:
         raise UnsavableError(f"{name} cannot be saved: {error}") from error.__cause__
     write_archive(path, document, writer.arrays)
+    if writer.left_out:
+        warnings.warn(
+            f"The callbacks of {', '.join(writer.left_out)} were not saved, as they are code. Set "
+            "them again after loading, with set_callbacks, if the model is to be fitted again.",
+            CallbacksLeftOutWarning,
+            stacklevel=2,
+        )
 
 
 def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
@@ -81,19 +99,28 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
     document, arrays = read_archive(path)
     reader = Reader(_ALL_KINDS, arrays, device)
     try:
+        if "model" not in document:
+            raise FileFormatError("it holds no estimator, but for example a checkpoint of fit")
+        written, here = _versions_of(document), versions()
+        releases = written["scikit-learn"], here["scikit-learn"]
+        differ = check_releases(_foreign_classes(document["model"]), *releases)
         estimator = reader.read(document["model"])
         reader.finish()
         if not isinstance(estimator, BaseEstimator):
             raise FileFormatError("it holds no estimator")
-        _warn_of_versions(path, document)
     except Exception as error:  # constructors raise any error for invalid values
-        if isinstance(error, Warning):  # turned into an error by the user
-            raise
         reason = str(error) if isinstance(error, FileFormatError) else repr(error)
         raise FileFormatError(
-            f"{os.fspath(path)} is refused: {reason}. Save the model again with this release of "
-            "skvim, or install the one that wrote the file."
+            f"{os.fspath(path)} is refused: {_shortened(reason)}. {_advice(document)}"
         ) from error
+    if differ:
+        warnings.warn(
+            f"{os.fspath(path)} holds estimators of scikit-learn {releases[0]}, and this is "
+            f"{releases[1]}: what they compute may differ in rounding or by mended faults. Install "
+            "that release, or fit them again.",
+            FileVersionWarning,
+            stacklevel=3,
+        )
     return estimator
 
 
@@ -107,29 +134,38 @@ def versions() -> dict[str, str]:
     }
 
 
-def _warn_of_versions(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
-    """Warn if another release of scikit-learn has fitted some of the estimators."""
-    written, here = document["versions"]["scikit-learn"], versions()["scikit-learn"]
-    if _holds_foreign(document["model"]) and _minor(written) != _minor(here):
-        warnings.warn(
-            f"{os.fspath(path)} holds estimators of scikit-learn {written}, and this is {here}: "
-            "what they compute may differ. Install that release, or fit them again.",
-            FileVersionWarning,
-            stacklevel=4,
-        )
+def _versions_of(document: dict[str, Any]) -> dict[str, str]:
+    """Return the versions that a document names."""
+    found: dict[str, str] = document["versions"]
+    if not all(re.fullmatch(r"[\w.+-]{1,50}", found[name]) for name in versions()):
+        raise FileFormatError("it does not say which versions wrote it")
+    return found
 
 
-def _holds_foreign(node: Any) -> bool:
-    """Whether the JSON contains an estimator of scikit-learn."""
+def _advice(document: dict[str, Any]) -> str:
+    """Return what to do about a file that is refused."""
+    try:
+        found = _versions_of(document)
+    except Exception:  # it is this that is wrong with the file
+        return "Save the model again."
+    return (
+        f"It was written by skvim {found['skvim']} with scikit-learn {found['scikit-learn']} and "
+        f"torch {found['torch']}: open it with these, or fit and save the model again."
+    )
+
+
+def _foreign_classes(node: Any) -> set[str]:
+    """Return the names of scikit-learn's estimators in the JSON, without their modules."""
     if isinstance(node, list):
-        return any(_holds_foreign(item) for item in node)
+        return set().union(*map(_foreign_classes, node))
     if not isinstance(node, dict):
-        return False
+        return set()
     estimator = node.get("$estimator")
-    own = isinstance(estimator, dict) and estimator["class"].startswith("sklearn.")
-    return own or any(_holds_foreign(item) for item in node.values())
+    name = estimator["class"] if isinstance(estimator, dict) else ""
+    found = set().union(*map(_foreign_classes, node.values()))
+    return found | ({name.rpartition(".")[2]} if is_foreign(name) else set())
 
 
-def _minor(version: str) -> list[str]:
-    """Return the major and the minor number of a version."""
-    return re.findall(r"\d+", version)[:2]
+def _shortened(text: str) -> str:
+    """Return a reason of a bounded length: it may show values of the file."""
+    return text if len(text) <= 1000 else f"{text[:997]}..."

@@ -18,8 +18,8 @@ from torch.distributions import (
     TransformedDistribution,
 )
 
-from skvim._persistence._archive import DTYPES
 from skvim._persistence._codec import Kind, Reader, Writer, refusal
+from skvim._persistence._header import DTYPES
 from skvim._persistence._registry import part_arguments, part_class, public_class, public_name
 from skvim._torch_private import (
     InverseTransform,
@@ -39,6 +39,7 @@ _BUILTINS: dict[str, type] = {
     "object": object,
     "str": str,
 }
+_NARROWER = "array.astype(object)"
 _KEYS = 624  # words of the Mersenne twister
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -57,7 +58,10 @@ def _write_array(writer: Writer, value: NDArray[Any], path: str) -> Any:
         return {"name": name, "order": "F"} if by_column else {"name": name}
     if value.dtype.kind not in "OUT":
         raise refusal(value, path, f"an array of {value.dtype}")
-    items = [writer.write(item, f"{path}[{i}]") for i, item in enumerate(value.ravel().tolist())]
+    plain = value.ravel().tolist()
+    if value.dtype.kind == "U" and not writer.text.suffices(value.dtype.itemsize, plain):
+        raise refusal(value, path, "whose text is much shorter than its width", _NARROWER)
+    items = [writer.write(item, f"{path}[{i}]") for i, item in enumerate(plain)]
     dtype = {"O": "object", "T": "T"}.get(value.dtype.kind, value.dtype.str)
     return {"dtype": dtype, "shape": list(value.shape), "items": items}
 
@@ -67,10 +71,14 @@ def _read_array(reader: Reader, node: Any) -> NDArray[Any]:
         stored = reader.take(node["name"])
         return stored.T if node.get("order") == "F" else stored
     items = [reader.read(item) for item in node["items"]]
-    array = np.empty(len(items), dtype=_dtype(node["dtype"]))
-    if array.dtype.kind != "O" and not all(isinstance(item, str) for item in items):
+    dtype = _dtype(node["dtype"])
+    if dtype.kind != "O" and not all(isinstance(item, str) for item in items):
         raise ValueError("an array of text holds something else")
-    array[:] = items if array.dtype.kind != "O" else _objects(items)
+    if dtype.kind == "U" and not reader.text.suffices(dtype.itemsize, items):
+        raise ValueError("an array of text is much wider than its items")
+    array = np.empty(len(items), dtype=dtype)
+    # Assigned one by one: an array of them all would have the width of the longest.
+    array[:] = _objects(items)
     return array.reshape(node["shape"])
 
 

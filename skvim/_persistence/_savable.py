@@ -20,12 +20,13 @@ class Savable:
 
         The file holds weights and arrays in the format of safetensors, and everything else as
         JSON; opening it runs no code. It is written atomically, and replaces a file that was there
-        before.
+        before, whose permissions and, where possible, owner it keeps.
 
         Parameters
         ----------
         path : str or path-like
-            Where to; any suffix will do, for example ``"model.skvim"``.
+            Where to; any suffix will do, for example ``"model.skvim"``. A symbolic link is
+            followed.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from skvim.engine._build import (
     resolve_device,
 )
 from skvim.engine._checkpoints import Checkpoints
-from skvim.engine._fit import FitRequest, own_modes, train
+from skvim.engine._fit import FitRequest, train
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._saved import net_state, restored_net
@@ -31,7 +31,6 @@ __all__ = [
     "child_seed",
     "map_rows",
     "net_state",
-    "own_modes",
     "resolve_device",
     "restored_net",
     "to_tensor",

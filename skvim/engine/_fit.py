@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skvim._values import NotComparableError, describe, digest
@@ -18,7 +17,7 @@ from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._threads import bounded_threads, step_work
 
-__all__ = ["FitRequest", "checkpoint_of", "own_modes", "train"]
+__all__ = ["FitRequest", "checkpoint_of", "train"]
 
 # Settings of training that do not change its result.
 _WITHOUT_EFFECT = {"callbacks", "verbose", "checkpoints"}
@@ -114,12 +113,3 @@ def _digest_of_rows(rows: NDArray[Any]) -> bytes:
     for start in range(0, len(rows), step):
         total.update(np.ascontiguousarray(rows[start : start + step]).data.cast("B"))
     return total.digest()
-
-
-@contextmanager
-def own_modes(device: torch.device) -> Iterator[None]:
-    """Leave the caller's inference mode, ``no_grad`` and autocast on a device while fitting."""
-    has_autocast = device.type in {"cpu", "cuda"}
-    exact = torch.autocast(device.type, enabled=False) if has_autocast else nullcontext()
-    with torch.inference_mode(False), torch.enable_grad(), exact:
-        yield

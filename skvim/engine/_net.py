@@ -10,31 +10,28 @@ from typing import Any, cast, final
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    EpochScoring,
-    EpochTimer,
-    LoadInitState,
-    LRScheduler,
-    PassthroughScoring,
-    PrintLog,
-    TrainEndCheckpoint,
-)
+from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
 from skvim._imports import import_whole
+from skvim._modes import own_modes
 from skvim._torch_private import IMPORTED_ON_USE, version
 from skvim.engine._batches import TensorBatches, rows_of
+from skvim.engine._callbacks import (
+    BATCH_HOOKS,
+    is_skorch_stop,
+    may_act,
+    names_with_state,
+    uses_batches,
+)
 from skvim.engine._checkpoints import CheckpointFile
 from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
 from skvim.engine._statistics import data_statistics
-from skvim.engine._stopping import EarlyStopper, Split, Stopping, is_skorch_stop, split_rows
+from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine._training_state import (
     load_optimizer,
@@ -56,21 +53,6 @@ from skvim.exceptions import (
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
 __all__ = ["AutoencoderNet", "full_progress"]
-
-_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-# Callbacks of skorch that change nothing of a model but values of weights and learning rates.
-_PASSIVE = {
-    Checkpoint,
-    EarlyStopping,
-    EpochScoring,
-    EpochTimer,
-    LRScheduler,
-    LoadInitState,
-    PrintLog,
-    TrainEndCheckpoint,
-}
-# Those on which the result of a training does not depend.
-_WITHOUT_STATE = {cls.__name__ for cls in (Checkpoint, EpochTimer, PrintLog, TrainEndCheckpoint)}
 
 
 @final
@@ -121,7 +103,7 @@ class AutoencoderNet(NeuralNet):
         self.noise_ = self.streams_.noise
         self.casts_: dict[torch.dtype, tuple[Any, Autoencoder]] = {}
         self.has_batch_callbacks_ = any(
-            _uses_batches(callback, self.use_caching) for _, callback in self.callbacks_
+            uses_batches(callback, self.use_caching) for _, callback in self.callbacks_
         )
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
@@ -235,11 +217,11 @@ class AutoencoderNet(NeuralNet):
         self.resumed_ = state
         if self.verbose:
             print(f"Training goes on after epoch {len(self.history)}.")
-        anew = {type(callback).__name__ for _, callback in self.callbacks_} - _WITHOUT_STATE
+        anew = names_with_state(self.callbacks_)
         if anew:
             message = (
                 f"Training goes on after epoch {len(self.history)}, but callbacks start anew, as "
-                f"checkpoints do not hold their state: {sorted(anew)}. The result may differ from "
+                f"checkpoints do not hold their state: {anew}. The result may differ from "
                 "that of an uninterrupted fit."
             )
             warnings.warn(message, CheckpointWarning, stacklevel=5)
@@ -345,7 +327,7 @@ class AutoencoderNet(NeuralNet):
 
         StopTraining if one of them asks for it, or the validation loss does.
         """
-        if method_name in _BATCH and not self.has_batch_callbacks_:
+        if method_name in BATCH_HOOKS and not self.has_batch_callbacks_:
             return
         try:
             super().notify(method_name, **cb_kwargs)
@@ -404,6 +386,10 @@ class AutoencoderNet(NeuralNet):
         state: dict[str, Any] = super().__getstate__()
         temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_", "checkpoint_")
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        with own_modes():  # copies are made by this too
+            super().__setstate__(state)
 
     def _run_batches(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> list[float]:
         """Return the means of loss and terms over the rows of all batches."""
@@ -476,8 +462,7 @@ class AutoencoderNet(NeuralNet):
     def _accelerator(self) -> Accelerator:
         """Return what captures training steps; it is made in the first epoch."""
         if self.accelerator_ is None:
-            kinds = {type(callback) for _, callback in self.callbacks_}
-            reason = "a callback may change the model" if kinds - _PASSIVE else ""
+            reason = "a callback may change the model" if may_act(self.callbacks_) else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
             self.accelerator_ = Accelerator(
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)
@@ -499,16 +484,3 @@ def full_progress(objective: Objective) -> Iterator[None]:
         yield
     finally:
         objective.progress.copy_(before)
-
-
-def _uses_batches(callback: Any, caching: bool | str) -> bool:
-    """Tell whether a callback listens to batches, or uses records of them.
-
-    ``caching`` is skorch's ``use_caching`` of the net, which precedes those of callbacks.
-    """
-    if type(callback) is LRScheduler:
-        return bool(callback.step_every == "batch")
-    if type(callback) is EpochScoring:
-        return bool(callback.use_caching if caching == "auto" else caching)
-    overridden = (getattr(type(callback), name) is not getattr(Callback, name) for name in _BATCH)
-    return isinstance(callback, PassthroughScoring) or any(overridden)

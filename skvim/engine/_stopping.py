@@ -3,16 +3,14 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from opcode import opmap
 from typing import NamedTuple, final
 
 import torch
-from skorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from skvim.engine._streams import child_seed
 
-__all__ = ["EarlyStopper", "Split", "Stopping", "is_skorch_stop", "split_rows"]
+__all__ = ["EarlyStopper", "Split", "Stopping", "split_rows"]
 
 _ROUNDING = 1e-12
 
@@ -89,17 +87,3 @@ class EarlyStopper:
             with torch.no_grad():
                 for tensor, value in zip(tensors, self.best_tensors, strict=True):
                     tensor.copy_(value)
-
-
-def is_skorch_stop(error: KeyboardInterrupt) -> bool:
-    """Tell whether skorch's ``EarlyStopping`` raised it to stop; else it came from the keyboard.
-
-    An interrupt can come anywhere, even inside that callback, but never at a ``raise`` statement.
-    """
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None or last.tb_frame.f_code is not EarlyStopping.on_epoch_end.__code__:
-        return False
-    instruction: int = last.tb_frame.f_code.co_code[last.tb_lasti]
-    return instruction == opmap["RAISE_VARARGS"]

@@ -5,6 +5,8 @@ from typing import Any, final
 import numpy as np
 import torch
 
+from skvim.networks._random import generator_state, set_generator_state
+
 __all__ = ["Streams", "child_seed"]
 
 
@@ -24,7 +26,7 @@ class Streams:
         self.noise = torch.Generator(device).manual_seed(child_seed(seed, "noise"))
 
     def __getstate__(self) -> dict[str, Any]:
-        states = {name: getattr(self, name).get_state() for name in ("shuffle", "noise")}
+        states = {name: generator_state(getattr(self, name)) for name in ("shuffle", "noise")}
         return {"seed": self.seed, "device": str(self.shuffle.device), "states": states}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -33,4 +35,4 @@ class Streams:
         is_lost = device.type == "cuda" and not torch.cuda.is_available()
         self.__init__(state["seed"], torch.device("cpu") if is_lost else device)
         for name, values in ({} if is_lost else state["states"]).items():
-            getattr(self, name).set_state(values)
+            set_generator_state(getattr(self, name), values)

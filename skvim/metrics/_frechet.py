@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvim._modes import own_modes
 from skvim._validation import check_count, draw_seed
 from skvim.exceptions import UnreliableMeasureWarning
 from skvim.metrics._feature_extraction import extract_features
@@ -59,6 +60,7 @@ class FrechetDistance:
     ranks: tuple[int, int]
 
 
+@own_modes()
 def frechet_distance(
     X: Any,
     Y: Any,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skvim._imports import import_whole
 from skvim._layout import Layout, flatten
+from skvim._modes import own_modes
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import DatasetError, MissingExtraError
@@ -78,6 +79,7 @@ class InceptionFeatures:
     >>> features = InceptionFeatures("inception.pth", value_range=(-1, 1), image_shape=(64, 64, 3))
     """
 
+    @own_modes()
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -96,6 +98,7 @@ class InceptionFeatures:
         self.device = device
         self._network: nn.Module | None = None
 
+    @own_modes()
     def __call__(self, X: Any) -> NDArray[np.float64]:
         """Compute the features of images.
 

@@ -6,6 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from skvim._modes import own_modes
 from skvim._validation import check_count, draw_seed
 from skvim.metrics._feature_extraction import extract_features
 from skvim.metrics._standard_error import standard_error
@@ -44,6 +45,7 @@ class KernelDistance:
     n_features: int
 
 
+@own_modes()
 def kernel_distance(
     X: Any,
     Y: Any,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._generative import BaseGenerativeAutoencoder
+from skvim._modes import own_modes
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
@@ -78,6 +79,7 @@ class LogLikelihood:
     bandwidth: NDArray[np.float64] | None = field(default=None, repr=False)
 
 
+@own_modes()
 def log_likelihood(
     estimator: BaseGenerativeAutoencoder,
     X: Any,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from skvim._modes import own_modes
 from skvim._validation import check_count
 from skvim.metrics._feature_extraction import extract_features
 
@@ -50,6 +51,7 @@ class PrecisionRecall:
     n_neighbors: int
 
 
+@own_modes()
 def precision_recall(
     X: Any, Y: Any, *, features: Any = None, n_neighbors: int = 3
 ) -> PrecisionRecall:

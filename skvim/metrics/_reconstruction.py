@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skvim._layout import flatten
+from skvim._modes import own_modes
 from skvim._validation import check_is_fitted, check_matrix
 from skvim.metrics._standard_error import standard_error
 
@@ -98,6 +99,7 @@ class ReconstructionError:
         return "\n".join(lines)
 
 
+@own_modes()
 def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     """Compute the reconstruction error of rows under a fitted model.
 

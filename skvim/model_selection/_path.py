@@ -6,7 +6,8 @@ from typing import Any
 from sklearn.base import clone
 
 from skvim._base import BaseAutoencoder
-from skvim.engine import own_modes, train
+from skvim._modes import own_modes
+from skvim.engine import train
 from skvim.engine.batched import Plan
 
 __all__ = ["lam_path"]
@@ -94,13 +95,13 @@ def lam_path(
             "param='random_state' has the seeds in lams. Got random_states too: leave it out."
         )
     models = [_clone_with(estimator, param, value, seed) for value in values for seed in seeds]
-    requests = [model._make_request(X) for model in models]
     plan = Plan()
-    for request in requests:
-        plan.add(request)
-    plan.build_chunks()
-    for model, request in zip(models, requests, strict=True):
-        with own_modes(request.training.device):
+    with own_modes():
+        requests = [model._make_request(X) for model in models]
+        for request in requests:
+            plan.add(request)
+        plan.build_chunks()
+        for model, request in zip(models, requests, strict=True):
             net = plan.take(request)
             model._finish_fit(request, train(request) if net is None else net)
     plan.finish()

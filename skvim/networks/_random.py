@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from skvim._torch_modes import torch_defaults
 from skvim.networks._function_mode import FunctionMode
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "RedirectRandomness",
     "check_seedable",
     "dropout",
+    "generator_state",
+    "set_generator_state",
     "streams_of",
 ]
 
@@ -76,7 +79,7 @@ class RandomStream:
     def __getstate__(self) -> dict[str, Any]:
         if self._generator is None:
             return {"seed": self.seed}
-        state = self._generator.get_state()
+        state = generator_state(self._generator)
         return {"seed": self.seed, "device": str(self._generator.device), "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -85,7 +88,21 @@ class RandomStream:
         device = torch.device(state.get("device", "cpu"))
         # A model trained on a GPU may be loaded without one.
         if "state" in state and (device.type != "cuda" or torch.cuda.is_available()):
-            self.on(device).set_state(state["state"])
+            set_generator_state(self.on(device), state["state"])
+
+
+def generator_state(generator: torch.Generator) -> bytes:
+    """Return the state of a generator, to be pickled.
+
+    A pickled tensor would depend on the modes under which it is opened.
+    """
+    return generator.get_state().numpy().tobytes()
+
+
+def set_generator_state(generator: torch.Generator, state: bytes) -> None:
+    """Set the state of a generator."""
+    with torch_defaults():
+        generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
 def streams_of(module: nn.Module) -> list[RandomStream]:

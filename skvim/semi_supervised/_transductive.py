@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
 from skvim._labeled import UNLABELED
+from skvim._modes import numpy_defaults
 from skvim._persistence import Savable
 from skvim._validation import (
     atomic,
@@ -155,6 +156,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     1.0
     """
 
+    @numpy_defaults()
     def fit(self, X: ArrayLike, y: ArrayLike) -> "TransductiveSVC":
         """Fit the model to labelled and unlabelled rows.
 
@@ -190,6 +192,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             self._fit(X_checked, y_checked, labels)
         return self
 
+    @numpy_defaults()
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the decision scores f of rows.
 
@@ -207,6 +210,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         scores = self._validated_scores(X)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
+    @numpy_defaults()
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the predicted classes of rows, seen in ``fit`` or not.
 
@@ -223,6 +227,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         return self._predict_from_scores(self._validated_scores(X))
 
     @available_if(_wants_probability)  # type: ignore[untyped-decorator]
+    @numpy_defaults()
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return class probabilities; requires ``probability=True`` in ``fit``.
 

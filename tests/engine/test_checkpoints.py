@@ -273,7 +273,6 @@ def rewritten(folder, **changes):
     """Change the document of a checkpoint."""
     (path,) = Path(folder).glob("*.checkpoint")
     document, arrays = _archive.read_archive(path)
-    del document["format_version"]
     document.update({key: changes.get(key, document[key]) for key in document})
     document["environment"].update(changes)
     _archive.write_archive(path, document, arrays)

@@ -1,7 +1,5 @@
 """Pipelines of skvim and scikit-learn in files, and estimators of scikit-learn alone."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +29,7 @@ from test_common import X
 import skvim
 from skvim import VAETransformer, VIMAETransformer
 from skvim._persistence import _archive
-from skvim.exceptions import FileVersionWarning, UnsavableError
+from skvim.exceptions import FileFormatError, UnsavableError
 from skvim.noise import GaussianNoise
 from skvim.semi_supervised import TransductiveSVC
 
@@ -143,7 +141,6 @@ def test_changed_arrays_raise_or_change_results_and_never_crash(estimator, tmp_p
             if arrays[name].ndim == 0 or arrays[name].dtype == bool:
                 continue
             arrays[name] = np.ascontiguousarray(change(arrays[name]))
-            del document["format_version"]
             _archive.write_archive(tmp_path / "changed.skvim", document, arrays)
             try:
                 assert_same(outputs(skvim.load(tmp_path / "changed.skvim"), rows), expected)
@@ -260,15 +257,56 @@ def test_what_only_code_can_make_again_is_refused_by_its_place(name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_estimators_of_another_scikit_learn_come_with_a_warning(tmp_path, monkeypatch):
+@pytest.fixture
+def open_under(tmp_path, monkeypatch):
+    """Return what opens a file with another scikit-learn, as far as its version tells."""
+
+    def open_under(estimator, release):
+        skvim.save(estimator, tmp_path / "model.skvim")
+        monkeypatch.setattr(sklearn, "__version__", release)
+        return skvim.load(tmp_path / "model.skvim")
+
+    return open_under
+
+
+def test_estimators_of_a_scikit_learn_that_is_not_tested_are_refused_by_name(open_under):
     pipeline = make_pipeline(preprocessing.StandardScaler(), VAETransformer(2, **SMALL)).fit(X)
-    skvim.save(pipeline, tmp_path / "pipeline.skvim")
+    message = (
+        rf"holds Pipeline, StandardScaler, fitted by scikit-learn {sklearn.__version__}, and this "
+        r"is 2\.34\.5\. Between releases, skvim reads those of 1\.7 to 1\.9\. It was written by "
+        rf"skvim {skvim.__version__} with scikit-learn {sklearn.__version__} and torch .*: open it "
+        "with these, or fit and save the model again"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        open_under(pipeline, "2.34.5")
+
+
+def test_own_estimators_open_under_any_scikit_learn(open_under):
     named = pd.DataFrame(X, columns=["sklearn.a", "b", "c", "d"])
-    VAETransformer(2, **SMALL).fit(named).save(tmp_path / "vae.skvim")
-    monkeypatch.setattr(sklearn, "__version__", "2.34.5")
-    with pytest.warns(FileVersionWarning, match=r"scikit-learn 1\.\d.*this is 2\.34\.5") as caught:
-        skvim.load(tmp_path / "pipeline.skvim")
-    assert caught[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        skvim.load(tmp_path / "vae.skvim")
+    fitted = VAETransformer(2, **SMALL).fit(named)
+    np.testing.assert_array_equal(
+        open_under(fitted, "2.34.5").transform(named), fitted.transform(named)
+    )
+
+
+def test_estimators_whose_attributes_changed_are_refused_by_name(open_under):
+    pipeline = make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler()).fit(X)
+    other = "1.9.0" if sklearn.__version__ < "1.8" else "1.7.0"
+    with pytest.raises(FileFormatError, match="holds SimpleImputer, fitted by scikit-learn 1"):
+        open_under(pipeline, other)
+
+
+def test_a_parameter_of_another_release_matters_only_if_it_was_set(tmp_path):
+    path = tmp_path / "model.skvim"
+    skvim.save(preprocessing.StandardScaler(with_std=False).fit(X), path)
+    document, arrays = _archive.read_archive(path)
+    model = document["model"]["$estimator"]
+    assert model["defaults"] == ["copy", "with_mean"]
+    model["parameters"]["with_more"] = "deprecated"
+    model["defaults"].append("with_more")
+    _archive.write_archive(path, document, arrays)
+    np.testing.assert_array_equal(skvim.load(path).transform(X), X - X.mean(axis=0))
+    model["defaults"].remove("with_more")
+    _archive.write_archive(path, document, arrays)
+    with pytest.raises(FileFormatError, match=r"StandardScaler of this .* no parameters with_more"):
+        skvim.load(path)

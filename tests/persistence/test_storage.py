@@ -62,7 +62,7 @@ really_open = open
 
 def die_opening(name, mode="r", **rest):
     file = really_open(name, mode, **rest)
-    return die() if "x" in mode else file
+    return die() if mode == "rb+" else file
 
 class Half(io.FileIO):
     def write(self, content):
@@ -70,7 +70,7 @@ class Half(io.FileIO):
         die()
 
 def open_halves(name, mode="r", **rest):
-    return Half(name, mode) if "x" in mode else really_open(name, mode, **rest)
+    return Half(name, mode) if mode == "rb+" else really_open(name, mode, **rest)
 
 for path, moment in zip(sys.argv[4::2], sys.argv[5::2]):
     model = skvim.load(path)
@@ -111,6 +111,7 @@ def test_killed_while_saving(moment, old, folder):
     assert path.read_bytes() == (folder / "model.skvim").read_bytes()
     assert {file.suffix for file in path.parent.iterdir()} == {".skvim", ".unfinished"}
     old.save(path)
+    assert list(path.parent.iterdir()) == [path]
     assert_holds(path, old)
 
 

@@ -1,14 +1,17 @@
 """Files that were changed or that save has not written are refused and run no code."""
 
+import os
 import pickle
 import re
 import sys
+import threading
 
 import joblib
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
+from archives import put_together, take_apart
+from safetensors.numpy import save_file
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_common import X, Y, small
@@ -16,6 +19,7 @@ from test_common import X, Y, small
 import skvim
 from skvim import VIMAETransformer
 from skvim._persistence import _archive
+from skvim._persistence._files import versions
 from skvim.exceptions import FileFormatError, SkvimError
 from skvim.noise import GaussianNoise
 from skvim.objectives import Adversarial
@@ -44,8 +48,6 @@ def forge(path):
         assert changed is None or isinstance(changed, dict)
         if isinstance(changed, dict):
             document = changed
-        version = document.pop("format_version")
-        assert version == 1
         _archive.write_archive(path, document, arrays)
         return path
 
@@ -101,16 +103,9 @@ def test_other_bytes_are_refused(content, path):
 
 
 def test_weights_of_other_programs_are_refused(path):
-    save_file({"weight": np.zeros(3)}, path)
-    assert_refused(path, "a safetensors file, but not one that skvim has written")
-    save_file({"weight": np.zeros(3)}, path, {"skvim": "{}"})
-    assert_refused(path, "names no version of the format")
-    save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": NaN}'})
-    assert_refused(path, "is no JSON: NaN is no number")
-    save_file({"weight": np.zeros(3)}, path, {"skvim": "[" * 100_000})
-    assert_refused(path, "its description is no JSON")
-    save_file({"weight": np.zeros(3)}, path, {"skvim": '{"format_version": true}'})
-    assert_refused(path, "names no version of the format")
+    for metadata in (None, {"skvim": "{}"}, {"sha256": "0" * 64, "skvim": "{}"}):
+        save_file({"weight": np.zeros(3)}, path, metadata)
+        assert_refused(path, "a safetensors file, but not one that skvim|before 0.1.0")
 
 
 def test_later_formats_are_refused_with_what_to_do(vim, path, monkeypatch):
@@ -136,16 +131,104 @@ def test_changed_bytes_are_noticed_everywhere(path):
     skvim.load(path)
 
 
-def test_exchanged_arrays_are_noticed(vim, path):
-    vim.save(path)
-    arrays = load_file(path)
-    metadata = _archive._metadata(path, path.read_bytes())
-    names = [name for name, array in arrays.items() if array.shape == ()]
-    first, second = names[:2]
-    arrays[first], arrays[second] = arrays[second], arrays[first]
-    assert arrays[first] != arrays[second]
-    save_file(arrays, path, metadata)
+def test_exchanged_arrays_are_noticed(path):
+    arrays = {name: np.full(3, float(i)) for i, name in enumerate("ab")}
+    _archive.write_archive(path, {}, arrays)
+    header, data = take_apart(path.read_bytes())
+    path.write_bytes(put_together(header, data[24:] + data[:24], with_sum=False))
     assert_refused(path, "do not have its check sum")
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_refused_or_read_as_it_was(path):
+    arrays = {"a": np.arange(200_000.0)}
+    _archive.write_archive(path, {}, arrays)
+    place, stop = path.stat().st_size - 100_000, threading.Event()
+
+    def change():
+        with open(path, "rb+", buffering=0) as file:
+            while not stop.is_set():
+                for byte in (b"\x00", b"\x01"):
+                    os.pwrite(file.fileno(), byte, place)
+
+    # The changed byte is the lowest of a number, 0 at first.
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        outcomes = set()
+        for _ in range(200):
+            try:
+                np.testing.assert_array_equal(_archive.read_archive(path)[1]["a"], arrays["a"])
+                outcomes.add("read")
+            except FileFormatError as error:
+                assert "do not have its check sum" in str(error)  # noqa: PT017
+                outcomes.add("refused")
+    finally:
+        stop.set()
+        thread.join()
+    assert outcomes == {"read", "refused"}
+
+
+# Headers, with a check sum that is right
+
+
+def forge_header(path, old, new):
+    """Replace a part of a header, and let the check sum be right."""
+    _archive.write_archive(path, {"x": 1}, {"a": np.arange(3.0), "b": np.arange(3.0)})
+    assert _archive.read_archive(path)[0] == {"x": 1}
+    header, data = take_apart(path.read_bytes())
+    assert header.count(old) == 1
+    path.write_bytes(put_together(header.replace(old, new), data))
+    return path
+
+
+HEADERS = {
+    "other entry of the metadata": (b'1}"},"a"', b'1}","more":"1"},"a"', "further entries"),
+    "document twice": (b'1}"},"a"', b'1}","skvim":"{}"},"a"', "further entries"),
+    "array twice": (
+        b',"b":',
+        b',"a":{"dtype":"F64","shape":[0],"data_offsets":[24,24]},"b":',
+        "has an array twice",
+    ),
+    "array of another place": (b"[0,24]", b"[24,48]", "another place"),
+    "array of another type": (b'"a":{"dtype":"F64"', b'"a":{"dtype":"F8_E4M3"', "another type"),
+    "array of half the size": (b'"a":{"dtype":"F64"', b'"a":{"dtype":"F32"', "another place"),
+    "array that is long": (
+        b'"a":{"dtype":"F64","shape":[3]',
+        b'"a":{"dtype":"F64","shape":[9000000000]',
+        "another place",
+    ),
+    "empty array of any length": (
+        b',"b":',
+        b',"c":{"dtype":"F64","shape":[0,999999999999999999,99],"data_offsets":[24,24]},"b":',
+        "too large",
+    ),
+    "space": (b',"b":', b', "b":', "another form"),
+    "space at the end": (b"[24,48]}}", b"[24,48]} }", "another form"),
+    "more at the end": (b"[24,48]}}", b'[24,48]},"__metadata__":{}}', "another form"),
+    "lists": (b',"b":', b',"c":' + b"[" * 1000, "another form"),
+    "no text": (b'"skvim":"', b'"skvim":1,"', "another form"),
+    "bytes that are no ASCII": (b',"b":', ',"ä":'.encode(), "ascii"),
+    "character of control": (b',"b":', b',"\n":', "control character|another form"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_headers_of_another_form_are_refused(name, path):
+    old, new, message = HEADERS[name]
+    assert_refused(forge_header(path, old, new), message)
+
+
+def test_spaces_at_the_end_of_a_header_are_under_the_check_sum(path):
+    _archive.write_archive(path, {"x": 1}, {"a": np.arange(3.0)})
+    header, data = take_apart(path.read_bytes())
+    path.write_bytes(put_together(header + b" " * 8, data, with_sum=False))
+    assert_refused(path, "do not have its check sum")
+
+
+def test_documents_with_a_key_twice_are_refused(path):
+    assert_refused(
+        forge_header(path, rb"{\"x\": 1}", rb"{\"x\": 1, \"x\": 2}"), "a key is there twice"
+    )
 
 
 # Forged contents, with a check sum that is right
@@ -256,9 +339,12 @@ def test_weights_that_are_missing_or_too_many_are_refused(vim, forge):
 def test_a_file_without_an_estimator_is_refused(vim, forge):
     def change(body, arrays):
         arrays.clear()
-        return {"format_version": 1, "versions": {}, "model": [1, 2]}
+        return {"versions": versions(), "model": [1, 2]}
 
-    assert_refused(forge(vim, change), "holds no estimator")
+    path = forge(vim, change)
+    assert_refused(path, "holds no estimator")
+    _archive.write_archive(path, {"layout": 1}, {})
+    assert_refused(path, "holds no estimator, but for example a checkpoint")
 
 
 def test_deep_nesting_is_refused(forge):

@@ -14,11 +14,12 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 
+from skvim._modes import own_modes
 from skvim._values import NotComparableError, describe
 from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
 from skvim.engine._checkpoints import CheckpointFile
-from skvim.engine._fit import FitRequest, checkpoint_of, own_modes
+from skvim.engine._fit import FitRequest, checkpoint_of
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
@@ -268,7 +269,7 @@ class Plan:
     def _train(self, chunk: Chunk) -> dict[_Job, TrainedNet]:
         """Train a chunk; return nothing where its fits have to train one by one."""
         requests = [job.request for job in chunk.jobs]
-        with own_modes(requests[0].training.device):
+        with own_modes():
             try:
                 with checkpoint_of(requests) as checkpoint:
                     done = _train_together(requests, chunk.size, checkpoint)

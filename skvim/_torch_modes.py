@@ -1,0 +1,38 @@
+"""Modes of torch that a caller may have set, and under which results must not change."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+__all__ = ["torch_defaults"]
+
+_AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Leave the caller's modes of torch: what runs in the block has the defaults.
+
+    These are ``torch.inference_mode``, ``torch.no_grad``, ``torch.autocast`` and the default
+    device, each of which belongs to the thread. The default dtype belongs to the process and is
+    left alone: code that runs in the block names its dtypes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvim._torch_modes import torch_defaults
+    >>> with torch.inference_mode(), torch_defaults():
+    ...     torch.zeros(2).is_inference()
+    False
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in _AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        # A default device slows every call of torch's functions.
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
