@@ -26,6 +26,7 @@ from skvim._validation import (
     check_parameters,
     check_rows,
     draw_seed,
+    with_plain_parameters,
 )
 from skvim._values import by_bytes, itself
 from skvim.engine import (
@@ -166,8 +167,9 @@ class BaseAutoencoder(
         flat, axes = flatten(X)
         rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
         self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
-        training = self._training_settings(resolve_device(self.device))
-        model = self._model_settings(self._layout.shape)
+        settings = with_plain_parameters(self)
+        training = settings._training_settings(resolve_device(self.device))
+        model = settings._model_settings(self._layout.shape)
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
     def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:

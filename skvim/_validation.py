@@ -1,11 +1,12 @@
 """Validation of parameters, arguments and rows; only this module uses scikit-learn's helpers."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, indexable, validation
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skvim._plain_numbers import is_real, plain
 from skvim._sklearn_private import (
     HasMethods,
     Interval,
@@ -41,6 +43,7 @@ __all__ = [
     "same_length",
     "take_rows",
     "validate_data",
+    "with_plain_parameters",
 ]
 
 FLOATS = [np.float64, np.float32]
@@ -49,16 +52,27 @@ ROWS = [*FLOATS, np.uint8]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Estimator = TypeVar("Estimator", bound=BaseEstimator)
+
+
+@final
+class _Numbers(Interval):
+    """An interval of numbers, without True and False and without what no float can hold."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is such a number (scikit-learn's hook)."""
+        number = not isinstance(val, bool) if self.type is Integral else is_real(val)
+        return number and bool(super().is_satisfied_by(val))
 
 
 def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
     """Constrain a parameter to an interval of the reals."""
-    return Interval(Real, low, high, closed=closed)
+    return _Numbers(Real, low, high, closed=closed)
 
 
 def integer(low: int | None, high: int | None = None, *, closed: str = "left") -> Interval:
     """Constrain a parameter to an interval of the integers."""
-    return Interval(Integral, low, high, closed=closed)
+    return _Numbers(Integral, low, high, closed=closed)
 
 
 def check_parameters(estimator: BaseEstimator) -> None:
@@ -70,18 +84,35 @@ def check_parameters(estimator: BaseEstimator) -> None:
     )
 
 
+def with_plain_parameters(estimator: Estimator) -> Estimator:
+    """Return a shallow copy whose parameters are plain numbers of Python, not NumPy's.
+
+    The estimator keeps its parameters as they were given, which is scikit-learn's contract.
+    """
+    settings = copy.copy(vars(estimator))
+    settings.update({name: plain(settings[name]) for name in estimator._parameter_constraints})
+    copied = object.__new__(type(estimator))
+    vars(copied).update(settings)
+    return copied
+
+
 def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function to raise scikit-learn's error for the first argument out of range."""
+    """Decorate a function to raise scikit-learn's error for the first argument out of range.
+
+    The function gets plain numbers of Python in the place of NumPy's.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+        names = set(constraints)
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             validate_parameter_constraints(constraints, given.arguments, function.__name__)
-            return function(*args, **kwargs)
+            given.arguments.update({name: plain(given.arguments[name]) for name in names})
+            return function(*given.args, **given.kwargs)
 
         return checked
 
@@ -179,6 +210,10 @@ def draw_seed(random_state: Any) -> int:
     None takes fresh entropy from the operating system; NumPy's global generator, which scikit-learn
     would advance, is not used.
     """
+    if isinstance(random_state, bool | np.bool_):
+        raise ValueError(
+            f"random_state must be an int, a RandomState or None. Got {random_state!r} instead."
+        )
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0]) % (2**31)
     return int(check_random_state(random_state).randint(2**31 - 1))

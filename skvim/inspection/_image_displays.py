@@ -108,7 +108,7 @@ class ReconstructionDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "reconstruct")
-        check_count("n_images", n_images)
+        n_images = check_count("n_images", n_images)
         first = X.iloc[:n_images] if hasattr(X, "iloc") else np.asarray(X)[:n_images]
         display = cls(first, estimator.reconstruct(first), image_shape=image_shape)
         return display.plot(ax, value_range=value_range)
@@ -229,7 +229,7 @@ class SamplesDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "sample")
-        check_count("n_samples", n_samples)
+        n_samples = check_count("n_samples", n_samples)
         samples = estimator.sample(n_samples, random_state=random_state)
         return cls(samples, image_shape=image_shape).plot(ax, value_range=value_range)
 

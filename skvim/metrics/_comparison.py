@@ -134,7 +134,7 @@ def compare_robustness(
     >>> table["corruption"].tolist(), bool(table["low"].iloc[-1] > 0)
     (['none', 'gaussian', 'all'], True)
     """
-    check_count("n_repeats", n_repeats)
+    n_repeats = check_count("n_repeats", n_repeats)
     _check_confidence(confidence)
     listed = list_corruptions(corruptions)
     if ALL in dict(listed):

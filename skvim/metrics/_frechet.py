@@ -158,7 +158,7 @@ def frechet_distance(
     >>> bool(abs(distance.extrapolated - 8) < 3 * distance.extrapolated_se)
     True
     """
-    check_count("n_partitions", n_partitions, least=0)
+    n_partitions = check_count("n_partitions", n_partitions, least=0)
     seed = draw_seed(random_state)
     x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2))
     whole = _distance(x, y)

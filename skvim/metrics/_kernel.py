@@ -110,7 +110,7 @@ def kernel_distance(
     >>> bool(abs(distance.value - 22) < 3 * distance.standard_error)
     True
     """
-    check_count("n_blocks", n_blocks)
+    n_blocks = check_count("n_blocks", n_blocks)
     source = np.random.default_rng(draw_seed(random_state))
     x, y = extract_features(features, X, Y, least=2 * n_blocks)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))

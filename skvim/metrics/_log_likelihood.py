@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, final
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._generative import BaseGenerativeAutoencoder
+from skvim._plain_numbers import is_real
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
@@ -217,12 +217,8 @@ def _check_options(method: Any, given: dict[str, Any]) -> dict[str, Any]:
                 f"Got {name}={value!r}; omit it, or choose another method."
             )
         if name != "bandwidth":
-            check_count(name, value)
-        elif (
-            not isinstance(value, Real)
-            or isinstance(value, bool)
-            or not 0 < float(value) < math.inf
-        ):
+            named[name] = check_count(name, value)
+        elif not is_real(value) or not 0 < float(value) < math.inf:
             raise ValueError(
                 f"bandwidth must be a float in (0, inf) or None. Got {value!r} instead."
             )

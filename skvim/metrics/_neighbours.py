@@ -110,7 +110,7 @@ def precision_recall(
     >>> quality.precision, quality.recall  # generated rows of one of two clusters
     (1.0, 0.5)
     """
-    check_count("n_neighbors", n_neighbors)
+    n_neighbors = check_count("n_neighbors", n_neighbors)
     x, y = extract_features(features, X, Y, least=n_neighbors + 1)
     # Centred, since squared distances would lose digits to an offset of the data; by the median,
     # which a single huge row does not move.

@@ -17,6 +17,7 @@ from skvim._validation import (
     check_parameters,
     check_rows,
     draw_seed,
+    with_plain_parameters,
 )
 from skvim.noise._corruptions import Generator, Values, check_floating
 
@@ -139,7 +140,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
             belongs to the other library.
         """
         check_floating(x)
-        return self._corrupt(x, generator)
+        return with_plain_parameters(self)._corrupt(x, generator)
 
     @property
     @abstractmethod

@@ -136,7 +136,7 @@ class BlurNoise(BaseImageNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: sigma."""
-        return self.sigma
+        return float(self.sigma)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         blurred: Values = blur(as_images(x, self.image_shape), self.sigma).reshape(x.shape)
@@ -185,7 +185,7 @@ class ContrastNoise(BaseImageNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the reduction."""
-        return self.reduction
+        return float(self.reduction)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         images = as_images(x, self.image_shape)
@@ -241,7 +241,7 @@ class BrightnessNoise(BaseNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the shift, with its sign."""
-        return self.shift
+        return float(self.shift)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return shift_brightness(x, self.shift, self.value_range)

@@ -61,7 +61,7 @@ class GaussianNoise(BaseNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the scale."""
-        return self.scale
+        return float(self.scale)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return gaussian(x, self.scale, generator)
@@ -111,7 +111,7 @@ class MaskingNoise(BaseNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return mask(x, self.rate, generator)
@@ -166,7 +166,7 @@ class SaltPepperNoise(BaseNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return salt_pepper(x, self.rate, self.value_range, generator)
@@ -229,7 +229,7 @@ class MissingFeaturesNoise(BaseNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return drop_features(x, self.rate, generator, value=self.value, per_row=self.per_row)

@@ -1,16 +1,12 @@
 """Checks and conversions of numbers in settings."""
 
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
+from skvim._plain_numbers import is_real
+
 __all__ = ["check_share", "is_real", "number"]
-
-
-def is_real(value: Any) -> bool:
-    """Return whether a value is a real number, of NumPy's too; True and False are not."""
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def number(value: Any) -> Any:

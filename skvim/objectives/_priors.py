@@ -101,7 +101,7 @@ class Normal(Prior):
     @property
     def variance(self) -> float:
         """Variance of one dimension, s²."""
-        return self.scale**2
+        return float(self.scale) ** 2
 
     @property
     def entropy(self) -> float:
@@ -170,7 +170,7 @@ class Logistic(Prior):
     @property
     def variance(self) -> float:
         """Variance of one dimension, π² s²/3."""
-        return (math.pi * self.scale) ** 2 / 3
+        return (math.pi * float(self.scale)) ** 2 / 3
 
     @property
     def entropy(self) -> float:

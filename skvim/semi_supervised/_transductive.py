@@ -21,6 +21,7 @@ from skvim._validation import (
     check_parameters,
     draw_seed,
     validate_data,
+    with_plain_parameters,
 )
 from skvim.semi_supervised._blas_threads import limit_scipy_to_one_thread
 from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
@@ -257,20 +258,22 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         """Fit to checked data and set the fitted attributes."""
         generator = np.random.default_rng(draw_seed(self.random_state))
         calibrated = self._calibrate(X, y, labels, generator) if self.probability else None
-        feature_map = self._feature_map(X, labels, generator)
+        settings = with_plain_parameters(self)
+        feature_map = settings._feature_map(X, labels, generator)
         start = self._previous_solution(feature_map, labels) if self.warm_start else None
         self._map = feature_map
         order, labeled = _labeled_first(labels.is_labeled, generator)
-        shares = self._class_shares(labels)
+        shares = settings._class_shares(labels)
         problem = build_problem(
             self._map.values(X[order]),
             labels.signs[labeled],
             None if shares is None else shares[labels.positive_codes],
-            self._loss_weights(labels),
+            settings._loss_weights(labels),
             self._map.projection,
         )
         with limit_scipy_to_one_thread():
-            solution = solve(problem, self.solver, StoppingCriteria(self.max_iter, self.tol), start)
+            criteria = StoppingCriteria(settings.max_iter, settings.tol)
+            solution = solve(problem, self.solver, criteria, start)
         self._warn_unless_converged(solution)
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
