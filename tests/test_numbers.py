@@ -75,7 +75,7 @@ def test_sums_and_products_of_parameters_do_not_overflow():
     assert kernel_distance(rows, rows, n_blocks=np.int8(100)) is not None
     assert precision_recall(rows, rows, n_neighbors=np.int8(127)).precision == 1.0
     shape = (np.uint8(64), np.uint8(64))
-    assert [noise.size for noise in severities("occlusion", image_shape=shape)][0] == 8
+    assert next(noise.size for noise in severities("occlusion", image_shape=shape)) == 8
     assert Normal(np.float16(300)).variance == 90_000.0
     assert Logistic(np.float16(300)).variance > 90_000.0
     half = preset_variance(np.array([0, 255], dtype=np.uint8))
