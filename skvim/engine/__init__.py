@@ -14,6 +14,7 @@ from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
+from skvim.engine._threads import one_thread
 from skvim.engine.capture._accelerator import ACCELERATIONS
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "child_seed",
     "map_rows",
     "net_state",
+    "one_thread",
     "own_modes",
     "resolve_device",
     "restored_net",
