@@ -26,21 +26,21 @@ def captured_fit():
 
 # Each with how often it is repeated, few or many times: searches take longest.
 CYCLES = {
-    "captured fit": (captured_fit, 6, 400),
-    "lam_path": (lambda: lam_path(VIMAETransformer(2, **TINY), X, LAMS["lam"]), 3, 200),
+    "captured fit": (captured_fit, 6, 250),
+    "lam_path": (lambda: lam_path(VIMAETransformer(2, **TINY), X, LAMS["lam"]), 3, 100),
     "BatchedSearchCV": (
         lambda: BatchedSearchCV(VIMAETransformer(2, **TINY), LAMS, cv=2).fit(X),
         2,
-        100,
+        50,
     ),
     "GridSearchCV": (
         lambda: GridSearchCV(VIMAETransformer(2, **TINY), LAMS, cv=2).fit(X),
         3,
-        200,
+        100,
     ),
-    "TransductiveSVC": (lambda: TransductiveSVC(random_state=0).fit(X, Y).predict(X), 6, 700),
-    "score_samples": (lambda: FITTED.score_samples(X, n_draws=3), 6, 700),
-    "information": (lambda: FITTED.information(X), 6, 700),
+    "TransductiveSVC": (lambda: TransductiveSVC(random_state=0).fit(X, Y).predict(X), 6, 800),
+    "score_samples": (lambda: FITTED.score_samples(X, n_draws=3), 6, 800),
+    "information": (lambda: FITTED.information(X), 6, 900),
 }
 
 
