@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor
 
 from skvim._declare import estimator
-from skvim._information import Information, measure_information
+from skvim._information import Information, finite_values, measure_information
 from skvim._layout import Layout, flatten
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
@@ -24,6 +24,7 @@ from skvim._validation import (
     check_count,
     check_is_fitted,
     check_parameters,
+    check_results,
     check_rows,
     draw_seed,
     with_plain_parameters,
@@ -301,9 +302,11 @@ class BaseAutoencoder(
         check_is_fitted(self)
         sampler = self._sampler()
         if sampler is not None:
-            return sampler(*self.posterior_moments(X))
-        (mean,) = map_rows(self.net_, _encode_mean, self._rows(X), values_per_row=self._width)
-        return mean
+            mean, std = self.posterior_moments(X)
+            return self._checked("transform", sampler(mean, std), mean, of="the posterior mean")
+        rows = self._rows(X)
+        (mean,) = map_rows(self.net_, _encode_mean, rows, values_per_row=self._width)
+        return self._checked("transform", mean, rows)
 
     @final
     def posterior_moments(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -320,8 +323,10 @@ class BaseAutoencoder(
             The standard deviation is zero for a deterministic encoder.
         """
         check_is_fitted(self)
-        mean, std = map_rows(self.net_, _encode, self._rows(X), values_per_row=self._width)
-        return mean, std
+        rows = self._rows(X)
+        mean, std = map_rows(self.net_, _encode, rows, values_per_row=self._width)
+        self._checked("posterior_moments", mean, rows)
+        return mean, self._checked("posterior_moments", std, rows)
 
     @final
     def inverse_transform(self, X: Any) -> NDArray[Any]:
@@ -340,7 +345,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
         (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
-        return self._layout.restore(decoded)
+        return self._layout.restore(self._checked("inverse_transform", decoded, codes))
 
     @final
     def reconstruct(self, X: Any) -> NDArray[Any]:
@@ -357,6 +362,20 @@ class BaseAutoencoder(
             E[x|z = E[z|x]], in units and layout of the training data.
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
+
+    @final
+    def _checked(
+        self, method: str, results: NDArray[Any], X: Any, *, of: str = "X"
+    ) -> NDArray[Any]:
+        """Return results of a method, or raise ``ValueError`` where they overflowed."""
+        return check_results(f"{type(self).__name__}.{method}", results, X, of=of)
+
+    @final
+    def _mean_score(self, values: NDArray[Any], X: Any) -> float:
+        """Return the mean of rows' scores, or raise ``ValueError`` where it overflowed."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.asarray(values.mean())
+        return float(self._checked("score", mean, X))
 
     def _rows(self, X: Any) -> NDArray[Any]:
         """Return rows or images as flat rows, checked against those of ``fit``."""
@@ -397,7 +416,9 @@ class BaseAutoencoder(
                 f"information compares rows with each other and needs at least "
                 f"{_MIN_INFORMATION_ROWS}. Got {len(rows)}."
             )
-        return measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
+        measured = measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
+        self._checked("information", finite_values(measured, self.net_.objective.prior), rows)
+        return measured
 
     def _rows_to_score(self, X: Any) -> NDArray[np.float64]:
         """Return rows in float64, checked against the support of the likelihood."""

@@ -29,6 +29,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "all_finite",
     "atomic",
     "check_arguments",
     "check_codes",
@@ -36,9 +37,12 @@ __all__ = [
     "check_is_fitted",
     "check_matrix",
     "check_parameters",
+    "check_results",
     "check_rows",
+    "count_rows",
     "draw_seed",
     "integer",
+    "largest",
     "real",
     "same_length",
     "take_rows",
@@ -144,7 +148,8 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
     labels : ndarray of shape (n_samples,)
         Only with ``y``.
     """
-    validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
+    with _quiet():
+        validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
     rows, *labels = validated if y else (validated,)
     if issparse(rows) and not rows.has_canonical_format:
         rows = rows.copy()  # X is the caller's
@@ -166,13 +171,25 @@ def check_rows(
 def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    codes: NDArray[Any] = check_array(X, dtype=FLOATS, order="C", input_name="X", estimator=name)
+    with _quiet():
+        codes: NDArray[Any] = check_array(
+            X, dtype=FLOATS, order="C", input_name="X", estimator=name
+        )
     if codes.shape[1] != n_components:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but inverse_transform of {name} takes codes and it "
             f"was fitted with n_components={n_components}. Pass codes as transform returns them."
         )
     return codes
+
+
+def _quiet() -> Any:
+    """Return a context without NumPy's warnings of sums that overflow or are undefined.
+
+    scikit-learn tells whether values are finite by their sum, in which infinities of both signs may
+    arise from large finite values.
+    """
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
@@ -184,10 +201,66 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
     """Return an argument as a finite C-contiguous float64 matrix of at least ``least`` rows."""
-    matrix: NDArray[np.float64] = check_array(
-        X, dtype=np.float64, order="C", input_name=name, estimator=name, ensure_min_samples=least
-    )
+    with _quiet():
+        matrix: NDArray[np.float64] = check_array(
+            X,
+            dtype=np.float64,
+            order="C",
+            input_name=name,
+            estimator=name,
+            ensure_min_samples=least,
+        )
     return matrix
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def all_finite(values: NDArray[Any]) -> bool:
+    """Return whether no value is infinite or NaN."""
+    # Both survive a sum, which needs no memory; a sum of finite values may overflow.
+    return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+def largest(*arrays: NDArray[Any]) -> float:
+    """Return the largest absolute value, 0 for empty arrays."""
+    return max(float(np.abs(values).max(initial=0.0)) for values in arrays)
+
+
+def check_results(
+    name: str, results: NDArray[Any], *given: Any, advice: str = "", of: str = "X"
+) -> NDArray[Any]:
+    """Return the results for finite rows, or raise ``ValueError`` where they overflowed.
+
+    Parameters
+    ----------
+    name : str
+        What computed the results.
+    results : ndarray
+        They have to be finite.
+    *given : array-like
+        Finite numbers that they were computed from.
+    advice : str, default=""
+        What to do other than to scale the values.
+    of : str, default="X"
+        What the error calls the given numbers.
+    """
+    if all_finite(results):
+        return results
+    wider = ", or pass it in float64" if results.dtype == np.float32 else ""
+    raise ValueError(
+        f"{name} cannot represent its result in {results.dtype}: {of} holds values of up to "
+        f"{largest(*map(np.asarray, given)):.3g}, too large to compute with here. Scale "
+        f"{of}{advice}{wider}."
+    )
+
+
+def count_rows(name: str, X: Any) -> int:
+    """Return the number of rows of an argument of any kind; ``ValueError`` if it has none."""
+    shape = getattr(X, "shape", None)
+    if shape is None and hasattr(X, "__len__"):
+        return len(X)
+    if not shape:
+        raise ValueError(f"{name} must hold rows, (n_samples, n_features). Got {X!r} instead.")
+    return int(shape[0])  # sparse matrices have no len
 
 
 def same_length(*arrays: Any) -> list[Any]:

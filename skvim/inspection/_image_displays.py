@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skvim._validation import check_count
+from skvim._validation import check_count, count_rows
 from skvim.inspection._matplotlib import axes_or_new, import_pyplot, require_method
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class ReconstructionDisplay:
         import_pyplot(cls)
         require_method(cls, estimator, "reconstruct")
         n_images = check_count("n_images", n_images)
+        count_rows("X", X)
         first = X.iloc[:n_images] if hasattr(X, "iloc") else np.asarray(X)[:n_images]
         display = cls(first, estimator.reconstruct(first), image_shape=image_shape)
         return display.plot(ax, value_range=value_range)

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from skvim._layout import flatten
-from skvim._validation import check_is_fitted, check_matrix, check_rows
+from skvim._validation import check_is_fitted, check_matrix, check_rows, count_rows
 from skvim.metrics._inception import InceptionFeatures
 
 __all__ = ["extract_features"]
@@ -58,8 +58,7 @@ def extract_features(
     extract = _extractor(features)
     matrices = []
     for name, rows in (("X", X), ("Y", Y)):
-        # Sparse matrices have a shape and no len.
-        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
+        n_rows = count_rows(name, rows)
         values = extract(rows)
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skvim._validation import check_count, draw_seed
+from skvim._validation import check_count, check_results, draw_seed
 from skvim.exceptions import UnreliableMeasureWarning
 from skvim.metrics._feature_extraction import extract_features
 
@@ -170,7 +170,11 @@ def frechet_distance(
         generator = torch.Generator().manual_seed(seed)
         parts = [2 + i % (most - 1) for i in range(n_partitions)]
         excess = [_partition(x, y, k, generator) - whole.value for k in parts]
-        limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
+        with np.errstate(over="ignore", invalid="ignore"):
+            limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
+        # With a single partition no error is defined.
+        defined = np.array(limit_and_error[: min(n_partitions, 2)])
+        check_results("frechet_distance", defined, x, y, of="X or Y")
     mean_part = float((whole.x.mean - whole.y.mean).square().sum())
     n_samples = len(x), len(y)
     return FrechetDistance(whole.value, *limit_and_error, mean_part, n_samples, x.shape[1], ranks)
@@ -207,9 +211,12 @@ def _moments(rows: Tensor) -> _Moments:
 def _distance(x: Tensor, y: Tensor) -> _Distance:
     """Return the squared distance of two sets of rows."""
     a, b = _moments(x), _moments(y)
+    products = a.root @ b.root.T
+    check_results("frechet_distance", products.numpy(), x, y, of="X or Y")
     shift = (a.mean - b.mean).square().sum()
     spread = a.root.square().sum() + b.root.square().sum()
-    value = shift + spread - 2 * torch.linalg.svdvals(a.root @ b.root.T).sum()
+    value = shift + spread - 2 * torch.linalg.svdvals(products).sum()
+    check_results("frechet_distance", value.numpy(), x, y, of="X or Y")
     # Rounding may make it negative for equal moments.
     return _Distance(a, b, max(0.0, float(value)))
 

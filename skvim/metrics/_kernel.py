@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim._validation import check_count, draw_seed
+from skvim._validation import check_count, check_results, draw_seed
 from skvim.metrics._feature_extraction import extract_features
 from skvim.metrics._standard_error import standard_error
 
@@ -114,11 +114,12 @@ def kernel_distance(
     source = np.random.default_rng(draw_seed(random_state))
     x, y = extract_features(features, X, Y, least=2 * n_blocks)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))
-    values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
+        mean = values.mean()
+    check_results("kernel_distance", np.append(values, mean), x, y, of="X or Y")
     n_samples = len(x), len(y)
-    return KernelDistance(
-        float(values.mean()), standard_error(values), values, n_samples, x.shape[1]
-    )
+    return KernelDistance(float(mean), standard_error(values), values, n_samples, x.shape[1])
 
 
 def _discrepancy(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skvim._generative import BaseGenerativeAutoencoder
 from skvim._plain_numbers import is_real
-from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim._validation import check_count, check_is_fitted, check_results, draw_seed
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
 
@@ -230,7 +230,9 @@ def _importance(
 ) -> LogLikelihood:
     """Estimate by importance sampling."""
     means = _SharedDraws(options["n_draws"])
-    parts = estimator._map_weights(X, options["n_draws"], seed, means.log_mean)
+    rows = estimator._rows_to_score(X)
+    parts = estimator._map_weights(rows, options["n_draws"], seed, means.log_mean)
+    _check(rows, parts)
     return _summary("importance", *parts, shared=means)
 
 
@@ -248,6 +250,7 @@ def _annealed(
     width = estimator._width * (settings.n_chains + 1) * _LAYERS
     rows = estimator._rows_to_score(X)
     *parts, acceptance = map_rows(estimator.net_, anneal, rows, values_per_row=width)
+    _check(rows, parts)
     return _summary("ais", *parts, acceptance=acceptance)
 
 
@@ -277,7 +280,15 @@ def _parzen(
         for block, distances in _squared_distances(rows, samples)
     ]
     parts = [torch.cat(part).numpy() for part in zip(*blocks, strict=True)]
+    _check(rows.numpy(), parts, advice=", or pass another bandwidth")
     return _summary("parzen", *parts, shared=means, bandwidth=widths.numpy())
+
+
+def _check(rows: NDArray[Any], parts: list[NDArray[Any]], advice: str = "") -> None:
+    """Raise ``ValueError`` where an estimate overflowed; the error of a single draw is NaN."""
+    values, _, effective_draws = parts
+    for results in (values, effective_draws):
+        check_results("log_likelihood", results, rows, advice=advice)
 
 
 def _select_bandwidths(rows: Tensor, samples: Tensor, seed: int) -> Tensor:
@@ -307,6 +318,11 @@ def _best_bandwidth(rows: Tensor, samples: Tensor) -> float:
     for _, distances in _squared_distances(rows, samples):
         least += float(distances.amin(1).sum()) / len(rows) / n_features
         average += float(distances.mean(1).sum()) / len(rows) / n_features
+    if not math.isfinite(average):
+        raise ValueError(
+            "No bandwidth can be selected: squared distances of rows and samples of the model "
+            "overflow float64. Scale X as the rows that the model was fitted to."
+        )
     if average == 0:
         raise ValueError(
             "No bandwidth can be selected: all rows and samples of the model are equal. Pass one."
@@ -378,10 +394,14 @@ def _summary(
     independent = float((errors**2).mean()) / n
     variance = independent if shared is None else shared.variance(n)
     covariance = 0.0 if shared is None else max(0.0, _ratio((variance - independent) * n, n - 1))
-    spread = _ratio(float(((values - values.mean()) ** 2).sum()), (n - 1) * n)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean()
+        spread = _ratio(float(((values - mean) ** 2).sum()), (n - 1) * n)
+    spreads = [spread] if n > 1 else []  # of a single row there is none
+    check_results("log_likelihood", np.array([mean, *spreads]), values, of="log p(x)")
     return LogLikelihood(
         method,
-        float(values.mean()),
+        float(mean),
         math.sqrt(spread + covariance),
         math.sqrt(variance),
         values,

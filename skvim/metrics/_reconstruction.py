@@ -11,13 +11,14 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skvim._layout import flatten
-from skvim._validation import check_is_fitted, check_matrix
+from skvim._validation import check_is_fitted, check_matrix, check_results, count_rows
 from skvim.metrics._standard_error import standard_error
 
 __all__ = ["ReconstructionError", "reconstruction_error"]
 
 # Factor of squared errors in the reference code of Wasserstein autoencoders.
 _TABLE_II = 0.05
+_ADVICE = " and its reconstructions by the same factor"
 # Differences in memory at once.
 _BLOCK_VALUES = 2**22
 
@@ -152,6 +153,7 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     >>> error.sse_per_sample, error.norm_per_sample, error.mse_per_value, error.table_ii
     (12.5, 2.5, 6.25, 0.625)
     """
+    count_rows("X", X)
     decoded = _reconstruct(estimator, X) if _is_estimator(estimator) else estimator
     rows, copies = np.asarray(flatten(X)[0]), np.asarray(flatten(decoded)[0])
     if rows.shape != copies.shape:
@@ -165,7 +167,11 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
         _squared_errors(rows[start : start + size], copies[start : start + size])
         for start in range(0, max(1, len(rows)), size)
     ]
-    return ReconstructionError(np.concatenate(parts), rows.shape[1])
+    errors = np.concatenate(parts)
+    with np.errstate(over="ignore"):
+        total = errors.sum()
+    check_results("reconstruction_error", np.asarray(total), rows, copies, advice=_ADVICE)
+    return ReconstructionError(errors, rows.shape[1])
 
 
 def _is_estimator(candidate: Any) -> bool:
@@ -197,6 +203,8 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
 
 def _squared_errors(rows: NDArray[Any], copies: NDArray[Any]) -> NDArray[np.float64]:
     """Return the squared norm of each row's difference."""
-    difference = check_matrix("X", rows) - check_matrix("reconstructions", copies)
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
+    rows, copies = check_matrix("X", rows), check_matrix("reconstructions", copies)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = rows - copies
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
     return squares

@@ -58,6 +58,8 @@ class GaussianNoise(BaseNoise):
         kw_only=False,
     )
 
+    _in_units = ("scale",)
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the scale."""
@@ -107,6 +109,8 @@ class MaskingNoise(BaseNoise):
         doc="Probability that a value is set to 0.",
         kw_only=False,
     )
+
+    _keeps_range = True
 
     @property
     def level(self) -> float:
@@ -162,6 +166,9 @@ class SaltPepperNoise(BaseNoise):
         allowed=[tuple, list],
         doc="Values of pepper and salt, in the units of ``X``; low below high.",
     )
+
+    _in_units = ("value_range",)
+    _keeps_range = True
 
     @property
     def level(self) -> float:
@@ -225,6 +232,9 @@ class MissingFeaturesNoise(BaseNoise):
         allowed=["boolean"],
         doc="Whether each row loses other features. If not, whole columns are lost.",
     )
+
+    _in_units = ("value",)
+    _keeps_range = True
 
     @property
     def level(self) -> float:

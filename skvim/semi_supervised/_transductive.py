@@ -19,7 +19,9 @@ from skvim._validation import (
     atomic,
     check_is_fitted,
     check_parameters,
+    check_results,
     draw_seed,
+    largest,
     validate_data,
     with_plain_parameters,
 )
@@ -34,6 +36,7 @@ from skvim.semi_supervised._feature_maps import (
     map_from_state,
     map_state,
     maps_equal,
+    stored_values,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
 from skvim.semi_supervised._solver import (
@@ -254,6 +257,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         tags.input_tags.sparse = True
         return tags
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _fit(self, X: Rows, y: NDArray[Any], labels: EncodedLabels) -> None:
         """Fit to checked data and set the fitted attributes."""
         generator = np.random.default_rng(draw_seed(self.random_state))
@@ -264,8 +268,11 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         self._map = feature_map
         order, labeled = _labeled_first(labels.is_labeled, generator)
         shares = settings._class_shares(labels)
+        values = self._map.values(X[order])
+        squares = np.square(stored_values(values)).sum()
+        check_results("TransductiveSVC.fit", squares, stored_values(X))
         problem = build_problem(
-            self._map.values(X[order]),
+            values,
             labels.signs[labeled],
             None if shares is None else shares[labels.positive_codes],
             settings._loss_weights(labels),
@@ -274,6 +281,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         with limit_scipy_to_one_thread():
             criteria = StoppingCriteria(settings.max_iter, settings.tol)
             solution = solve(problem, self.solver, criteria, start)
+        for values in (solution.weights, solution.intercepts, solution.history):
+            check_results("TransductiveSVC.fit", values, stored_values(X), advice=" or reduce C")
         self._warn_unless_converged(solution)
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
@@ -331,7 +340,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
     def _scores(self, X: Rows) -> NDArray[np.float64]:
         """Return the scores of validated rows, of shape (n_samples, n_problems)."""
-        return self._map.apply(X, self._folded) + self._intercepts
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = self._map.apply(X, self._folded) + self._intercepts
+        return check_results("TransductiveSVC", scores, stored_values(X))
 
     def _predict_from_scores(self, scores: NDArray[np.float64]) -> NDArray[Any]:
         """Return the predicted class of each row of scores."""
@@ -382,8 +393,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         if self.gamma == "auto":
             return float(1.0 / X.shape[1])
         if self.gamma == "scale":
-            variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
-            return float(1.0 / (X.shape[1] * variance)) if variance > 0 else 1.0
+            return _scaled_gamma(X)
         return float(self.gamma)
 
     def _loss_weights(self, labels: EncodedLabels) -> LossWeights:
@@ -423,6 +433,20 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+
+def _scaled_gamma(X: Rows) -> float:
+    """Return gamma="scale": the inverse of the number of features times the variance."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
+        gamma = 1.0 if variance <= 0 else float(1.0 / np.float64(X.shape[1] * variance))
+    if not 0 < gamma < np.inf:
+        raise ValueError(
+            "TransductiveSVC cannot compute gamma='scale', the default, which is "
+            "1 / (n_features · X.var()): the variance of X is out of the range of float64. X "
+            f"holds values of up to {largest(stored_values(X)):.3g}. Scale X, or set gamma."
+        )
+    return gamma
 
 
 def _labeled_first(
