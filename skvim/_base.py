@@ -298,6 +298,11 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             Posterior means, or draws where the model has ``output="sample"``; computed and
             returned in float32 for float32 input, else in float64.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, or codes are beyond the range of that dtype.
         """
         check_is_fitted(self)
         sampler = self._sampler()

@@ -100,7 +100,8 @@ def frechet_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has fewer than two rows.
+        If features of X and Y differ in number or are not finite, a set has fewer than two rows, or
+        squares of values are beyond the range of float64.
 
     Warns
     -----

@@ -74,8 +74,8 @@ def kernel_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has fewer than
-        ``2 * n_blocks`` rows.
+        If features of X and Y differ in number or are not finite, a set has fewer than
+        ``2 * n_blocks`` rows, or sixth powers of values are beyond the range of float64.
 
     See Also
     --------

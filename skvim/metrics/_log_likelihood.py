@@ -134,7 +134,8 @@ def log_likelihood(
         If it has no prior or is not an autoencoder of skvim.
     ValueError
         If an option is out of range or belongs to another method, if X is outside the likelihood's
-        support (not checked for "parzen"), or if no bandwidth can be selected.
+        support (not checked for "parzen"), if no bandwidth can be selected, or if a log-likelihood
+        is beyond the range of float64.
 
     See Also
     --------

@@ -80,7 +80,8 @@ def precision_recall(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number or are not finite, or a set has too few rows.
+        If features of X and Y differ in number or are not finite, a set has too few rows, or values
+        are above 1e145.
 
     See Also
     --------

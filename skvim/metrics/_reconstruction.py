@@ -123,7 +123,8 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     TypeError
         If the estimator has no ``inverse_transform``.
     ValueError
-        If X and the reconstructions differ in shape, or either holds NaN or infinity.
+        If X and the reconstructions differ in shape, either holds NaN or infinity, or squared
+        errors are beyond the range of float64.
 
     See Also
     --------

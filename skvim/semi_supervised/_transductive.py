@@ -180,7 +180,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         ValueError
             If a parameter is out of range, X is not finite, fewer than two classes are labelled,
             y contains the string "-1", or with ``probability`` a class has fewer than two
-            labelled rows. A previous fit is then kept.
+            labelled rows, or the kernel, the default of ``gamma`` or the objective is beyond the
+            range of float64. A previous fit is then kept.
 
         Warns
         -----
