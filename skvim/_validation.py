@@ -213,11 +213,12 @@ def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
     return matrix
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def all_finite(values: NDArray[Any]) -> bool:
     """Return whether no value is infinite or NaN."""
     # Both survive a sum, which needs no memory; a sum of finite values may overflow.
-    return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+    with _quiet():
+        total = values.sum()
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 
 
 def largest(*arrays: NDArray[Any]) -> float:

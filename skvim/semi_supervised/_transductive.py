@@ -188,7 +188,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         ConvergenceWarning
             If a stage reached ``max_iter``.
         """
-        with atomic(self):
+        with atomic(self), np.errstate(over="ignore", invalid="ignore"):
             check_parameters(self)
             X_checked, y_checked = validate_data(self, X, y, reset=True, **_ROW_CHECKS)
             labels = encode_labels(y_checked, name=type(self).__name__)
@@ -258,7 +258,6 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         tags.input_tags.sparse = True
         return tags
 
-    @np.errstate(over="ignore", invalid="ignore")
     def _fit(self, X: Rows, y: NDArray[Any], labels: EncodedLabels) -> None:
         """Fit to checked data and set the fitted attributes."""
         generator = np.random.default_rng(draw_seed(self.random_state))
