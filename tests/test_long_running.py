@@ -27,11 +27,11 @@ def captured_fit():
 # Each with how often it is repeated, few or many times: searches take longest.
 CYCLES = {
     "captured fit": (captured_fit, 6, 250),
-    "lam_path": (lambda: lam_path(VIMAETransformer(2, **TINY), X, LAMS["lam"]), 3, 100),
+    "lam_path": (lambda: lam_path(VIMAETransformer(2, **TINY), X, LAMS["lam"]), 3, 80),
     "BatchedSearchCV": (
         lambda: BatchedSearchCV(VIMAETransformer(2, **TINY), LAMS, cv=2).fit(X),
         2,
-        50,
+        20,
     ),
     "GridSearchCV": (
         lambda: GridSearchCV(VIMAETransformer(2, **TINY), LAMS, cv=2).fit(X),
@@ -40,7 +40,7 @@ CYCLES = {
     ),
     "TransductiveSVC": (lambda: TransductiveSVC(random_state=0).fit(X, Y).predict(X), 6, 800),
     "score_samples": (lambda: FITTED.score_samples(X, n_draws=3), 6, 800),
-    "information": (lambda: FITTED.information(X), 6, 900),
+    "information": (lambda: FITTED.information(X), 6, 950),
 }
 
 
