@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor
 
 from skvim._declare import estimator
-from skvim._information import Information, measure_information
+from skvim._information import Information, finite_values, measure_information
 from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
 from skvim._parameters import CommonParameters
@@ -25,8 +25,10 @@ from skvim._validation import (
     check_count,
     check_is_fitted,
     check_parameters,
+    check_results,
     check_rows,
     draw_seed,
+    with_plain_parameters,
 )
 from skvim._values import by_bytes, itself
 from skvim.engine import (
@@ -166,8 +168,9 @@ class BaseAutoencoder(
         flat, axes = flatten(X)
         rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
         self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
-        training = self._training_settings(resolve_device(self.device))
-        model = self._model_settings(self._layout.shape)
+        settings = with_plain_parameters(self)
+        training = settings._training_settings(resolve_device(self.device))
+        model = settings._model_settings(self._layout.shape)
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
     def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:
@@ -306,13 +309,20 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             Posterior means, or draws where the model has ``output="sample"``; computed and
             returned in float32 for float32 input, else in float64.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, or codes are beyond the range of that dtype.
         """
         check_is_fitted(self)
         sampler = self._sampler()
         if sampler is not None:
-            return sampler(*self.posterior_moments(X))
-        (mean,) = map_rows(self.net_, _encode_mean, self._rows(X), values_per_row=self._width)
-        return mean
+            mean, std = self.posterior_moments(X)
+            return self._checked("transform", sampler(mean, std), mean, of="the posterior mean")
+        rows = self._rows(X)
+        (mean,) = map_rows(self.net_, _encode_mean, rows, values_per_row=self._width)
+        return self._checked("transform", mean, rows)
 
     @final
     @own_modes()
@@ -330,8 +340,10 @@ class BaseAutoencoder(
             The standard deviation is zero for a deterministic encoder.
         """
         check_is_fitted(self)
-        mean, std = map_rows(self.net_, _encode, self._rows(X), values_per_row=self._width)
-        return mean, std
+        rows = self._rows(X)
+        mean, std = map_rows(self.net_, _encode, rows, values_per_row=self._width)
+        self._checked("posterior_moments", mean, rows)
+        return mean, self._checked("posterior_moments", std, rows)
 
     @final
     @own_modes()
@@ -351,7 +363,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
         (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
-        return self._layout.restore(decoded)
+        return self._layout.restore(self._checked("inverse_transform", decoded, codes))
 
     @final
     @own_modes()
@@ -369,6 +381,20 @@ class BaseAutoencoder(
             E[x|z = E[z|x]], in units and layout of the training data.
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
+
+    @final
+    def _checked(
+        self, method: str, results: NDArray[Any], X: Any, *, of: str = "X"
+    ) -> NDArray[Any]:
+        """Return results of a method, or raise ``ValueError`` where they overflowed."""
+        return check_results(f"{type(self).__name__}.{method}", results, X, of=of)
+
+    @final
+    def _mean_score(self, values: NDArray[Any], X: Any) -> float:
+        """Return the mean of rows' scores, or raise ``ValueError`` where it overflowed."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.asarray(values.mean())
+        return float(self._checked("score", mean, X))
 
     def _rows(self, X: Any) -> NDArray[Any]:
         """Return rows or images as flat rows, checked against those of ``fit``."""
@@ -410,7 +436,9 @@ class BaseAutoencoder(
                 f"information compares rows with each other and needs at least "
                 f"{_MIN_INFORMATION_ROWS}. Got {len(rows)}."
             )
-        return measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
+        measured = measure_information(self.net_, rows, max_samples=n_rows, values_per_row=width)
+        self._checked("information", finite_values(measured, self.net_.objective.prior), rows)
+        return measured
 
     def _rows_to_score(self, X: Any) -> NDArray[np.float64]:
         """Return rows in float64, checked against the support of the likelihood."""

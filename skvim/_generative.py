@@ -109,8 +109,10 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         check_is_fitted(self)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         shape = (check_count("n_samples", n_samples), self._n_features_out)
-        codes = self.prior_.draw(shape, generator, torch.float64).numpy().astype(self._dtype)
-        return self.inverse_transform(codes)
+        draws = self.prior_.draw(shape, generator, torch.float64).numpy()
+        with np.errstate(over="ignore"):
+            codes = draws.astype(self._dtype)
+        return self.inverse_transform(self._checked("sample", codes, draws, of="the prior"))
 
     @final
     @own_modes()
@@ -147,16 +149,20 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         """
         check_is_fitted(self)
         seed = child_seed(self.net_.seed, "score")
-        (values,) = self._map_weights(X, n_draws, seed, lambda weights: [log_mean(weights).value])
-        return values
+        rows = self._rows_to_score(X)
+        (values,) = self._map_weights(rows, n_draws, seed, lambda w: [log_mean(w).value])
+        return self._checked("score_samples", values, rows)
 
     @final
     def _map_weights(
-        self, X: Any, n_draws: int, seed: int, function: Callable[[Tensor], list[Tensor]]
+        self,
+        rows: NDArray[np.float64],
+        n_draws: int,
+        seed: int,
+        function: Callable[[Tensor], list[Tensor]],
     ) -> list[NDArray[np.float64]]:
         """Apply a function to log importance weights of shape (rows of a chunk, n_draws)."""
         shape = (check_count("n_draws", n_draws), self._n_features_out)
-        rows = self._rows_to_score(X)
         noise = _standard_normal(seed, shape, np.dtype(np.float64))
 
         def apply(model: Autoencoder, x: Tensor) -> list[Tensor]:
@@ -182,7 +188,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         float
             Mean of :meth:`score_samples`.
         """
-        return float(np.mean(self.score_samples(X)))
+        return self._mean_score(self.score_samples(X), X)
 
 
 @estimator
@@ -224,9 +230,9 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
     def _draw_codes(self, mean: NDArray[Any], std: NDArray[Any]) -> NDArray[Any]:
         """Draw one code from each posterior."""
         seed = child_seed(self.net_.seed, "transform")
-        codes: NDArray[Any] = mean + std * _standard_draws(
-            self._standard_density(), seed, mean.shape, mean.dtype
-        )
+        draws = _standard_draws(self._standard_density(), seed, mean.shape, mean.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            codes: NDArray[Any] = mean + std * draws
         return codes
 
     def _standard_density(self) -> Prior:

@@ -20,12 +20,15 @@ from skvim.objectives import (
     count_active_units,
     effective_rank,
     estimate_information,
+    is_unbounded,
 )
 
-__all__ = ["Information", "measure_information"]
+__all__ = ["Information", "finite_values", "measure_information"]
 
 # Share of the prior's variance above which the variance of posterior means counts as active.
 _ACTIVE_SHARE = 0.01
+# Fields that are infinite for a prior with a bounded support.
+_KL = {"rate", "aggregated_kl", "total_correlation", "marginal_kl"}
 
 
 @final
@@ -222,6 +225,16 @@ def measure_information(
     )
 
 
+def finite_values(measured: Information, prior: Prior | None) -> NDArray[np.float64]:
+    """Return all defined values that have to be finite, as one array."""
+    names = [field.name for field in dataclasses.fields(measured)]
+    if prior is not None and not is_unbounded(prior):  # KL divergences from it may be infinite
+        names = [name for name in names if name not in _KL]
+    values = [getattr(measured, name) for name in names]
+    defined = [np.ravel(value) for value in values if value is not None]
+    return np.concatenate(defined, dtype=np.float64)
+
+
 def _draw(
     net: AutoencoderNet, rows: NDArray[np.float64], generator: torch.Generator, values: int
 ) -> tuple[Moments, Tensor, float]:
@@ -247,7 +260,8 @@ def _draw(
     *codes, costs = map_rows(net, encode, both, values_per_row=max(values, both.shape[1]))
     loc, scale, z = (to_tensor(part, device=device) for part in codes)
     q = Moments(loc, None if first.scale is None else scale, first.base)
-    return q, z, float(costs.mean())
+    with np.errstate(over="ignore"):
+        return q, z, float(costs.mean())
 
 
 def _as_fields(estimates: InformationEstimates | None) -> dict[str, Any]:

@@ -4,17 +4,20 @@ A release of torch may change any of them. ``tests/test_private_names.py`` then 
 """
 
 import ctypes
+import linecache
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, cast
+from typing import Any, cast, final
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, fx, nn, optim
 from torch._ops import OpOverload
 from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.distributions.utils import lazy_property
+from torch.fx import graph_module
 from torch.nn.modules.dropout import _DropoutNd as DropoutLayer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -26,6 +29,7 @@ __all__ = [
     "READ_VALUE",
     "USED",
     "DropoutLayer",
+    "GraphModule",
     "InverseTransform",
     "OpOverload",
     "TorchDispatchMode",
@@ -63,6 +67,7 @@ USED = (
     "torch.nn.Parameter._post_accumulate_grad_hooks",
     "torch.optim.Adam._optimizer_step_pre_hooks",
     "torch.optim.Adam._optimizer_step_post_hooks",
+    "torch.fx.graph_module._loader.eval_cache",
     "torch.distributions.AffineTransform._inv",
     "torch.distributions.AffineTransform._cache_size",
     "torch.distributions.AffineTransform._cached_x_y",
@@ -149,6 +154,30 @@ def outside_transforms() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch._C._DisableFuncTorch():
         yield
+
+
+# Graphs.
+
+
+@final
+class GraphModule(fx.GraphModule):
+    """torch's module of a graph, whose generated source is forgotten when it is no longer used.
+
+    torch keeps the source of every graph until the process ends, for tracebacks.
+    """
+
+    def recompile(self) -> Any:
+        """Generate the source of ``forward`` from the graph (torch's hook)."""
+        source = super().recompile()
+        key = type(self).forward.__code__.co_filename
+        weakref.finalize(self, _forget_source, key).atexit = False
+        return source
+
+
+def _forget_source(key: str) -> None:
+    """Remove generated source from the caches of torch and of tracebacks."""
+    graph_module._loader.eval_cache.pop(key, None)
+    linecache.cache.pop(key, None)
 
 
 # Distributions.

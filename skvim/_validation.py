@@ -1,11 +1,12 @@
 """Validation of parameters, arguments and rows; only this module uses scikit-learn's helpers."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, indexable, validation
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skvim._plain_numbers import is_real, plain
 from skvim._sklearn_private import (
     HasMethods,
     Interval,
@@ -27,6 +29,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "all_finite",
     "atomic",
     "check_arguments",
     "check_codes",
@@ -34,13 +37,17 @@ __all__ = [
     "check_is_fitted",
     "check_matrix",
     "check_parameters",
+    "check_results",
     "check_rows",
+    "count_rows",
     "draw_seed",
     "integer",
+    "largest",
     "real",
     "same_length",
     "take_rows",
     "validate_data",
+    "with_plain_parameters",
 ]
 
 FLOATS = [np.float64, np.float32]
@@ -49,16 +56,27 @@ ROWS = [*FLOATS, np.uint8]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Estimator = TypeVar("Estimator", bound=BaseEstimator)
+
+
+@final
+class _Numbers(Interval):
+    """An interval of numbers, without True and False and without what no float can hold."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is such a number (scikit-learn's hook)."""
+        number = not isinstance(val, bool) if self.type is Integral else is_real(val)
+        return number and bool(super().is_satisfied_by(val))
 
 
 def real(low: float | None, high: float | None = None, *, closed: str = "left") -> Interval:
     """Constrain a parameter to an interval of the reals."""
-    return Interval(Real, low, high, closed=closed)
+    return _Numbers(Real, low, high, closed=closed)
 
 
 def integer(low: int | None, high: int | None = None, *, closed: str = "left") -> Interval:
     """Constrain a parameter to an interval of the integers."""
-    return Interval(Integral, low, high, closed=closed)
+    return _Numbers(Integral, low, high, closed=closed)
 
 
 def check_parameters(estimator: BaseEstimator) -> None:
@@ -70,18 +88,35 @@ def check_parameters(estimator: BaseEstimator) -> None:
     )
 
 
+def with_plain_parameters(estimator: Estimator) -> Estimator:
+    """Return a shallow copy whose parameters are plain numbers of Python, not NumPy's.
+
+    The estimator keeps its parameters as they were given, which is scikit-learn's contract.
+    """
+    settings = copy.copy(vars(estimator))
+    settings.update({name: plain(settings[name]) for name in estimator._parameter_constraints})
+    copied = object.__new__(type(estimator))
+    vars(copied).update(settings)
+    return copied
+
+
 def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function to raise scikit-learn's error for the first argument out of range."""
+    """Decorate a function to raise scikit-learn's error for the first argument out of range.
+
+    The function gets plain numbers of Python in the place of NumPy's.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+        names = set(constraints)
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             validate_parameter_constraints(constraints, given.arguments, function.__name__)
-            return function(*args, **kwargs)
+            given.arguments.update({name: plain(given.arguments[name]) for name in names})
+            return function(*given.args, **given.kwargs)
 
         return checked
 
@@ -113,7 +148,8 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
     labels : ndarray of shape (n_samples,)
         Only with ``y``.
     """
-    validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
+    with _quiet():
+        validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
     rows, *labels = validated if y else (validated,)
     if issparse(rows) and not rows.has_canonical_format:
         rows = rows.copy()  # X is the caller's
@@ -135,13 +171,25 @@ def check_rows(
 def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    codes: NDArray[Any] = check_array(X, dtype=FLOATS, order="C", input_name="X", estimator=name)
+    with _quiet():
+        codes: NDArray[Any] = check_array(
+            X, dtype=FLOATS, order="C", input_name="X", estimator=name
+        )
     if codes.shape[1] != n_components:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but inverse_transform of {name} takes codes and it "
             f"was fitted with n_components={n_components}. Pass codes as transform returns them."
         )
     return codes
+
+
+def _quiet() -> Any:
+    """Return a context without NumPy's warnings of sums that overflow or are undefined.
+
+    scikit-learn tells whether values are finite by their sum, in which infinities of both signs may
+    arise from large finite values.
+    """
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
@@ -153,10 +201,67 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
     """Return an argument as a finite C-contiguous float64 matrix of at least ``least`` rows."""
-    matrix: NDArray[np.float64] = check_array(
-        X, dtype=np.float64, order="C", input_name=name, estimator=name, ensure_min_samples=least
-    )
+    with _quiet():
+        matrix: NDArray[np.float64] = check_array(
+            X,
+            dtype=np.float64,
+            order="C",
+            input_name=name,
+            estimator=name,
+            ensure_min_samples=least,
+        )
     return matrix
+
+
+def all_finite(values: NDArray[Any]) -> bool:
+    """Return whether no value is infinite or NaN."""
+    # Both survive a sum, which needs no memory; a sum of finite values may overflow.
+    with _quiet():
+        total = values.sum()
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
+
+
+def largest(*arrays: NDArray[Any]) -> float:
+    """Return the largest absolute value, 0 for empty arrays."""
+    return max(float(np.abs(values).max(initial=0.0)) for values in arrays)
+
+
+def check_results(
+    name: str, results: NDArray[Any], *given: Any, advice: str = "", of: str = "X"
+) -> NDArray[Any]:
+    """Return the results for finite rows, or raise ``ValueError`` where they overflowed.
+
+    Parameters
+    ----------
+    name : str
+        What computed the results.
+    results : ndarray
+        They have to be finite.
+    *given : array-like
+        Finite numbers that they were computed from.
+    advice : str, default=""
+        What to do other than to scale the values.
+    of : str, default="X"
+        What the error calls the given numbers.
+    """
+    if all_finite(results):
+        return results
+    wider = ", or pass it in float64" if results.dtype == np.float32 else ""
+    raise ValueError(
+        f"{name} cannot represent its result in {results.dtype}: {of} holds values of up to "
+        f"{largest(*map(np.asarray, given)):.3g}, too large to compute with here. Scale "
+        f"{of}{advice}{wider}."
+    )
+
+
+def count_rows(name: str, X: Any) -> int:
+    """Return the number of rows of an argument of any kind; ``ValueError`` if it has none."""
+    shape = getattr(X, "shape", None)
+    if shape is None and hasattr(X, "__len__"):
+        return len(X)
+    if not shape:
+        raise ValueError(f"{name} must hold rows, (n_samples, n_features). Got {X!r} instead.")
+    return int(shape[0])  # sparse matrices have no len
 
 
 def same_length(*arrays: Any) -> list[Any]:
@@ -179,6 +284,10 @@ def draw_seed(random_state: Any) -> int:
     None takes fresh entropy from the operating system; NumPy's global generator, which scikit-learn
     would advance, is not used.
     """
+    if isinstance(random_state, bool | np.bool_):
+        raise ValueError(
+            f"random_state must be an int, a RandomState or None. Got {random_state!r} instead."
+        )
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0]) % (2**31)
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -15,13 +15,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Integral, Real
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.parameter import is_lazy
 
+from skvim._plain_numbers import plain
 from skvim._torch_modes import torch_defaults
 from skvim._torch_private import distribution_state, transform_state
 
@@ -57,6 +58,18 @@ class ByValue:
             return hash((type(self), describe(_attributes(self))))
         except NotComparableError:
             return hash(type(self))
+
+    @final
+    def with_plain_numbers(self) -> Self:
+        """Return a copy with Python's numbers in the place of NumPy's; itself if there are none."""
+        attributes = _attributes(self)
+        converted = {name: plain(value) for name, value in attributes.items()}
+        if all(converted[name] is value for name, value in attributes.items()):
+            return self
+        copied = object.__new__(type(self))
+        for name, value in converted.items():
+            object.__setattr__(copied, name, value)
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: by_bytes(value) for name, value in _attributes(self).items()}

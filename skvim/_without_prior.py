@@ -13,7 +13,7 @@ from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_is_fitted, draw_seed
-from skvim.engine import map_rows
+from skvim.engine import map_rows, one_thread
 from skvim.exceptions import ChainLostWarning
 from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
 
@@ -68,7 +68,7 @@ class BasePlainAutoencoder(BaseAutoencoder):
             return [model.likelihood(x, model.decode(model.encode(x).loc))]
 
         (values,) = map_rows(self.net_, log_likelihood, rows, values_per_row=self._width)
-        return float(values.mean())
+        return self._mean_score(values, rows)
 
 
 @estimator
@@ -120,7 +120,7 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         model = deepcopy(self.net_.in_precision(torch.float64)).cpu()
         steps = (burn_in, thin, -(-n_samples // _N_CHAINS))
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             codes = markov_chain(model, min(n_samples, _N_CHAINS), steps, generator)
         rms = float(codes.square().mean().sqrt())
         if rms > _MAX_CODE_RMS:
@@ -131,4 +131,6 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
                 ChainLostWarning,
                 stacklevel=2,
             )
-        return self.inverse_transform(codes[:n_samples].numpy().astype(self._dtype))
+        with np.errstate(over="ignore"):
+            drawn = codes[:n_samples].numpy().astype(self._dtype)
+        return self.inverse_transform(self._checked("sample", drawn, codes.numpy(), of="the chain"))

@@ -4,9 +4,9 @@ import inspect
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from numbers import Real
 from typing import Any, NamedTuple
 
+from skvim._plain_numbers import is_real, plain
 from skvim.networks import Convolutional
 from skvim.noise import AugmentationNoise, GaussianNoise
 from skvim.objectives import Adversarial, Gaussian
@@ -239,8 +239,8 @@ def _range_ratio(reference: tuple[float, float], value_range: Sequence[float] | 
     low, high = reference
     if value_range is None:
         return 1.0
-    ends = tuple(value_range)
-    real = len(ends) == 2 and all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    ends = plain(tuple(value_range))
+    real = len(ends) == 2 and all(is_real(end) and math.isfinite(end) for end in ends)
     if not real or not ends[0] < ends[1]:
         raise ValueError(
             "value_range must be None or two finite numbers, the values of black and white in "

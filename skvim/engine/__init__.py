@@ -15,6 +15,7 @@ from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
 from skvim.engine._stopping import Stopping
 from skvim.engine._streams import child_seed
+from skvim.engine._threads import one_thread
 from skvim.engine.capture._accelerator import ACCELERATIONS
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "child_seed",
     "map_rows",
     "net_state",
+    "one_thread",
     "resolve_device",
     "restored_net",
     "to_tensor",

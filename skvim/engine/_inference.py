@@ -1,6 +1,7 @@
 """Inference: a trained model applied to many rows, in chunks of bounded memory."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
-from skvim.engine._threads import bounded_threads, pass_work
+from skvim.engine._threads import bounded_threads, one_thread, pass_work
 from skvim.objectives import Autoencoder
 
 __all__ = ["map_rows", "to_tensor", "working_dtype"]
@@ -23,6 +24,8 @@ _CHUNK_VALUES = 2**21
 # On a CPU no product is faster for more rows, whose activations stay in its cache, unless rows are
 # so short that the call for a chunk costs as much as its arithmetic.
 _ENOUGH_ROWS, _ENOUGH_VALUES = 1024, 2**17
+# MKL rounds products of fewer rows in another way in each number of threads.
+_FEW_PASSES = 64
 
 
 def map_rows(
@@ -41,14 +44,15 @@ def map_rows(
     if model.mean.device.type == "cpu":
         chunk = min(chunk, max(_ENOUGH_ROWS, _ENOUGH_VALUES // width))
     # A row may stand for several draws, which all pass through the model.
-    n_passes = min(chunk, len(X)) * max(1, values_per_row // model.mean.numel())
+    n_passes = max(1, values_per_row // model.mean.numel())
     results: list[NDArray[Any]] = []
     start = 0
-    with bounded_threads(pass_work(model, n_passes)), torch.no_grad():
+    with torch.no_grad():
         while start < len(X):
             rows = X[start : start + chunk].astype(dtype, copy=False)
             try:
-                tensors = function(model, to_tensor(rows, device=model.mean.device))
+                with _threads(model, len(rows) * n_passes):
+                    tensors = function(model, to_tensor(rows, device=model.mean.device))
                 parts = [tensor.cpu().numpy() for tensor in tensors]
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error) or len(rows) == 1:
@@ -61,6 +65,13 @@ def map_rows(
                 result[start : start + len(part)] = part
             start += len(rows)
     return results
+
+
+def _threads(model: Autoencoder, n_passes: int) -> AbstractContextManager[None]:
+    """Return a context with no more threads than the work has use for."""
+    if n_passes < _FEW_PASSES:
+        return one_thread()
+    return bounded_threads(pass_work(model, n_passes))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -34,11 +34,13 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     constant = spread < _SMALLEST and all(
         bool((rows == first).all()) for rows in _chunks(x, index, len(x))
     )
-    if not (constant or (_SMALLEST < spread < _LARGEST and resolved)):
+    representable = max(abs(low), abs(high)) <= torch.finfo(torch.float32).max
+    if not representable or not (constant or (_SMALLEST < spread < _LARGEST and resolved)):
         raise ValueError(
             "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
-            f"{_RESOLUTION:g} of its largest value. Got values from {low:g} to {high:g} with "
-            f"standard deviation {spread:g}. Rescale X, for example with StandardScaler."
+            f"{_RESOLUTION:g} of its largest value, which float32 has to hold. Got values from "
+            f"{low:g} to {high:g} with standard deviation {spread:g}. Rescale X, for example with "
+            "StandardScaler."
         )
     centre = mean.to(device=device, dtype=torch.float32)
     n_rows = len(x if index is None else index)

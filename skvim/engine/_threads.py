@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from skvim._torch_private import mkl_setter
 from skvim.objectives import Autoencoder, Objective
 
-__all__ = ["bounded_threads", "pass_work", "step_work"]
+__all__ = ["bounded_threads", "one_thread", "pass_work", "step_work"]
 
 # Multiply-adds of a step that pay for one thread. Measured: two threads take as long as one at 1e6
 # a step, 0.9 of the time at 1e7 and 0.7 at 5e7; and many times as long where another process keeps
@@ -55,12 +55,29 @@ def bounded_threads(work: float = math.inf) -> Iterator[None]:
     # Workers of joblib that are threads, or forks, do not know how many they are.
     shared = (get_active_backend()[0].nesting_level or 0) > 0
     allowed = 1 if shared else int(min(before, max(1, work / _PER_THREAD)))
-    if allowed >= before or "OMP_NUM_THREADS" in os.environ:
+    unbounded = allowed >= before or "OMP_NUM_THREADS" in os.environ
+    with nullcontext() if unbounded else _limited(allowed):
         yield
-        return
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread of torch in the calling thread, whatever the user has set.
+
+    Products of few rows are rounded otherwise in each number of threads, which a Markov chain
+    amplifies.
+    """
+    alone = torch.get_num_threads() == 1
+    with nullcontext() if alone else _limited(1):
+        yield
+
+
+@contextmanager
+def _limited(number: int) -> Iterator[None]:
+    """Set the number of threads of OpenMP and MKL in the calling thread."""
     set_mkl = mkl_setter()
-    with _openmp().limit(limits=allowed):
-        own = set_mkl(allowed)
+    with _openmp().limit(limits=number):
+        own = set_mkl(number)
         try:
             yield
         finally:

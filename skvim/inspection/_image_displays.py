@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skvim._validation import check_count
+from skvim._validation import check_count, count_rows
 from skvim.inspection._matplotlib import axes_or_new, import_pyplot, require_method
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class ReconstructionDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "reconstruct")
-        check_count("n_images", n_images)
+        n_images = check_count("n_images", n_images)
+        count_rows("X", X)
         first = X.iloc[:n_images] if hasattr(X, "iloc") else np.asarray(X)[:n_images]
         display = cls(first, estimator.reconstruct(first), image_shape=image_shape)
         return display.plot(ax, value_range=value_range)
@@ -229,7 +230,7 @@ class SamplesDisplay:
         """
         import_pyplot(cls)
         require_method(cls, estimator, "sample")
-        check_count("n_samples", n_samples)
+        n_samples = check_count("n_samples", n_samples)
         samples = estimator.sample(n_samples, random_state=random_state)
         return cls(samples, image_shape=image_shape).plot(ax, value_range=value_range)
 

@@ -1,5 +1,6 @@
 """Information and active units of the codes of a fitted model."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,13 @@ from numpy.typing import ArrayLike
 
 from skvim._base import BaseAutoencoder
 from skvim._information import Information
+from skvim._validation import largest
 from skvim.objectives import count_active_units
 
 __all__ = ["Information", "active_units", "information"]
+
+# Of values whose squares, and sums of many, are in the range of float64.
+_SAFE_EXPONENT = 480
 
 
 def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) -> Information:
@@ -118,4 +123,8 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
         raise ValueError("codes contain NaN or infinity. Pass finite posterior means.")
     if not threshold >= 0:
         raise ValueError(f"threshold must be a float in [0, inf). Got {threshold!r} instead.")
-    return count_active_units(torch.from_numpy(means), threshold)
+    # A power of 2, so that nothing is rounded: squares of large values would overflow.
+    _, exponent = math.frexp(largest(means))
+    exponent = max(0, exponent - _SAFE_EXPONENT)
+    scaled = torch.from_numpy(np.ldexp(means, -exponent))
+    return count_active_units(scaled, math.ldexp(threshold, -2 * exponent))

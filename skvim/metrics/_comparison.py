@@ -1,5 +1,6 @@
 """Paired comparison of two fitted estimators on the same corrupted rows."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim._validation import check_count, check_is_fitted, check_results, draw_seed, largest
 from skvim.metrics._corrupted import (
     Corruptions,
     check_images_or_rows,
@@ -134,7 +135,7 @@ def compare_robustness(
     >>> table["corruption"].tolist(), bool(table["low"].iloc[-1] > 0)
     (['none', 'gaussian', 'all'], True)
     """
-    check_count("n_repeats", n_repeats)
+    n_repeats = check_count("n_repeats", n_repeats)
     _check_confidence(confidence)
     listed = list_corruptions(corruptions)
     if ALL in dict(listed):
@@ -150,17 +151,24 @@ def compare_robustness(
     points = {key: np.stack(scores) for key, scores in cells.items()}
     # Repeats of different corruptions are independent, so that they may be paired arbitrarily.
     points[ALL, np.nan] = np.mean(list(points.values())[1:], axis=0)
-    table = [(*key, *_statistics(scores, confidence)) for key, scores in points.items()]
+    with np.errstate(over="ignore", invalid="ignore"):
+        table = {key: _statistics(scores, confidence) for key, scores in points.items()}
+    results = np.array(list(table.values()))
+    check_results("compare_robustness", results, *points.values(), of="row_score")
     columns = ["first", "second", "difference", "standard_error", "low", "high"]
-    return pd.DataFrame(table, columns=["corruption", "level", *columns])
+    lines = [(*key, *row) for key, row in table.items()]
+    return pd.DataFrame(lines, columns=["corruption", "level", *columns])
 
 
 def _statistics(scores: NDArray[Any], confidence: float) -> tuple[float, ...]:
     """Return means, difference, standard error and interval of scores (n_repeats, 2, n_rows)."""
     first, second = (float(mean) for mean in scores.mean(axis=(0, 2)))
-    error, freedom = _standard_error(scores[:, 0] - scores[:, 1])
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * error
-    difference = first - second
+    # By a power of 2: fourth powers of large or small differences leave the range of float64.
+    differences = scores[:, 0] - scores[:, 1]
+    _, exponent = math.frexp(largest(differences))
+    error, freedom = _standard_error(np.ldexp(differences, -exponent))
+    half = math.ldexp(float(stdtrit(freedom, (1 + confidence) / 2)) * error, exponent)
+    error, difference = math.ldexp(error, exponent), first - second
     return first, second, difference, error, difference - half, difference + half
 
 

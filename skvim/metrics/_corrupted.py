@@ -201,6 +201,8 @@ def check_images_or_rows(estimator: Any, X: Any) -> NDArray[Any]:
 
 def check_labels(rows: NDArray[Any], y: Any) -> None:
     """Raise ``ValueError`` unless ``y`` is None or has one label per row."""
+    if y is not None and np.ndim(y) == 0:
+        raise ValueError(f"y must hold one label per row. Got {y!r} instead.")
     if y is not None and len(y) != len(rows):
         raise ValueError(
             f"X and y must have the same length. Got {len(rows)} rows in X and {len(y)} in y."
@@ -208,7 +210,11 @@ def check_labels(rows: NDArray[Any], y: Any) -> None:
 
 
 def check_columns(name: str, curves: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise ``ValueError`` unless robustness curves have these columns."""
+    """Raise an error unless robustness curves are a data frame that has these columns."""
+    if not isinstance(curves, pd.DataFrame):
+        raise TypeError(
+            f"{name} must be a DataFrame, as robustness_curve returns it. Got {curves!r} instead."
+        )
     missing = [column for column in columns if column not in curves.columns]
     if missing:
         raise ValueError(

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from skvim._validation import check_results
 from skvim.metrics._corrupted import CLEAN, check_columns
 
 __all__ = ["corruption_errors", "mean_corruption_error", "robustness_summary"]
@@ -30,8 +31,10 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
+    TypeError
+        If the curve is no DataFrame.
     ValueError
-        If columns are missing, or a repeat occurs twice.
+        If columns are missing, a repeat occurs twice, or standard deviations overflow.
 
     See Also
     --------
@@ -62,6 +65,9 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     _check_repeats("curve", curve, point, advice)
     groups = curve.groupby(point, sort=False, dropna=False)["score"]
     table = groups.agg(n_repeats="size", mean="mean", std="std", scored="count").reset_index()
+    if np.isfinite(curve["score"]).all():
+        spread = table.loc[table["n_repeats"] > 1, ["mean", "std"]].to_numpy()
+        check_results("robustness_summary", spread, curve["score"], of="a curve")
     undrawn = (table["corruption"] == CLEAN) & (table["n_repeats"] == 1)
     table.loc[undrawn, "std"] = 0.0
     # pandas skips nan, so that the mean would be that of the successful repeats.
@@ -99,6 +105,8 @@ def corruption_errors(
 
     Raises
     ------
+    TypeError
+        If a curve is no DataFrame.
     ValueError
         If the curves differ in corruptions or levels, one of them holds several curves, a score
         is above ``best_score`` or not finite, the baseline makes no errors under a corruption (or,
@@ -133,7 +141,11 @@ def corruption_errors(
             f"The baseline {done} under {list(names)}, so that no error relative to it is defined. "
             "Use a weaker baseline or higher levels."
         )
-    return (sums / reference[sums.index]).rename("corruption_error")
+    with np.errstate(over="ignore"):
+        ratios = (sums / reference[sums.index]).rename("corruption_error")
+    scores = (curve["score"], baseline_curve["score"])
+    check_results("corruption_errors", ratios.to_numpy(), *scores, of="a curve")
+    return ratios
 
 
 def mean_corruption_error(
@@ -165,7 +177,7 @@ def mean_corruption_error(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As :func:`corruption_errors`.
 
     See Also

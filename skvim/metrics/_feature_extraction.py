@@ -1,6 +1,5 @@
 """Features by which sets of rows are compared: the rows, codes, or a layer of a network."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from skvim._layout import flatten
-from skvim._validation import check_is_fitted, check_matrix, check_rows
+from skvim._validation import check_is_fitted, check_matrix, check_rows, count_rows
 from skvim.metrics._inception import InceptionFeatures
 
 __all__ = ["extract_features"]
@@ -30,7 +29,7 @@ _ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def extract_features(
-    features: Any, X: Any, Y: Any, *, least: int, greatest: float = math.inf
+    features: Any, X: Any, Y: Any, *, least: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the features of two sets of rows, in float64.
 
@@ -42,8 +41,6 @@ def extract_features(
         Rows or images, as ``features`` takes them.
     least : int
         Least number of rows of either set.
-    greatest : float, default=inf
-        Greatest size of a value of the features.
 
     Returns
     -------
@@ -55,14 +52,13 @@ def extract_features(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If it does not return a matrix with one row per given row, X and Y have different numbers of
-        features, or values are too large.
+        If it does not return a matrix with one row per given row, or X and Y have different numbers
+        of features.
     """
     extract = _extractor(features)
     matrices = []
     for name, rows in (("X", X), ("Y", Y)):
-        # Sparse matrices have a shape and no len.
-        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
+        n_rows = count_rows(name, rows)
         values = extract(rows)
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
@@ -79,12 +75,6 @@ def extract_features(
     if x.shape[1] != y.shape[1]:
         raise ValueError(
             f"X and Y must have the same features. Got {x.shape[1]} of X and {y.shape[1]} of Y."
-        )
-    size = max(abs(float(value)) for rows in (x, y) for value in (rows.min(), rows.max()))
-    if size > greatest:
-        raise ValueError(
-            f"Features of X and Y must be between -{greatest:g} and {greatest:g}, so that their "
-            f"powers do not overflow. Got values up to {size:g} in size. Divide both by one number."
         )
     return x, y
 

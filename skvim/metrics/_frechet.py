@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvim._modes import own_modes
-from skvim._validation import check_count, draw_seed
+from skvim._validation import check_count, check_results, draw_seed
 from skvim.exceptions import UnreliableMeasureWarning
 from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["FrechetDistance", "frechet_distance"]
 
-# The standard error has fourth powers of the features.
-_GREATEST = 1e75
 # Number of rows below which the literature calls the distance unreliable, whatever the features.
 _MIN_ROWS = 2048
 # Sets are split into 2 to this many parts, each with at least twice as many rows as features if
@@ -104,8 +102,8 @@ def frechet_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number, are not finite or too large, or a set has fewer
-        than two rows.
+        If features of X and Y differ in number or are not finite, a set has fewer than two rows, or
+        squares of values are beyond the range of float64.
 
     Warns
     -----
@@ -163,9 +161,9 @@ def frechet_distance(
     >>> bool(abs(distance.extrapolated - 8) < 3 * distance.extrapolated_se)
     True
     """
-    check_count("n_partitions", n_partitions, least=0)
+    n_partitions = check_count("n_partitions", n_partitions, least=0)
     seed = draw_seed(random_state)
-    x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2, greatest=_GREATEST))
+    x, y = (_tensor(part) for part in extract_features(features, X, Y, least=2))
     whole = _distance(x, y)
     ranks = (_rank(whole.x), _rank(whole.y))
     most = _max_parts(min(len(x), len(y)), max(ranks)) if n_partitions else 1
@@ -175,7 +173,11 @@ def frechet_distance(
         generator = torch.Generator().manual_seed(seed)
         parts = [2 + i % (most - 1) for i in range(n_partitions)]
         excess = [_partition(x, y, k, generator) - whole.value for k in parts]
-        limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
+        with np.errstate(over="ignore", invalid="ignore"):
+            limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
+        # With a single partition no error is defined.
+        defined = np.array(limit_and_error[: min(n_partitions, 2)])
+        check_results("frechet_distance", defined, x, y, of="X or Y")
     mean_part = float((whole.x.mean - whole.y.mean).square().sum())
     n_samples = len(x), len(y)
     return FrechetDistance(whole.value, *limit_and_error, mean_part, n_samples, x.shape[1], ranks)
@@ -212,9 +214,12 @@ def _moments(rows: Tensor) -> _Moments:
 def _distance(x: Tensor, y: Tensor) -> _Distance:
     """Return the squared distance of two sets of rows."""
     a, b = _moments(x), _moments(y)
+    products = a.root @ b.root.T
+    check_results("frechet_distance", products.numpy(), x, y, of="X or Y")
     shift = (a.mean - b.mean).square().sum()
     spread = a.root.square().sum() + b.root.square().sum()
-    value = shift + spread - 2 * torch.linalg.svdvals(a.root @ b.root.T).sum()
+    value = shift + spread - 2 * torch.linalg.svdvals(products).sum()
+    check_results("frechet_distance", value.numpy(), x, y, of="X or Y")
     # Rounding may make it negative for equal moments.
     return _Distance(a, b, max(0.0, float(value)))
 

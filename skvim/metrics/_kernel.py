@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim._modes import own_modes
-from skvim._validation import check_count, draw_seed
+from skvim._validation import check_count, check_results, draw_seed
 from skvim.metrics._feature_extraction import extract_features
 from skvim.metrics._standard_error import standard_error
 
 __all__ = ["KernelDistance", "kernel_distance"]
 
-# Variances of the kernel are of degree 12 in the features.
-_GREATEST = 1e24
 # Kernel values in memory at once.
 _BLOCK_VALUES = 2**22
 
@@ -78,8 +76,8 @@ def kernel_distance(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number, are not finite or too large, or a set has fewer
-        than ``2 * n_blocks`` rows.
+        If features of X and Y differ in number or are not finite, a set has fewer than
+        ``2 * n_blocks`` rows, or sixth powers of values are beyond the range of float64.
 
     See Also
     --------
@@ -114,15 +112,16 @@ def kernel_distance(
     >>> bool(abs(distance.value - 22) < 3 * distance.standard_error)
     True
     """
-    check_count("n_blocks", n_blocks)
+    n_blocks = check_count("n_blocks", n_blocks)
     source = np.random.default_rng(draw_seed(random_state))
-    x, y = extract_features(features, X, Y, least=2 * n_blocks, greatest=_GREATEST)
+    x, y = extract_features(features, X, Y, least=2 * n_blocks)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))
-    values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
+        mean = values.mean()
+    check_results("kernel_distance", np.append(values, mean), x, y, of="X or Y")
     n_samples = len(x), len(y)
-    return KernelDistance(
-        float(values.mean()), standard_error(values), values, n_samples, x.shape[1]
-    )
+    return KernelDistance(float(mean), standard_error(values), values, n_samples, x.shape[1])
 
 
 def _discrepancy(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from skvim._generative import BaseGenerativeAutoencoder
 from skvim._modes import own_modes
-from skvim._validation import check_count, check_is_fitted, draw_seed
+from skvim._plain_numbers import is_real
+from skvim._validation import check_count, check_is_fitted, check_results, draw_seed
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
 
@@ -136,7 +136,8 @@ def log_likelihood(
         If it has no prior or is not an autoencoder of skvim.
     ValueError
         If an option is out of range or belongs to another method, if X is outside the likelihood's
-        support (not checked for "parzen"), or if no bandwidth can be selected.
+        support (not checked for "parzen"), if no bandwidth can be selected, or if a log-likelihood
+        is beyond the range of float64.
 
     See Also
     --------
@@ -219,12 +220,8 @@ def _check_options(method: Any, given: dict[str, Any]) -> dict[str, Any]:
                 f"Got {name}={value!r}; omit it, or choose another method."
             )
         if name != "bandwidth":
-            check_count(name, value)
-        elif (
-            not isinstance(value, Real)
-            or isinstance(value, bool)
-            or not 0 < float(value) < math.inf
-        ):
+            named[name] = check_count(name, value)
+        elif not is_real(value) or not 0 < float(value) < math.inf:
             raise ValueError(
                 f"bandwidth must be a float in (0, inf) or None. Got {value!r} instead."
             )
@@ -236,7 +233,9 @@ def _importance(
 ) -> LogLikelihood:
     """Estimate by importance sampling."""
     means = _SharedDraws(options["n_draws"])
-    parts = estimator._map_weights(X, options["n_draws"], seed, means.log_mean)
+    rows = estimator._rows_to_score(X)
+    parts = estimator._map_weights(rows, options["n_draws"], seed, means.log_mean)
+    _check(rows, parts)
     return _summary("importance", *parts, shared=means)
 
 
@@ -254,6 +253,7 @@ def _annealed(
     width = estimator._width * (settings.n_chains + 1) * _LAYERS
     rows = estimator._rows_to_score(X)
     *parts, acceptance = map_rows(estimator.net_, anneal, rows, values_per_row=width)
+    _check(rows, parts)
     return _summary("ais", *parts, acceptance=acceptance)
 
 
@@ -283,7 +283,15 @@ def _parzen(
         for block, distances in _squared_distances(rows, samples)
     ]
     parts = [torch.cat(part).numpy() for part in zip(*blocks, strict=True)]
+    _check(rows.numpy(), parts, advice=", or pass another bandwidth")
     return _summary("parzen", *parts, shared=means, bandwidth=widths.numpy())
+
+
+def _check(rows: NDArray[Any], parts: list[NDArray[Any]], advice: str = "") -> None:
+    """Raise ``ValueError`` where an estimate overflowed; the error of a single draw is NaN."""
+    values, _, effective_draws = parts
+    for results in (values, effective_draws):
+        check_results("log_likelihood", results, rows, advice=advice)
 
 
 def _select_bandwidths(rows: Tensor, samples: Tensor, seed: int) -> Tensor:
@@ -313,6 +321,11 @@ def _best_bandwidth(rows: Tensor, samples: Tensor) -> float:
     for _, distances in _squared_distances(rows, samples):
         least += float(distances.amin(1).sum()) / len(rows) / n_features
         average += float(distances.mean(1).sum()) / len(rows) / n_features
+    if not math.isfinite(average):
+        raise ValueError(
+            "No bandwidth can be selected: squared distances of rows and samples of the model "
+            "overflow float64. Scale X as the rows that the model was fitted to."
+        )
     if average == 0:
         raise ValueError(
             "No bandwidth can be selected: all rows and samples of the model are equal. Pass one."
@@ -384,10 +397,14 @@ def _summary(
     independent = float((errors**2).mean()) / n
     variance = independent if shared is None else shared.variance(n)
     covariance = 0.0 if shared is None else max(0.0, _ratio((variance - independent) * n, n - 1))
-    spread = _ratio(float(((values - values.mean()) ** 2).sum()), (n - 1) * n)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean()
+        spread = _ratio(float(((values - mean) ** 2).sum()), (n - 1) * n)
+    spreads = [spread] if n > 1 else []  # of a single row there is none
+    check_results("log_likelihood", np.array([mean, *spreads]), values, of="log p(x)")
     return LogLikelihood(
         method,
-        float(values.mean()),
+        float(mean),
         math.sqrt(spread + covariance),
         math.sqrt(variance),
         values,

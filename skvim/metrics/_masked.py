@@ -10,7 +10,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 
 from skvim._labeled import LabeledRows, labeled_rows
-from skvim._validation import same_length, take_rows
+from skvim._validation import count_rows, same_length, take_rows
 
 __all__ = ["masked_scorer"]
 
@@ -87,6 +87,7 @@ class _MaskedScorer:
 
     def __call__(self, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Any:
         labeled = labeled_rows(y, name=repr(self))
+        count_rows("X", X)
         X, _ = same_length(X, labeled.y)
         return self._scorer(
             estimator,

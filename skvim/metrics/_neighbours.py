@@ -1,5 +1,6 @@
 """Precision, recall, density and coverage of generated rows, by nearest neighbours."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -8,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from skvim._modes import own_modes
-from skvim._validation import check_count
+from skvim._validation import check_count, largest
 from skvim.metrics._feature_extraction import extract_features
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
-# Distances are squared.
-_GREATEST = 1e150
+# Values whose squares, and sums of many, are in the range of float64.
+_MAX_SIZE, _MIN_EXPONENT = 1e145, -200
 # Distances in memory at once.
 _BLOCK_VALUES = 2**22
 # Rounding of squared distances, in units of the squared norms of the two rows.
@@ -81,8 +82,8 @@ def precision_recall(
     TypeError
         If ``features`` is none of these.
     ValueError
-        If features of X and Y differ in number, are not finite or too large, or a set has too few
-        rows.
+        If features of X and Y differ in number or are not finite, a set has too few rows, or values
+        are above 1e145.
 
     See Also
     --------
@@ -115,12 +116,9 @@ def precision_recall(
     >>> quality.precision, quality.recall  # generated rows of one of two clusters
     (1.0, 0.5)
     """
-    check_count("n_neighbors", n_neighbors)
-    x, y = extract_features(features, X, Y, least=n_neighbors + 1, greatest=_GREATEST)
-    # Centred, since squared distances would lose digits to an offset of the data; by the median,
-    # which a single huge row does not move.
-    centre = np.median(x, axis=0)
-    x, y = x - centre, y - centre
+    n_neighbors = check_count("n_neighbors", n_neighbors)
+    x, y = extract_features(features, X, Y, least=n_neighbors + 1)
+    x, y = _centred_and_scaled(x, y)
     norms_x, norms_y = (np.einsum("ij,ij->i", rows, rows) for rows in (x, y))
     reach_x, reach_y = (_reach(rows, n_neighbors) for rows in (x, y))
     counts = np.empty(len(y))  # real neighbourhoods that a generated row is in
@@ -143,6 +141,24 @@ def precision_recall(
         n_samples=(len(x), len(y)),
         n_neighbors=n_neighbors,
     )
+
+
+def _centred_and_scaled(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return rows near 0, scaled where their squares would leave the range of float64."""
+    size = largest(x, y)
+    if size > _MAX_SIZE:
+        raise ValueError(
+            "precision_recall compares squared distances, which overflow float64 for values above "
+            f"{_MAX_SIZE:g}. Got {size:.3g}; scale X and Y by the same factor."
+        )
+    # By the median, which a single huge row does not move: squared distances would lose digits to
+    # an offset of the data.
+    centre = np.median(x, axis=0)
+    x, y = x - centre, y - centre
+    _, exponent = math.frexp(max(largest(x, y), np.finfo(np.float64).tiny))
+    return (x, y) if exponent > _MIN_EXPONENT else (np.ldexp(x, -exponent), np.ldexp(y, -exponent))
 
 
 def _reach(rows: NDArray[np.float64], n_neighbors: int) -> NDArray[np.float64]:

@@ -12,13 +12,14 @@ from sklearn.pipeline import Pipeline
 
 from skvim._layout import flatten
 from skvim._modes import own_modes
-from skvim._validation import check_is_fitted, check_matrix
+from skvim._validation import check_is_fitted, check_matrix, check_results, count_rows
 from skvim.metrics._standard_error import standard_error
 
 __all__ = ["ReconstructionError", "reconstruction_error"]
 
 # Factor of squared errors in the reference code of Wasserstein autoencoders.
 _TABLE_II = 0.05
+_ADVICE = " and its reconstructions by the same factor"
 # Differences in memory at once.
 _BLOCK_VALUES = 2**22
 
@@ -124,7 +125,8 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     TypeError
         If the estimator has no ``inverse_transform``.
     ValueError
-        If X and the reconstructions differ in shape, or either holds NaN or infinity.
+        If X and the reconstructions differ in shape, either holds NaN or infinity, or squared
+        errors are beyond the range of float64.
 
     See Also
     --------
@@ -154,6 +156,7 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
     >>> error.sse_per_sample, error.norm_per_sample, error.mse_per_value, error.table_ii
     (12.5, 2.5, 6.25, 0.625)
     """
+    count_rows("X", X)
     decoded = _reconstruct(estimator, X) if _is_estimator(estimator) else estimator
     rows, copies = np.asarray(flatten(X)[0]), np.asarray(flatten(decoded)[0])
     if rows.shape != copies.shape:
@@ -167,7 +170,11 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
         _squared_errors(rows[start : start + size], copies[start : start + size])
         for start in range(0, max(1, len(rows)), size)
     ]
-    return ReconstructionError(np.concatenate(parts), rows.shape[1])
+    errors = np.concatenate(parts)
+    with np.errstate(over="ignore"):
+        total = errors.sum()
+    check_results("reconstruction_error", np.asarray(total), rows, copies, advice=_ADVICE)
+    return ReconstructionError(errors, rows.shape[1])
 
 
 def _is_estimator(candidate: Any) -> bool:
@@ -199,6 +206,8 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
 
 def _squared_errors(rows: NDArray[Any], copies: NDArray[Any]) -> NDArray[np.float64]:
     """Return the squared norm of each row's difference."""
-    difference = check_matrix("X", rows) - check_matrix("reconstructions", copies)
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
+    rows, copies = check_matrix("X", rows), check_matrix("reconstructions", copies)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = rows - copies
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
     return squares

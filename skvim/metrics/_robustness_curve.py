@@ -106,7 +106,7 @@ def robustness_curve(
     >>> bool(means["none", 0] > means["gaussian", 0.5] > means["gaussian", 2])
     True
     """
-    check_count("n_repeats", n_repeats)
+    n_repeats = check_count("n_repeats", n_repeats)
     listed = list_corruptions(corruptions)
     check_is_fitted(estimator)
     rows = check_images_or_rows(estimator, X)

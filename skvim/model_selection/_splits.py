@@ -14,6 +14,7 @@ from sklearn.model_selection import (
 )
 
 from skvim._labeled import labeled_rows
+from skvim._plain_numbers import plain
 from skvim._validation import draw_seed
 
 __all__ = ["MaskedStratifiedKFold", "MaskedStratifiedShuffleSplit"]
@@ -89,7 +90,7 @@ class MaskedStratifiedKFold(BaseCrossValidator):
         int
             ``n_splits``.
         """
-        return self.n_splits
+        return int(self.n_splits)
 
     def _iter_test_indices(
         self, X: Any = None, y: Any = None, groups: Any = None
@@ -97,7 +98,7 @@ class MaskedStratifiedKFold(BaseCrossValidator):
         name = type(self).__name__
         _warn_of_groups(name, groups)
         seed = _seed(self.random_state) if self.shuffle else self.random_state
-        folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=seed)
+        folds = StratifiedKFold(plain(self.n_splits), shuffle=self.shuffle, random_state=seed)
         labeled = labeled_rows(y, name=name)
         codes = labeled.codes()
         most = int(np.bincount(codes).max())
@@ -174,9 +175,9 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
         name = type(self).__name__
         _warn_of_groups(name, groups)
         splits = StratifiedShuffleSplit(
-            self.n_splits,
-            test_size=self.test_size,
-            train_size=self.train_size,
+            plain(self.n_splits),
+            test_size=plain(self.test_size),
+            train_size=plain(self.train_size),
             random_state=_seed(self.random_state),
         )
         labeled = labeled_rows(y, name=name)

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
+from skvim._plain_numbers import is_real
 from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._empty import empty_layer
 
@@ -77,7 +77,7 @@ class Convolutional(Architecture):
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ``ValueError`` for a width out of range or an unsupported image shape."""
         width = self.width
-        if not isinstance(width, Real) or isinstance(width, bool) or not 0 < width < math.inf:
+        if not is_real(width) or not 0 < width < math.inf:
             raise ValueError(
                 f"The width of Convolutional must be a positive finite number. Got {width!r}."
             )
@@ -87,19 +87,19 @@ class Convolutional(Architecture):
                 "(height, width, channels), or X of shape (n_samples, height, width[, channels]). "
                 f"Got rows of {math.prod(shape)} features."
             )
-        _geometry(shape, width)
+        _geometry(shape, float(width))
 
     def encoder(
         self, shape: tuple[int, ...], n_outputs: int, generator: torch.Generator
     ) -> nn.Module:
         """Return the encoder."""
-        return _Encoder(_geometry(shape, self.width), n_outputs, generator)
+        return _Encoder(_geometry(shape, float(self.width)), n_outputs, generator)
 
     def decoder(
         self, n_components: int, shape: tuple[int, ...], generator: torch.Generator
     ) -> nn.Module:
         """Return the decoder."""
-        return _Decoder(_geometry(shape, self.width), n_components, generator)
+        return _Decoder(_geometry(shape, float(self.width)), n_components, generator)
 
     @property
     def min_rows(self) -> int:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from skvim._plain_numbers import is_real
 from skvim.networks._architecture import Architecture, batch_apply
 from skvim.networks._dropout import Dropout
 from skvim.networks._empty import empty_layer
@@ -77,7 +78,7 @@ class MLP(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         fan_in = n_inputs
-        for width in hidden_layer_sizes:
+        for width in map(int, hidden_layer_sizes):
             layers.append(_linear(fan_in, width, generator))
             if normalization is not None:
                 layers.append(NORMALIZATIONS[normalization](width, dtype=torch.float32))
@@ -145,7 +146,7 @@ class Perceptrons(Architecture):
                 f"normalization must be one of {sorted(NORMALIZATIONS)} or None. "
                 f"Got {self.normalization!r} instead."
             )
-        if not isinstance(self.dropout, Real) or not 0 <= self.dropout < 1:
+        if not is_real(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be a number in [0, 1). Got {self.dropout!r} instead.")
 
     @property

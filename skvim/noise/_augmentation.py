@@ -147,6 +147,8 @@ class AugmentationNoise(BaseImageNoise):
         """,
     )
 
+    _in_units = ("scale", "brightness", "tint")
+
     @property
     def level(self) -> float:
         """Strength of the corruption: 0 if all parameters are 0, else 1."""

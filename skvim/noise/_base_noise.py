@@ -1,7 +1,8 @@
 """Base class of the corruptions as scikit-learn transformers."""
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,17 @@ from sklearn.utils import Tags
 
 from skvim._declare import estimator, parameter
 from skvim._persistence import Savable
+from skvim._plain_numbers import is_real
 from skvim._validation import (
     StrOptions,
+    all_finite,
     atomic,
     check_is_fitted,
     check_parameters,
+    check_results,
     check_rows,
     draw_seed,
+    with_plain_parameters,
 )
 from skvim.noise._corruptions import Generator, Values, check_floating
 
@@ -38,6 +43,11 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features; defined only if ``X`` has string column names.
     """
+
+    #: Parameters in the units of the values.
+    _in_units: ClassVar[tuple[str, ...]] = ()
+    #: Whether corrupted values are in the range of the values and of these parameters.
+    _keeps_range: ClassVar[bool] = False
 
     when: str = parameter(
         default="transform",
@@ -137,9 +147,21 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         TypeError
             If ``x`` holds whole numbers, which would round most corruptions, or ``generator``
             belongs to the other library.
+        ValueError
+            If a parameter, or a corrupted array, is beyond the range of the dtype of ``x``.
         """
         check_floating(x)
-        return self._corrupt(x, generator)
+        settings = with_plain_parameters(self)
+        settings._check_units(x)
+        if not isinstance(x, np.ndarray):  # captured training steps may not depend on values
+            of_tensor: Values = settings._corrupt(x, generator)
+            return of_tensor
+        with np.errstate(over="ignore", invalid="ignore"):
+            corrupted: Any = settings._corrupt(x, generator)
+        if not self._keeps_range and all_finite(x):
+            check_results(type(self).__name__, corrupted, x)
+        result: Values = corrupted
+        return result
 
     @property
     @abstractmethod
@@ -149,6 +171,19 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
     @abstractmethod
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         """Return corrupted values in the shape, dtype and library of ``x``."""
+
+    def _check_units(self, x: Any) -> None:
+        """Raise ``ValueError`` for a parameter in the units of ``x`` that its dtype cannot hold."""
+        most = _largest_number(x)
+        for name in self._in_units:
+            value = getattr(self, name)
+            numbers = value if isinstance(value, list | tuple) else [value]
+            if any(is_real(number) and most < abs(number) < math.inf for number in numbers):
+                raise ValueError(
+                    f"{name} of {type(self).__name__} is in the units of X, and {x.dtype} holds "
+                    f"values of up to {most:.3g}. Got {name}={value!r}: reduce it, or pass X in "
+                    "float64."
+                )
 
     def _check(self, n_features: int) -> None:
         """Raise ``ValueError`` for parameters that contradict each other or the rows (hook)."""
@@ -179,3 +214,12 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         tags.non_deterministic = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _largest_number(x: Any) -> float:
+    """Return the largest number of the dtype of an array or tensor."""
+    if isinstance(x, np.ndarray):
+        return float(np.finfo(x.dtype).max)
+    from torch import finfo  # imported already: there is a tensor
+
+    return finfo(x.dtype).max

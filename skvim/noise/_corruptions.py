@@ -9,11 +9,12 @@ NumPy do not wait for the import.
 
 import math
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skvim._plain_numbers import is_real
 
 if TYPE_CHECKING:
     import torch
@@ -162,7 +163,7 @@ def check_floating(x: Any) -> None:
 def check_range(value_range: Sequence[float]) -> tuple[float, float]:
     """Return (low, high); ``ValueError`` unless both are finite and low is below high."""
     pair = tuple(value_range) if isinstance(value_range, Iterable) else ()
-    finite = len(pair) == 2 and all(isinstance(end, Real) and math.isfinite(end) for end in pair)
+    finite = len(pair) == 2 and all(is_real(end) and math.isfinite(end) for end in pair)
     if not finite or pair[0] >= pair[1]:
         raise ValueError(
             "value_range has to be a pair (low, high) of finite numbers, low below high, for "

@@ -22,6 +22,10 @@ from skvim.noise._corruptions import (
     uniform,
 )
 
+# Standard deviations at which a gaussian is cut off, and sides from which on it leaves the mean
+# alone: what else is left of an image, a millionth, comes from the cut.
+_TRUNCATE, _WIDEST = 4.0, 100
+
 __all__ = [
     "as_images",
     "blur",
@@ -76,18 +80,49 @@ def blur(images: Values, sigma: float) -> Values:
     mean of each channel stays.
     """
     check_interval("sigma", sigma)
-    # Imported here: slow, and needed by this function only.
-    from scipy import ndimage
-
     if isinstance(images, np.ndarray):
-        blurred: NDArray[Any] = ndimage.gaussian_filter(images, (0, sigma, sigma, 0))
+        blurred: NDArray[Any] = _blur_axis(_blur_axis(images, sigma, axis=1), sigma, axis=2)
         return blurred
     # The same filter as two matrix products, which have gradients and stay on the device.
     vertical, horizontal = (
-        images.new_tensor(ndimage.gaussian_filter(np.eye(side), (sigma, 0)))
-        for side in images.shape[1:3]
+        images.new_tensor(_blur_axis(np.eye(side), sigma, axis=0)) for side in images.shape[1:3]
     )
     return (vertical @ images.permute(0, 3, 1, 2) @ horizontal.T).permute(0, 2, 3, 1)
+
+
+def _blur_axis(values: NDArray[Any], sigma: float, *, axis: int) -> NDArray[Any]:
+    """Convolve an array with a gaussian along one axis, mirrored at its ends."""
+    # Imported here: slow, and needed by this function only.
+    from scipy import fft, ndimage
+
+    side = values.shape[axis]
+    if _TRUNCATE * sigma <= side:
+        sigmas = [sigma if i == axis else 0 for i in range(values.ndim)]
+        narrow: NDArray[Any] = ndimage.gaussian_filter(values, sigmas, truncate=_TRUNCATE)
+        return narrow
+    # A symmetric convolution with mirrored ends multiplies the coefficients of the cosine
+    # transform, in a time that does not grow with the width of the kernel.
+    shape = [side if i == axis else 1 for i in range(values.ndim)]
+    coefficients = fft.dct(values.astype(np.float64), axis=axis, norm="ortho")
+    coefficients *= _gaussian_response(sigma, side).reshape(shape)
+    blurred = fft.idct(coefficients, axis=axis, norm="ortho")
+    result: NDArray[Any] = np.asarray(blurred, dtype=values.dtype)
+    return result
+
+
+def _gaussian_response(sigma: float, side: int) -> NDArray[np.float64]:
+    """Return the factors of the cosines that an axis of ``side`` pixels consists of."""
+    if sigma > _WIDEST * side:
+        return np.asarray(np.eye(1, side)[0], dtype=np.float64)  # the mean is left
+    # Beyond its ends a mirrored axis repeats every 2 · side pixels: so do the kernel's weights.
+    radius, period = int(_TRUNCATE * sigma + 0.5), 2 * side
+    folded = np.zeros(period)
+    for start in range(0, radius + 1, period):
+        offsets = np.arange(start, min(start + period, radius + 1))
+        folded[: len(offsets)] += np.exp(-0.5 * np.square(offsets / sigma))
+    # Weights of both sides, of which that of offset 0 is one.
+    response = 2 * np.fft.rfft(folded).real[:side] - 1
+    return np.asarray(response / response[0])
 
 
 def reduce_contrast(images: Values, reduction: float) -> Values:

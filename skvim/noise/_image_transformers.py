@@ -85,6 +85,9 @@ class OcclusionNoise(BaseImageNoise):
         doc="Value of the covered pixels, in the units of ``X``.",
     )
 
+    _in_units = ("value",)
+    _keeps_range = True
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the size."""
@@ -113,7 +116,11 @@ class BlurNoise(BaseImageNoise):
     Beyond its borders an image is mirrored, so that the mean of each channel stays. A sigma below
     about 0.3 pixels has almost no effect. Not random: ``random_state`` has no effect.
 
-    Arrays are filtered by ``scipy.ndimage``. Tensors are multiplied by the matrices of the same
+    The time does not grow with sigma: a gaussian wider than the image multiplies coefficients of
+    the image's cosine transform, and above 100 times the image's side each channel becomes its
+    mean.
+
+    Arrays are filtered by ``scipy``. Tensors are multiplied by the matrices of the same
     filter, which is differentiable.
 
     Examples
@@ -136,7 +143,7 @@ class BlurNoise(BaseImageNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: sigma."""
-        return self.sigma
+        return float(self.sigma)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         blurred: Values = blur(as_images(x, self.image_shape), self.sigma).reshape(x.shape)
@@ -185,7 +192,7 @@ class ContrastNoise(BaseImageNoise):
     @property
     def level(self) -> float:
         """Strength of the corruption: the reduction."""
-        return self.reduction
+        return float(self.reduction)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         images = as_images(x, self.image_shape)
@@ -238,10 +245,12 @@ class BrightnessNoise(BaseNoise):
         doc="Range that values are clipped to; with None they are not, as in other corruptions.",
     )
 
+    _in_units = ("shift", "value_range")
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the shift, with its sign."""
-        return self.shift
+        return float(self.shift)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return shift_brightness(x, self.shift, self.value_range)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from skvim._plain_numbers import plain
 from skvim.noise._base_noise import BaseNoise
 from skvim.noise._corruptions import check_range
 from skvim.noise._image_corruptions import complete_image_shape
@@ -121,7 +122,7 @@ def severities(
             f"corruption must be one of {sorted(_CORRUPTIONS)}. Got {corruption!r} instead."
         )
     transformer, levels = _CORRUPTIONS[corruption]
-    settings = levels(check_range(value_range), image_shape)
+    settings = levels(check_range(value_range), plain(image_shape))
     return [transformer(level, **{**options, **parameters}) for level, options in settings]
 
 

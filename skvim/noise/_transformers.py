@@ -58,10 +58,12 @@ class GaussianNoise(BaseNoise):
         kw_only=False,
     )
 
+    _in_units = ("scale",)
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the scale."""
-        return self.scale
+        return float(self.scale)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return gaussian(x, self.scale, generator)
@@ -108,10 +110,12 @@ class MaskingNoise(BaseNoise):
         kw_only=False,
     )
 
+    _keeps_range = True
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return mask(x, self.rate, generator)
@@ -163,10 +167,13 @@ class SaltPepperNoise(BaseNoise):
         doc="Values of pepper and salt, in the units of ``X``; low below high.",
     )
 
+    _in_units = ("value_range",)
+    _keeps_range = True
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return salt_pepper(x, self.rate, self.value_range, generator)
@@ -226,10 +233,13 @@ class MissingFeaturesNoise(BaseNoise):
         doc="Whether each row loses other features. If not, whole columns are lost.",
     )
 
+    _in_units = ("value",)
+    _keeps_range = True
+
     @property
     def level(self) -> float:
         """Strength of the corruption: the rate."""
-        return self.rate
+        return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
         return drop_features(x, self.rate, generator, value=self.value, per_row=self.per_row)

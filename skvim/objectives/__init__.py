@@ -40,6 +40,7 @@ from skvim.objectives._posteriors import (
     make_posterior,
 )
 from skvim.objectives._priors import Logistic, Normal, Prior
+from skvim.objectives._support import is_unbounded
 from skvim.objectives._terms import Divergence, Penalty, Term
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "effective_rank",
     "estimate_information",
     "importance_log_weights",
+    "is_unbounded",
     "log_mean",
     "make_divergence",
     "make_likelihood",

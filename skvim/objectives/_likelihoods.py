@@ -77,13 +77,13 @@ class Gaussian(Likelihood):
     def check(self) -> None:
         """Raise ``ValueError`` unless the variance is learned or a positive finite number."""
         value = self.variance
-        smallest = torch.finfo(torch.float32).tiny
+        smallest, most = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
         if isinstance(value, str) and value in {"learned", "per-feature"}:
             return
-        if isinstance(value, str) or not is_real(value) or not smallest <= value < math.inf:
+        if isinstance(value, str) or not is_real(value) or not smallest <= value <= most:
             raise ValueError(
                 "The variance of the likelihood Gaussian must be 'learned', 'per-feature' or a "
-                f"positive finite number. Got {value!r} instead."
+                f"positive finite number that float32 holds. Got {value!r} instead."
             )
 
     def start(self, data: DataStatistics) -> dict[str, Tensor]:

@@ -1,16 +1,15 @@
 """Checks and conversions of numbers in settings."""
 
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["check_share", "is_real", "number"]
+from skvim._plain_numbers import is_real
 
+__all__ = ["SCALES", "check_share", "is_real", "number"]
 
-def is_real(value: Any) -> bool:
-    """Return whether a value is a real number, of NumPy's too; True and False are not."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+#: Bounds of standard deviations: squares, times those of many dimensions, are in float32's range.
+SCALES = (1e-18, 1e18)
 
 
 def number(value: Any) -> Any:

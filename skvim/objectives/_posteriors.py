@@ -1,14 +1,13 @@
 """Posteriors q(z|x): distributions over codes with the encoder's output as parameters."""
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from skvim.objectives._numbers import is_real
+from skvim.objectives._numbers import SCALES, is_real
 from skvim.objectives._priors import Logistic, Normal, Prior
 from skvim.objectives._settings import Settings
 
@@ -125,12 +124,13 @@ class _LocationScale(Posterior, ABC):
 
     @final
     def check(self) -> None:
-        """Raise ``ValueError`` unless a fixed scale is a positive finite number."""
-        if self.scale is None or (is_real(self.scale) and 0 < self.scale < math.inf):
+        """Raise ``ValueError`` unless a fixed scale is positive and float32 holds its square."""
+        low, high = SCALES
+        if self.scale is None or (is_real(self.scale) and low <= self.scale <= high):
             return
         raise ValueError(
-            f"The scale of {type(self).__name__} must be None or a positive finite number. "
-            f"Got {self.scale!r} instead."
+            f"The scale of {type(self).__name__} must be None or a positive finite number, and "
+            f"float32 has to hold its square: from {low:g} to {high:g}. Got {self.scale!r} instead."
         )
 
     @final

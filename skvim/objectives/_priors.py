@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvim._values import ByValue
 from skvim.objectives._kl import log_logistic
-from skvim.objectives._numbers import is_real
+from skvim.objectives._numbers import SCALES, is_real
 
 __all__ = ["Logistic", "Normal", "Prior"]
 
@@ -101,7 +101,7 @@ class Normal(Prior):
     @property
     def variance(self) -> float:
         """Variance of one dimension, s²."""
-        return self.scale**2
+        return float(self.scale) ** 2
 
     @property
     def entropy(self) -> float:
@@ -170,7 +170,7 @@ class Logistic(Prior):
     @property
     def variance(self) -> float:
         """Variance of one dimension, π² s²/3."""
-        return (math.pi * self.scale) ** 2 / 3
+        return (math.pi * float(self.scale)) ** 2 / 3
 
     @property
     def entropy(self) -> float:
@@ -195,9 +195,10 @@ class Logistic(Prior):
 
 
 def _check_scale(prior: Prior, scale: float) -> None:
-    """Raise unless the scale is a positive finite number."""
-    if not is_real(scale) or not 0 < scale < math.inf:
+    """Raise unless the scale is a positive number whose square float32 holds."""
+    low, high = SCALES
+    if not is_real(scale) or not low <= scale <= high:
         raise ValueError(
-            f"The scale of the prior {type(prior).__name__} must be a positive finite number. "
-            f"Got {scale!r} instead."
+            f"The scale of the prior {type(prior).__name__} must be a positive finite number, and "
+            f"float32 has to hold its square: from {low:g} to {high:g}. Got {scale!r} instead."
         )

@@ -1,5 +1,6 @@
 """Kernel feature maps: the identity for the linear kernel, Nyström for all others."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,8 @@ from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
 
+from skvim._validation import all_finite, largest
+
 __all__ = [
     "FeatureMap",
     "Kernel",
@@ -22,6 +25,7 @@ __all__ = [
     "map_from_state",
     "map_state",
     "maps_equal",
+    "stored_values",
 ]
 
 Matrix = NDArray[np.float64]
@@ -30,6 +34,7 @@ Kernel = Callable[[Matrix, Matrix], Matrix]
 _MAX_ENTRIES = 2**24  # entries of a kernel matrix held at once: 128 MiB
 _ROWS_PER_CENTRE = 10  # fewer make poor cluster centres, above all in many dimensions
 _MAX_CLUSTERED = 20_000  # rows that k-means sees, unless ten per centre are more
+_FAR = 1e150  # sums of a million squares of smaller values are in the range of float64
 _EIGENVALUE_TOL = 1e-10  # relative to the largest; smaller eigenvalues are rounding errors
 
 
@@ -53,7 +58,7 @@ def make_kernel(
     if not isinstance(kernel, str):
         return partial(_checked_kernel, kernel)
     if kernel == "poly":
-        return partial(polynomial_kernel, gamma=gamma, degree=degree, coef0=coef0)
+        return partial(_poly, gamma=gamma, degree=degree, coef0=coef0)
     return partial(_rbf, gamma=gamma)
 
 
@@ -65,8 +70,69 @@ def _rbf(X: Matrix, Z: Matrix, *, gamma: float) -> Matrix:
     """
     if issparse(Z):  # centring would fill it
         return np.asarray(rbf_kernel(X, Z, gamma=gamma))
+    rows: Any = X
+    X = rows.toarray() if issparse(rows) else X
+    far, far_landmarks = _are_far(X), _are_far(Z)
+    if far.any() or far_landmarks.any():
+        return _rbf_of_far_rows(X, Z, far, far_landmarks, gamma=gamma)
     origin = Z.mean(axis=0)
     return np.asarray(rbf_kernel(X - origin, Z - origin, gamma=gamma))
+
+
+def _rbf_of_far_rows(
+    X: Matrix, Z: Matrix, far: NDArray[np.bool_], far_landmarks: NDArray[np.bool_], *, gamma: float
+) -> Matrix:
+    """Return the RBF kernel where the squares of some rows overflow, pair by pair for these."""
+    values = np.empty((len(X), len(Z)))
+    near, near_landmarks = np.flatnonzero(~far), np.flatnonzero(~far_landmarks)
+    if len(near) and len(near_landmarks):
+        block = _rbf(X[near], Z[near_landmarks], gamma=gamma)
+        values[np.ix_(near, near_landmarks)] = block
+    for i in np.flatnonzero(far):
+        values[i] = _rbf_of_pairs(X[i], Z, gamma)
+    for j in np.flatnonzero(far_landmarks):
+        values[:, j] = _rbf_of_pairs(Z[j], X, gamma)
+    return values
+
+
+def _rbf_of_pairs(row: NDArray[np.float64], others: Matrix, gamma: float) -> NDArray[np.float64]:
+    """Return the RBF kernel of one row and others, without squares that overflow."""
+    halves = others / 2 - row / 2  # of large values of both signs, differences overflow
+    size = np.abs(halves).max(axis=1)
+    scaled = halves / np.where(size > 0, size, 1.0)[:, None]
+    with np.errstate(over="ignore"):  # the kernel is then 0
+        distances = 2 * math.sqrt(gamma) * size * np.sqrt(np.square(scaled).sum(axis=1))
+        return np.asarray(np.exp(-np.square(distances)))
+
+
+def _are_far(rows: Matrix) -> NDArray[np.bool_]:
+    """Return which rows have values whose squares may overflow."""
+    return np.asarray(np.abs(rows).max(axis=1, initial=0.0) > _FAR)
+
+
+def _poly(X: Matrix, Z: Matrix, *, gamma: float, degree: float, coef0: float) -> Matrix:
+    """Return the polynomial kernel."""
+    return np.asarray(polynomial_kernel(X, Z, gamma=gamma, degree=degree, coef0=coef0))
+
+
+def _finite_kernel(kernel: Kernel, X: Matrix, Z: Matrix) -> Matrix:
+    """Return the values of a kernel; raise ValueError where they overflow or are undefined."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = kernel(X, Z)
+    if not all_finite(values):
+        size = largest(stored_values(X), stored_values(Z))
+        raise ValueError(
+            "The kernel of TransductiveSVC overflows, or is a root of a negative number: X holds "
+            f"values of up to {size:.3g}. Scale X, or choose "
+            "other values of gamma, degree and coef0; a degree that is no integer needs "
+            "gamma ⟨x, z⟩ + coef0 ≥ 0."
+        )
+    return values
+
+
+def stored_values(rows: Any) -> NDArray[np.float64]:
+    """Return the stored values of rows."""
+    return np.asarray(rows.data if issparse(rows) else rows)
 
 
 def _checked_kernel(function: Callable[[Matrix, Matrix], Any], X: Matrix, Z: Matrix) -> Matrix:
@@ -117,7 +183,7 @@ class NystroemMap:
         The projection is the inverse square root of the kernel matrix of the landmarks, without
         the eigenvectors whose eigenvalues are zero up to rounding.
         """
-        eigenvalues, eigenvectors = eigh(kernel(landmarks, landmarks))
+        eigenvalues, eigenvectors = eigh(_finite_kernel(kernel, landmarks, landmarks))
         kept = eigenvalues > max(eigenvalues[-1], 0.0) * _EIGENVALUE_TOL
         return cls(kernel, landmarks, eigenvectors[:, kept] / np.sqrt(eigenvalues[kept]))
 
@@ -125,7 +191,7 @@ class NystroemMap:
         """Return the kernel values k(X, landmarks); times the projection they are φ(X)."""
         values = np.empty((X.shape[0], self.landmarks.shape[0]))
         for rows in gen_batches(X.shape[0], _batch_size(self.landmarks)):
-            values[rows] = self.kernel(X[rows], self.landmarks)
+            values[rows] = _finite_kernel(self.kernel, X[rows], self.landmarks)
         return values
 
     def fold(self, weights: Matrix) -> Matrix:
@@ -136,7 +202,7 @@ class NystroemMap:
         """Return φ(X) · weights = k(X, landmarks) · folded, in batches of rows."""
         scores = np.empty((X.shape[0], folded.shape[1]))
         for rows in gen_batches(X.shape[0], _batch_size(self.landmarks)):
-            scores[rows] = self.kernel(X[rows], self.landmarks) @ folded
+            scores[rows] = _finite_kernel(self.kernel, X[rows], self.landmarks) @ folded
         return scores
 
 
@@ -153,7 +219,7 @@ def map_state(feature_map: FeatureMap) -> dict[str, Any]:
     if isinstance(feature_map, LinearMap):
         return {"kernel": "linear"}
     kernel = cast("partial[Matrix]", feature_map.kernel)
-    names: dict[Any, str] = {_rbf: "rbf", polynomial_kernel: "poly"}
+    names: dict[Any, str] = {_rbf: "rbf", _poly: "poly"}
     return {
         "kernel": names.get(kernel.func) or kernel.args[0],
         **kernel.keywords,
@@ -249,7 +315,13 @@ def choose_landmarks(
     n_rows = X.shape[0]
     if n_landmarks >= n_rows:
         return X.copy()  # X may be the caller's array, which may change after the fit
-    if centres and not issparse(X) and n_rows >= _ROWS_PER_CENTRE * n_landmarks:
+    # Squared distances to far rows, which k-means compares, overflow.
+    if (
+        centres
+        and not issparse(X)
+        and not _are_far(X).any()
+        and n_rows >= _ROWS_PER_CENTRE * n_landmarks
+    ):
         return _cluster_centres(X, n_landmarks, generator)
     shuffled = generator.permutation(n_rows)
     labeled_first = shuffled[np.argsort(~labeled[shuffled], kind="stable")]

@@ -20,8 +20,11 @@ from skvim._validation import (
     atomic,
     check_is_fitted,
     check_parameters,
+    check_results,
     draw_seed,
+    largest,
     validate_data,
+    with_plain_parameters,
 )
 from skvim.semi_supervised._blas_threads import limit_scipy_to_one_thread
 from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
@@ -34,6 +37,7 @@ from skvim.semi_supervised._feature_maps import (
     map_from_state,
     map_state,
     maps_equal,
+    stored_values,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
 from skvim.semi_supervised._solver import (
@@ -178,14 +182,15 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         ValueError
             If a parameter is out of range, X is not finite, fewer than two classes are labelled,
             y contains the string "-1", or with ``probability`` a class has fewer than two
-            labelled rows. A previous fit is then kept.
+            labelled rows, or the kernel, the default of ``gamma`` or the objective is beyond the
+            range of float64. A previous fit is then kept.
 
         Warns
         -----
         ConvergenceWarning
             If a stage reached ``max_iter``.
         """
-        with atomic(self):
+        with atomic(self), np.errstate(over="ignore", invalid="ignore"):
             check_parameters(self)
             X_checked, y_checked = validate_data(self, X, y, reset=True, **_ROW_CHECKS)
             labels = encode_labels(y_checked, name=type(self).__name__)
@@ -262,20 +267,27 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         """Fit to checked data and set the fitted attributes."""
         generator = np.random.default_rng(draw_seed(self.random_state))
         calibrated = self._calibrate(X, y, labels, generator) if self.probability else None
-        feature_map = self._feature_map(X, labels, generator)
+        settings = with_plain_parameters(self)
+        feature_map = settings._feature_map(X, labels, generator)
         start = self._previous_solution(feature_map, labels) if self.warm_start else None
         self._map = feature_map
         order, labeled = _labeled_first(labels.is_labeled, generator)
-        shares = self._class_shares(labels)
+        shares = settings._class_shares(labels)
+        values = self._map.values(X[order])
+        squares = np.square(stored_values(values)).sum()
+        check_results("TransductiveSVC.fit", squares, stored_values(X))
         problem = build_problem(
-            self._map.values(X[order]),
+            values,
             labels.signs[labeled],
             None if shares is None else shares[labels.positive_codes],
-            self._loss_weights(labels),
+            settings._loss_weights(labels),
             self._map.projection,
         )
         with limit_scipy_to_one_thread():
-            solution = solve(problem, self.solver, StoppingCriteria(self.max_iter, self.tol), start)
+            criteria = StoppingCriteria(settings.max_iter, settings.tol)
+            solution = solve(problem, self.solver, criteria, start)
+        for values in (solution.weights, solution.intercepts, solution.history):
+            check_results("TransductiveSVC.fit", values, stored_values(X), advice=" or reduce C")
         self._warn_unless_converged(solution)
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
@@ -333,7 +345,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
     def _scores(self, X: Rows) -> NDArray[np.float64]:
         """Return the scores of validated rows, of shape (n_samples, n_problems)."""
-        return self._map.apply(X, self._folded) + self._intercepts
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = self._map.apply(X, self._folded) + self._intercepts
+        return check_results("TransductiveSVC", scores, stored_values(X))
 
     def _predict_from_scores(self, scores: NDArray[np.float64]) -> NDArray[Any]:
         """Return the predicted class of each row of scores."""
@@ -384,8 +398,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         if self.gamma == "auto":
             return float(1.0 / X.shape[1])
         if self.gamma == "scale":
-            variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
-            return float(1.0 / (X.shape[1] * variance)) if variance > 0 else 1.0
+            return _scaled_gamma(X)
         return float(self.gamma)
 
     def _loss_weights(self, labels: EncodedLabels) -> LossWeights:
@@ -425,6 +438,20 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+
+def _scaled_gamma(X: Rows) -> float:
+    """Return gamma="scale": the inverse of the number of features times the variance."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
+        gamma = 1.0 if variance <= 0 else float(1.0 / np.float64(X.shape[1] * variance))
+    if not 0 < gamma < np.inf:
+        raise ValueError(
+            "TransductiveSVC cannot compute gamma='scale', the default, which is "
+            "1 / (n_features · X.var()): the variance of X is out of the range of float64. X "
+            f"holds values of up to {largest(stored_values(X)):.3g}. Scale X, or set gamma."
+        )
+    return gamma
 
 
 def _labeled_first(

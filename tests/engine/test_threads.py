@@ -9,7 +9,7 @@ import pytest
 import torch
 from family import SMALL
 
-from skvim import VAETransformer
+from skvim import UncertaintyAETransformer, VAETransformer
 from skvim.engine._threads import bounded_threads, pass_work
 from skvim.exceptions import TrainingDivergedError
 
@@ -150,3 +150,26 @@ def test_nothing_happens_for_convolutions_and_where_the_environment_decides(thre
         assert torch.get_num_threads() == threads
     fit()
     assert set(Witness.seen) == {threads}
+
+
+@pytest.mark.parametrize("n_samples", [1, 10, 130])
+def test_samples_of_a_chain_do_not_depend_on_the_number_of_threads(n_samples):
+    rows = np.random.default_rng(0).normal(size=(40, 300))
+    model = UncertaintyAETransformer(8, hidden_layer_sizes=(256,), max_epochs=1, random_state=0)
+    model.fit(rows)
+
+    def compute():
+        drawn = model.sample(n_samples, burn_in=10, random_state=0)
+        return [drawn, model.transform(drawn), model.reconstruct(drawn)]
+
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3, 4):
+            torch.set_num_threads(number)
+            results.append(compute())
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for expected, result in zip(results[0], other, strict=True):
+            assert np.array_equal(expected, result)

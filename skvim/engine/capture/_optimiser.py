@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, fx, nn
 
-from skvim._torch_private import OpOverload, schema
+from skvim._torch_private import GraphModule, OpOverload, schema
 from skvim.engine.capture._recorder import NotTraceableError
 
 __all__ = ["Program", "optimise"]
@@ -131,7 +131,7 @@ class _Builder:
         for node in [node for node, _ in self.inputs.values() if node not in used]:
             self.graph.erase_node(node)
         known = tuple(used[node] for node in self.graph.nodes if node in used)
-        graph = fx.GraphModule(nn.Module(), self.graph)
+        graph = GraphModule(nn.Module(), self.graph)
         return Program(partial(graph.forward, *known), graph, known)
 
     def _rewritten(self, node: Node) -> Node:

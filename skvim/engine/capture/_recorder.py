@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
-from skvim._torch_private import READ_VALUE, TorchDispatchMode, tree_map_only
+from skvim._torch_private import READ_VALUE, GraphModule, TorchDispatchMode, tree_map_only
 from skvim.networks._function_mode import FunctionMode
 
 __all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "record"]
@@ -61,7 +61,7 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def finish(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
         """Add the outputs and return the graph."""
         self.graph.output(tuple(self._node(tensor) for tensor in outputs))
-        return fx.GraphModule(self.constants, self.graph)
+        return GraphModule(self.constants, self.graph)
 
     def __torch_dispatch__(
         self,

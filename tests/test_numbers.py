@@ -1,0 +1,131 @@
+"""Numbers given as parameters: NumPy's of few bits count as Python's, True and False as none."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import pytest
+from test_common import (
+    ESTIMATORS,
+    TRANSFORMERS,
+    X,
+    assert_same,
+    by_estimator,
+    fit,
+    results,
+    small,
+)
+
+from skvim import VAETransformer, VIMAETransformer, presets
+from skvim.metrics import kernel_distance, precision_recall
+from skvim.model_selection import MaskedStratifiedKFold, MaskedStratifiedShuffleSplit, mask_labels
+from skvim.networks import Convolutional, Perceptrons
+from skvim.noise import BlurNoise, OcclusionNoise, severities
+from skvim.objectives import MMD, Adversarial, Gaussian, Logistic, Normal, SlicedWasserstein
+
+
+def numbers_of(cls) -> dict[str, int | float]:
+    """Return for each parameter that takes a number one that NumPy's smallest types can hold."""
+    suitable = {"n_components": 2, "capacity": 1.0, "lam": 1.0, "validation_fraction": 0.25}
+    defaults = small(cls).get_params()
+    kinds = (Integral, Real)
+    return {
+        name: suitable.get(name, default)
+        for name, default in defaults.items()
+        if name in suitable or (isinstance(default, kinds) and not isinstance(default, bool))
+    }
+
+
+def short(value):
+    """Return a number, and a sequence of numbers, in 8 or 16 bits."""
+    if isinstance(value, tuple):
+        return tuple(map(short, value))
+    if isinstance(value, float):
+        return np.float16(value)
+    return next(t(value) for t in (np.int8, np.uint8, np.int16) if value <= np.iinfo(t).max)
+
+
+@by_estimator
+def test_numbers_of_few_bits_give_what_python_numbers_give(cls):
+    given = numbers_of(cls) | {"hidden_layer_sizes": (8,), "random_state": 3}
+    names = small(cls).get_params()
+    given = {name: short(value) for name, value in given.items() if name in names}
+    exact = {
+        name: tuple(map(int, value)) if isinstance(value, tuple) else value.item()
+        for name, value in given.items()
+    }
+    estimator = fit(small(cls, **given))
+    assert_same(results(estimator), results(fit(small(cls, **exact))))
+    assert all(estimator.get_params()[name] is value for name, value in given.items())
+
+
+def test_sums_and_products_of_parameters_do_not_overflow():
+    wide = VAETransformer(
+        np.int8(100), hidden_layer_sizes=(np.int8(64),), batch_size=np.uint8(200), max_epochs=1
+    )
+    assert wide.fit(X).transform(X).shape == (len(X), 100)
+    labels = np.arange(300) % 3
+    assert (mask_labels(labels, np.uint8(200), random_state=0) >= 0).sum() == 200
+    splitter = MaskedStratifiedShuffleSplit(
+        1, test_size=np.int8(100), train_size=np.int8(120), random_state=0
+    )
+    ((train, test),) = splitter.split(labels, labels)
+    assert (len(train), len(test)) == (120, 100)
+    assert MaskedStratifiedKFold(np.int8(2)).get_n_splits() == 2
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    assert kernel_distance(rows, rows, n_blocks=np.int8(100)) is not None
+    assert precision_recall(rows, rows, n_neighbors=np.int8(127)).precision == 1.0
+    shape = (np.uint8(64), np.uint8(64))
+    assert next(noise.size for noise in severities("occlusion", image_shape=shape)) == 8
+    assert Normal(np.float16(300)).variance == 90_000.0
+    assert Logistic(np.float16(300)).variance > 90_000.0
+    half = preset_variance(np.array([0, 255], dtype=np.uint8))
+    assert half == preset_variance((0, 255))
+
+
+def preset_variance(value_range) -> float:
+    return presets.preset("wae-celeba", value_range=value_range)["likelihood"].variance
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"prior": Normal(np.float16(2))},
+        {"divergence": MMD(widths=(np.float16(0.5), np.int8(100)))},
+        {"divergence": SlicedWasserstein(np.int8(100))},
+        {"divergence": Adversarial((np.int8(100),), lr=np.float16(0.5))},
+        {"likelihood": Gaussian(np.float16(0.5))},
+        {"network": Perceptrons((np.int8(100), np.int8(100)), dropout=np.float16(0.5))},
+        {"noise": OcclusionNoise(np.uint8(255), image_shape=(np.int8(2), np.int8(2)))},
+    ],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_numbers_in_parts_of_a_model_count_as_python_numbers(parameters):
+    model = small(VIMAETransformer, **parameters).fit(X)
+    assert np.isfinite(model.reconstruct(X)).all()
+    assert all(model.get_params()[name] is value for name, value in parameters.items())
+
+
+def test_width_of_a_convolution_in_half_precision():
+    images = np.random.default_rng(0).random((4, 8, 8))
+    model = small(VAETransformer, network=Convolutional(np.float16(0.01)), max_epochs=1)
+    assert model.fit(images).reconstruct(images).shape == images.shape
+
+
+@by_estimator
+def test_booleans_are_no_numbers(cls):
+    for name in [*numbers_of(cls), "random_state"]:
+        estimator = small(cls).set_params(**{name: True})
+        if name == "verbose":
+            assert fit(estimator).verbose is True
+            continue
+        with pytest.raises(ValueError, match=rf"{name}.*Got True"):
+            results(fit(estimator))
+
+
+def test_numbers_that_no_float_holds_are_refused():
+    assert {BlurNoise, VAETransformer} <= set(TRANSFORMERS) <= set(ESTIMATORS)
+    for estimator, name in ((BlurNoise(), "sigma"), (small(VAETransformer), "lr")):
+        with pytest.raises(ValueError, match=rf"'{name}' parameter"):
+            estimator.set_params(**{name: 10**400}).fit(X)
+    with pytest.raises(ValueError, match="scale of the prior"):
+        small(VAETransformer, prior=Normal(10**400)).fit(X)
