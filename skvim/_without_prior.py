@@ -129,7 +129,7 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
                 f"of {rms:.3g}, those of training rows 1. Fit with a larger scale, more epochs or "
                 "fewer n_components, or reduce burn_in and thin.",
                 ChainLostWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         with np.errstate(over="ignore"):
             drawn = codes[:n_samples].numpy().astype(self._dtype)

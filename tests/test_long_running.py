@@ -58,7 +58,8 @@ def test_memory_does_not_grow_with_the_number_of_fits(cycle, few, many, amount):
             cycle()
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
+        largest = tracemalloc.take_snapshot().statistics("lineno")[:5]
     finally:
         tracemalloc.stop()
     # The source of one captured step alone has 16 kB.
-    assert after - before < 100_000 + 1_000 * n_cycles
+    assert after - before < 100_000 + 1_000 * n_cycles, largest

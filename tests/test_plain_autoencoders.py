@@ -143,8 +143,9 @@ def test_codes_of_the_uncertainty_autoencoder_are_standardised_however_short_tra
 def test_a_chain_that_leaves_the_data_says_so():
     model = UncertaintyAETransformer(4, scale=0.01, hidden_layer_sizes=(32,), random_state=0)
     model.set_params(max_epochs=60, lr=3e-3).fit(np.random.default_rng(0).normal(size=(60, 6)))
-    with pytest.warns(ChainLostWarning, match="The Markov chain has left the data"):
+    with pytest.warns(ChainLostWarning, match="The Markov chain has left the data") as caught:
         drawn = model.sample(20, burn_in=3000, random_state=0)
+    assert caught[0].filename == __file__
     assert np.isfinite(drawn).all()
 
 

@@ -78,6 +78,8 @@ def _of_figures(figures: Any) -> Iterator[tuple[str, str, set[str], bool]]:
         yield "mnist", model, {"information", "reconstruction", "robustness"}, False
 
 
+# Parameters that are kept elsewhere or change no result.
+_NO_EFFECT = ("random_state", "checkpoint")
 # Of presets: they choose seeds, or show in the model.
 _NO_SIZES = ("n_seeds", "n_tabular_seeds", "epochs", "default_epochs", "hidden", "width")
 
@@ -86,12 +88,12 @@ def describe(value: Any) -> Any:
     """Return settings as JSON holds them: an object is its class and all of its parameters.
 
     Of other libraries' classes those that differ from the defaults: theirs are no news. The seed is
-    left out, which is the cell's.
+    left out, which is the cell's, and what changes no result.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, Mapping):
-        return {str(k): describe(item) for k, item in value.items() if k != "random_state"}
+        return {str(k): describe(item) for k, item in value.items() if k not in _NO_EFFECT}
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
     if isinstance(value, type):

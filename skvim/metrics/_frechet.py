@@ -316,5 +316,5 @@ def _warn_unreliable(
         warnings.warn(
             f"frechet_distance is unreliable: {'; '.join(reasons)}.",
             UnreliableMeasureWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

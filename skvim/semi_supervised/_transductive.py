@@ -436,7 +436,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 f"tol={self.tol}. Increase max_iter (now {self.max_iter} per stage) or tol, or "
                 "scale the features.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

@@ -229,7 +229,7 @@ def test_rows_looked_at_are_few_and_none_after_too_little_training(n_epochs, n_r
 
 @pytest.mark.parametrize("likelihood", ["gaussian", Gaussian(variance=0.1)], ids=["shared", "own"])
 def test_diagnosis_changes_nothing(monkeypatch, likelihood):
-    monkeypatch.setattr("skvim.engine._net._CHUNK_VALUES", 64 * 100)  # chunks of 100 rows
+    monkeypatch.setattr("skvim.engine._last_pass._CHUNK_VALUES", 64 * 100)  # chunks of 100 rows
     model = VAETransformer(4, likelihood=likelihood, max_epochs=20, **SMALL)
     state = torch.get_rng_state()
     codes = model.fit(DIGITS).transform(DIGITS[:10])

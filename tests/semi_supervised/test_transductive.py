@@ -476,7 +476,8 @@ def test_unfitted_model_says_so():
 
 def test_too_few_steps_are_a_warning():
     X, y, _ = wine()
-    with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
+    with pytest.warns(ConvergenceWarning, match="Increase max_iter") as caught:
         model = TransductiveSVC(max_iter=1).fit(X, y)
+    assert caught[0].filename == __file__
     assert model.n_iter_ <= 6
     assert model.predict(X).shape == y.shape
