@@ -235,7 +235,7 @@ def test_diagnosis_changes_nothing(monkeypatch, likelihood):
     codes = model.fit(DIGITS).transform(DIGITS[:10])
     assert torch.equal(torch.get_rng_state(), state)
     streams = (model.net_.streams_.shuffle.get_state(), model.net_.streams_.noise.get_state())
-    monkeypatch.setattr("skvim.engine._net.rows_to_diagnose", lambda history, n_rows: 0)
+    monkeypatch.setattr("skvim.engine._last_pass.rows_to_diagnose", lambda history, n_rows: 0)
     np.testing.assert_array_equal(model.fit(DIGITS).transform(DIGITS[:10]), codes)
     assert torch.equal(model.net_.streams_.shuffle.get_state(), streams[0])
     assert torch.equal(model.net_.streams_.noise.get_state(), streams[1])
