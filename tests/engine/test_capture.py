@@ -6,21 +6,12 @@ import os
 import pickle
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from family import MODELS, SMALL, X
-from skorch.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    EpochScoring,
-    GradientNormClipping,
-    LRScheduler,
-    PassthroughScoring,
-)
+from captured import OPTIONS, assert_captured_as_plain, assert_same_training, fitted
+from family import MODELS, X
 from skorch.dataset import ValidSplit
 from torch import distributions as D  # noqa: N812  # torch's own abbreviation
 from torch import nn, optim
@@ -33,17 +24,13 @@ from skvim import (
     VIMAETransformer,
 )
 from skvim.engine.capture import _accelerator as accelerator
-from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._captured import capture, require_close_terms
 from skvim.engine.capture._recorder import NotTraceableError
 from skvim.engine.capture._training_step import TrainingStep
-from skvim.exceptions import AccelerationWarning, SkvimWarning
+from skvim.exceptions import AccelerationWarning
 from skvim.networks import Convolutional
 from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise
 from skvim.objectives import Divergence, Gaussian
-
-# 45 rows in a batch leave a remainder, and so two shapes of batches.
-OPTIONS = {**SMALL, "batch_size": 45, "max_epochs": 4}
 
 
 class Masked(nn.Module):
@@ -100,51 +87,6 @@ CASES |= {
     "overwritten": VIMAETransformer(2, noise=Corruption(lambda x, generator: x.mul_(0.5))),
 }
 each_case = pytest.mark.parametrize("name", CASES)
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """The steps that were captured."""
-    made = []
-    whole = Accelerator._capture
-
-    def keep(self, x):
-        made.append(whole(self, x))
-        return made[-1]
-
-    monkeypatch.setattr(Accelerator, "_capture", keep)
-    return made
-
-
-def fitted(model, rows=X, **options):
-    """A copy of the model, trained; warnings about the fit itself are of no matter here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SkvimWarning)
-        warnings.simplefilter("error", AccelerationWarning)
-        return copy.deepcopy(model).set_params(**{**OPTIONS, **options}).fit(rows)
-
-
-def assert_same_training(one, other, tolerance=1e-5):
-    """Every value of the history, every weight and the noise to come must agree."""
-    for a, b in zip(one.history_, other.history_, strict=True):
-        names = [name for name in a if name.startswith(("train_", "valid_"))]
-        expected = {name: a[name] for name in names}
-        found = {name: b[name] for name in names}
-        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
-    weights = [model.net_.module_.state_dict().values() for model in (one, other)]
-    for a, b in zip(*weights, strict=True):
-        torch.testing.assert_close(b, a, rtol=10 * tolerance, atol=tolerance)
-    if one.device_.type == "cpu":
-        assert torch.equal(*(model.net_.streams_.noise.get_state() for model in (one, other)))
-
-
-def assert_captured_as_plain(model, rows=X, tolerance=1e-5, **options):
-    """Train both ways, compare, and return the captured one."""
-    plain = fitted(model, rows, acceleration=None, **options)
-    captured = fitted(model, rows, acceleration="capture", **options)
-    assert_same_training(plain, captured, tolerance)
-    assert captured.net_.plain_because_ == ""
-    return captured
 
 
 @each_case
@@ -322,123 +264,6 @@ def test_terms_are_compared_one_by_one():
     for wrong in ([3.0, 3.0, 1e-4], [3.0, 3.0, torch.nan], [3.0, torch.inf, 0.0]):
         with pytest.raises(NotTraceableError, match="losses differ"):
             require_close_terms(torch.tensor([[700.0, 700.0, 0.5], wrong]), exact)
-
-
-# Callbacks.
-
-
-class AtEpochEnd(Callback):
-    """A user's callback: changes something after the second epoch."""
-
-    def __init__(self, change):
-        self.change = change
-
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == 2:
-            self.change(net)
-
-
-def freeze(net):
-    net.module_.encoder.requires_grad_(False)
-
-
-def slow_down(net):
-    for group in net.optimizer_.param_groups:
-        group["lr"] /= 10
-
-
-def zero(net):
-    with torch.no_grad():
-        for weight in net.module_.parameters():
-            weight.zero_()
-
-
-def renew_optimizer(net):
-    net._initialize_optimizer()
-
-
-def renew_model(net):
-    net.module_ = copy.deepcopy(net.module_)
-
-
-def change_kernel(net):
-    net.criterion_.terms[0].settings.kernel = "rbf"
-
-
-def hook(net):
-    net.module_.encoder.register_forward_hook(lambda module, args, output: 2 * output)
-
-
-CHANGES = [freeze, slow_down, zero, renew_optimizer, renew_model, change_kernel, hook]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_changes_by_callbacks_of_users_have_their_effect(change):
-    model = VIMAETransformer(2, lr=1e-2)
-    unchanged = fitted(model, acceleration=None).loss_curve_
-    options = {"callbacks": [AtEpochEnd(change)]}
-    plain = fitted(model, acceleration=None, **options)
-    asked = fitted(model, acceleration="capture", **options)
-    assert asked.loss_curve_ == plain.loss_curve_
-    assert asked.loss_curve_[:2] == unchanged[:2]
-    assert asked.loss_curve_[3] != unchanged[3]
-    assert asked.net_.plain_because_ == "a callback may change the model"
-
-
-class BatchCounter(Callback):
-    """A user's callback that counts the batches of training."""
-
-    n_batches = 0
-
-    def on_batch_end(self, net, training=None, **kwargs):
-        self.n_batches += training
-
-
-def square_error(net, dataset, y):
-    """Mean squared error of the reconstructions of all rows."""
-    return float(np.square(net.predict(X.astype(np.float32)) - X).mean())
-
-
-HALVED = {"policy": "StepLR", "step_size": 1, "gamma": 0.5}
-LISTENING = {
-    "clipping": GradientNormClipping(1.0),
-    "schedule": LRScheduler(**HALVED, step_every="batch"),
-    "counter": BatchCounter(),
-    "cached": EpochScoring(lambda net, dataset, y: len(dataset), on_train=True),
-    "passed-through": PassthroughScoring("train_loss", on_train=True),
-}
-
-
-@pytest.mark.parametrize("name", LISTENING)
-def test_callbacks_of_batches_see_eager_steps(name, steps):
-    callback = copy.deepcopy(LISTENING[name])
-    options = {"net_params": {"use_caching": "auto"}, "callbacks": [callback]}
-    model = fitted(VAETransformer(2, lr=1e-2), acceleration="capture", **options)
-    assert model.net_.plain_because_ == "a callback listens to batches"
-    assert not steps
-    n_batches = sum(model.history_[:, "train_batch_count"])
-    rate = 1e-2 / 2 ** (n_batches if name == "schedule" else 0)
-    assert model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(rate)
-    assert getattr(callback, "n_batches", n_batches) == n_batches
-
-
-PASSIVE = {
-    "checkpoint": lambda path: Checkpoint(monitor="train_loss_best", dirname=path, load_best=True),
-    "stopping": lambda path: EarlyStopping("train_loss", patience=2, threshold=1e9, sink=id),
-    "schedule": lambda path: LRScheduler(**HALVED, step_every="epoch"),
-    "scoring": lambda path: EpochScoring(square_error, name="train_error", on_train=True),
-}
-
-
-@pytest.mark.parametrize("name", PASSIVE)
-def test_callbacks_that_change_values_alone_leave_steps_captured(name, tmp_path):
-    make = PASSIVE[name]
-    model = assert_captured_as_plain(VAETransformer(2, lr=1e-2), callbacks=[make(tmp_path)])
-    assert (tmp_path / "params.pt").exists() is (name == "checkpoint")
-    assert model.n_iter_ == (3 if name == "stopping" else 4)
-    assert ("train_error" in model.history_[-1]) is (name == "scoring")
-    rate = 1e-2 / (16 if name == "schedule" else 1)
-    assert model.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 # After the fit.

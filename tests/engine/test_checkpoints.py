@@ -134,6 +134,16 @@ def test_a_path_goes_on(n_steps, parameters, tmp_path):
     assert checkpoints_in(tmp_path) == []
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("acceleration", [None, "capture"])
+@pytest.mark.parametrize("n_steps", [1, 6, N_STEPS])
+def test_a_fit_on_a_gpu_goes_on(acceleration, n_steps, tmp_path):
+    options = {"device": "cuda", "acceleration": acceleration, "dropout": 0.2}
+    plain = small(VIMAETransformer, None, **options).fit(X)
+    interrupted(small(VIMAETransformer, tmp_path, **options), n_steps)
+    assert_same(plain, small(VIMAETransformer, tmp_path, **options).fit(X))
+
+
 @pytest.mark.slow
 @pytest.mark.trust(PROMISE)
 @pytest.mark.parametrize("seed", [0, 1])
