@@ -3,12 +3,14 @@
 import contextlib
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.metrics.pairwise import rbf_kernel
 from test_common import (
     ESTIMATORS,
     X,
@@ -20,6 +22,7 @@ from test_common import (
 from torch import nn
 
 import skvim
+from skvim.semi_supervised import TransductiveSVC
 
 
 @contextlib.contextmanager
@@ -107,3 +110,34 @@ def test_modes_of_the_caller_change_nothing(cls, amount, tmp_path):
             assert_same(scored(estimator), expected)
             assert_trainable(estimator)
         assert_same(scored(fitted), expected)
+
+
+def test_methods_restore_how_the_caller_handles_floating_point_errors():
+    labels = np.digitize(X[:, 0], [0.0])
+    model = TransductiveSVC(probability=True, n_components=20, random_state=0)
+
+    def nested(rows, others):
+        """Compute a kernel that calls a decorated method itself."""
+        made.predict(X[:1])
+        return rbf_kernel(rows, others)
+
+    def changed(number):
+        """Return what calls leave behind in one thread."""
+        with np.errstate(all="ignore" if number % 2 else "raise"):
+            before = np.geterr()
+            after = []
+            for method in ("predict", "predict_proba", "decision_function"):
+                for _ in range(20):
+                    getattr(made, method)(X[:5])
+                    after.append(np.geterr())
+            return [state for state in after if state != before]
+
+    with np.errstate(all="raise"):
+        before = np.geterr()
+        made = model.fit(X, labels)
+        assert np.geterr() == before
+        TransductiveSVC(kernel=nested, n_components=20, random_state=0).fit(X, labels).predict(X)
+        assert np.geterr() == before
+    assert changed(0) == []
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(changed, range(8))) == [[]] * 8

@@ -13,8 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
+from skvim._float_errors import numpy_defaults
 from skvim._labeled import UNLABELED
-from skvim._modes import numpy_defaults
 from skvim._persistence import Savable
 from skvim._validation import (
     atomic,
