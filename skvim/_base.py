@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor
 
 from skvim._declare import estimator
+from skvim._float_errors import ignore_overflow
 from skvim._information import Information, finite_values, measure_information
 from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
@@ -392,7 +393,7 @@ class BaseAutoencoder(
     @final
     def _mean_score(self, values: NDArray[Any], X: Any) -> float:
         """Return the mean of rows' scores, or raise ``ValueError`` where it overflowed."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             mean = np.asarray(values.mean())
         return float(self._checked("score", mean, X))
 

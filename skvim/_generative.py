@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, integer, real
 from skvim.engine import child_seed, map_rows
@@ -110,7 +111,7 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         shape = (check_count("n_samples", n_samples), self._n_features_out)
         draws = self.prior_.draw(shape, generator, torch.float64).numpy()
-        with np.errstate(over="ignore"):
+        with ignore_overflow():
             codes = draws.astype(self._dtype)
         return self.inverse_transform(self._checked("sample", codes, draws, of="the prior"))
 
@@ -231,7 +232,7 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
         """Draw one code from each posterior."""
         seed = child_seed(self.net_.seed, "transform")
         draws = _standard_draws(self._standard_density(), seed, mean.shape, mean.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             codes: NDArray[Any] = mean + std * draws
         return codes
 

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, indexable, validation
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skvim._float_errors import ignore_overflow
 from skvim._plain_numbers import is_real, plain
 from skvim._sklearn_private import (
     HasMethods,
@@ -148,7 +149,8 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
     labels : ndarray of shape (n_samples,)
         Only with ``y``.
     """
-    with _quiet():
+    # Whether values are finite shows in their sum, in which infinities of both signs may arise.
+    with ignore_overflow():
         validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
     rows, *labels = validated if y else (validated,)
     if issparse(rows) and not rows.has_canonical_format:
@@ -171,7 +173,7 @@ def check_rows(
 def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    with _quiet():
+    with ignore_overflow():
         codes: NDArray[Any] = check_array(
             X, dtype=FLOATS, order="C", input_name="X", estimator=name
         )
@@ -183,15 +185,6 @@ def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[
     return codes
 
 
-def _quiet() -> Any:
-    """Return a context without NumPy's warnings of sums that overflow or are undefined.
-
-    scikit-learn tells whether values are finite by their sum, in which infinities of both signs may
-    arise from large finite values.
-    """
-    return np.errstate(over="ignore", invalid="ignore")
-
-
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
     """Return an integer of at least ``least`` given as an argument, or raise ``ValueError``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
@@ -201,7 +194,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
     """Return an argument as a finite C-contiguous float64 matrix of at least ``least`` rows."""
-    with _quiet():
+    with ignore_overflow():
         matrix: NDArray[np.float64] = check_array(
             X,
             dtype=np.float64,
@@ -216,7 +209,7 @@ def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
 def all_finite(values: NDArray[Any]) -> bool:
     """Return whether no value is infinite or NaN."""
     # Both survive a sum, which needs no memory; a sum of finite values may overflow.
-    with _quiet():
+    with ignore_overflow():
         total = values.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 

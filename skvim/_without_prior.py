@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows, one_thread
@@ -131,6 +132,6 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
                 ChainLostWarning,
                 stacklevel=3,
             )
-        with np.errstate(over="ignore"):
+        with ignore_overflow():
             drawn = codes[:n_samples].numpy().astype(self._dtype)
         return self.inverse_transform(self._checked("sample", drawn, codes.numpy(), of="the chain"))

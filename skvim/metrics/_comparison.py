@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
+from skvim._float_errors import ignore_overflow
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed, largest
 from skvim.metrics._corrupted import (
     Corruptions,
@@ -151,7 +152,7 @@ def compare_robustness(
     points = {key: np.stack(scores) for key, scores in cells.items()}
     # Repeats of different corruptions are independent, so that they may be paired arbitrarily.
     points[ALL, np.nan] = np.mean(list(points.values())[1:], axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         table = {key: _statistics(scores, confidence) for key, scores in points.items()}
     results = np.array(list(table.values()))
     check_results("compare_robustness", results, *points.values(), of="row_score")

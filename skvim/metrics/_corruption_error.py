@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from skvim._float_errors import ignore_overflow
 from skvim._validation import check_results
 from skvim.metrics._corrupted import CLEAN, check_columns
 
@@ -141,7 +142,7 @@ def corruption_errors(
             f"The baseline {done} under {list(names)}, so that no error relative to it is defined. "
             "Use a weaker baseline or higher levels."
         )
-    with np.errstate(over="ignore"):
+    with ignore_overflow():
         ratios = (sums / reference[sums.index]).rename("corruption_error")
     scores = (curve["score"], baseline_curve["score"])
     check_results("corruption_errors", ratios.to_numpy(), *scores, of="a curve")

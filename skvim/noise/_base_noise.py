@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from skvim._declare import estimator, parameter
+from skvim._float_errors import ignore_overflow
 from skvim._persistence import Savable
 from skvim._plain_numbers import is_real
 from skvim._validation import (
@@ -156,7 +157,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         if not isinstance(x, np.ndarray):  # captured training steps may not depend on values
             of_tensor: Values = settings._corrupt(x, generator)
             return of_tensor
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             corrupted: Any = settings._corrupt(x, generator)
         if not self._keeps_range and all_finite(x):
             check_results(type(self).__name__, corrupted, x)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
 
+from skvim._float_errors import ignore_overflow
 from skvim._validation import all_finite, largest
 
 __all__ = [
@@ -100,7 +101,7 @@ def _rbf_of_pairs(row: NDArray[np.float64], others: Matrix, gamma: float) -> NDA
     halves = others / 2 - row / 2  # of large values of both signs, differences overflow
     size = np.abs(halves).max(axis=1)
     scaled = halves / np.where(size > 0, size, 1.0)[:, None]
-    with np.errstate(over="ignore"):  # the kernel is then 0
+    with ignore_overflow():  # the kernel is then 0
         distances = 2 * math.sqrt(gamma) * size * np.sqrt(np.square(scaled).sum(axis=1))
         return np.asarray(np.exp(-np.square(distances)))
 
@@ -117,7 +118,7 @@ def _poly(X: Matrix, Z: Matrix, *, gamma: float, degree: float, coef0: float) ->
 
 def _finite_kernel(kernel: Kernel, X: Matrix, Z: Matrix) -> Matrix:
     """Return the values of a kernel; raise ValueError where they overflow or are undefined."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         values = kernel(X, Z)
     if not all_finite(values):
         size = largest(stored_values(X), stored_values(Z))
