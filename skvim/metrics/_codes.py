@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from skvim._base import BaseAutoencoder
 from skvim._information import Information
+from skvim._modes import own_modes
 from skvim._validation import largest
 from skvim.objectives import count_active_units
 
@@ -71,6 +72,7 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
     return estimator.information(X, max_samples=max_samples)
 
 
+@own_modes()
 def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     """Count the latent dimensions whose posterior mean varies over the data.
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from skvim._float_errors import ignore_overflow
+from skvim._float_errors import ignore_overflow, numpy_defaults
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed, largest
 from skvim.metrics._corrupted import (
     Corruptions,
@@ -27,6 +27,7 @@ ALL = "all"  # name of the mean over all corruptions in the column "corruption"
 RowScore = Callable[[Any, Any, Any], NDArray[Any]]
 
 
+@numpy_defaults()
 def compare_robustness(
     first: BaseEstimator,
     second: BaseEstimator,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from skvim._float_errors import ignore_overflow
+from skvim._float_errors import ignore_overflow, numpy_defaults
 from skvim._validation import check_results
 from skvim.metrics._corrupted import CLEAN, check_columns
 
@@ -12,6 +12,7 @@ __all__ = ["corruption_errors", "mean_corruption_error", "robustness_summary"]
 _COLUMNS = ("corruption", "level", "repeat", "score")
 
 
+@numpy_defaults()
 def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     """Average the repeats of a robustness curve.
 
@@ -77,6 +78,7 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="scored")
 
 
+@numpy_defaults()
 def corruption_errors(
     curve: pd.DataFrame,
     baseline_curve: pd.DataFrame,
@@ -149,6 +151,7 @@ def corruption_errors(
     return ratios
 
 
+@numpy_defaults()
 def mean_corruption_error(
     curve: pd.DataFrame,
     baseline_curve: pd.DataFrame,
