@@ -3,15 +3,14 @@
 import errno
 import hashlib
 import os
-import resource
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from limits import file_limit
 
 from skvim.datasets import _store, fetch_cifar10, fetch_mnist
 from skvim.exceptions import DatasetError, SkvimWarning
@@ -154,17 +153,7 @@ def test_killed_while_downloading(make, serve, monkeypatch, tmp_path):
     assert not part.parent.exists()
 
 
-# Full disks. A limit on the size of files makes the system itself break off a write in the middle.
-
-
-@contextmanager
-def file_limit(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+# Full disks.
 
 
 @WHOLE
