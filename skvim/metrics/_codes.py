@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from skvim._base import BaseAutoencoder
 from skvim._information import Information
 from skvim._modes import own_modes
+from skvim._plain_numbers import is_real
 from skvim._validation import largest
 from skvim.objectives import count_active_units
 
@@ -91,7 +92,8 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     Raises
     ------
     ValueError
-        If ``codes`` is not a finite matrix of at least two rows, or ``threshold`` is negative.
+        If ``codes`` is not a finite matrix of at least two rows, or ``threshold`` is out of
+        range.
 
     See Also
     --------
@@ -123,7 +125,7 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
         )
     if not np.isfinite(means).all():
         raise ValueError("codes contain NaN or infinity. Pass finite posterior means.")
-    if not threshold >= 0:
+    if not is_real(threshold) or not 0 <= threshold < math.inf:
         raise ValueError(f"threshold must be a float in [0, inf). Got {threshold!r} instead.")
     # A power of 2, so that nothing is rounded: squares of large values would overflow.
     _, exponent = math.frexp(largest(means))

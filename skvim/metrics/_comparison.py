@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from skvim._float_errors import ignore_overflow, numpy_defaults
+from skvim._plain_numbers import is_real
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed, largest
 from skvim.metrics._corrupted import (
     Corruptions,
@@ -138,7 +139,7 @@ def compare_robustness(
     (['none', 'gaussian', 'all'], True)
     """
     n_repeats = check_count("n_repeats", n_repeats)
-    _check_confidence(confidence)
+    confidence = _check_confidence(confidence)
     listed = list_corruptions(corruptions)
     if ALL in dict(listed):
         raise ValueError(f"{ALL!r} names the mean over all corruptions. Use another name.")
@@ -273,7 +274,8 @@ def _check_both(first: Any, second: Any, X: Any, y: Any) -> NDArray[Any]:
     return rows
 
 
-def _check_confidence(confidence: Any) -> None:
-    """Raise ``ValueError`` unless it is a float in (0, 1)."""
-    if not isinstance(confidence, float) or not 0.0 < confidence < 1.0:
+def _check_confidence(confidence: Any) -> float:
+    """Return it as a float; ``ValueError`` unless it is in (0, 1)."""
+    if not is_real(confidence) or not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must be a float in (0, 1). Got {confidence!r} instead.")
+    return float(confidence)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from skvim._float_errors import ignore_overflow, numpy_defaults
+from skvim._plain_numbers import is_real
 from skvim._validation import check_results
 from skvim.metrics._corrupted import CLEAN, check_columns
 
@@ -218,10 +219,12 @@ def _summed_errors(
     name: str, curve: pd.DataFrame, best_score: float, relative: bool
 ) -> "pd.Series[float]":
     """Return the errors summed over levels, by corruption in the order of the curve."""
+    if not is_real(best_score):
+        raise ValueError(f"best_score must be a number. Got {best_score!r} instead.")
     check_columns(name, curve, _COLUMNS)
     advice = "Pass the curve of one estimator and average several results afterwards."
     _check_repeats(name, curve, ["corruption", "level"], advice)
-    errors = best_score - curve["score"]
+    errors = float(best_score) - curve["score"]
     if not np.isfinite(errors).all() or (errors < 0).any():
         raise ValueError(
             f"Every score of {name} must be finite and at most best_score={best_score!r}, that of "

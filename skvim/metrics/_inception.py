@@ -16,6 +16,7 @@ from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import DatasetError, MissingExtraError
 from skvim.networks._random import RandomStream, RedirectRandomness
+from skvim.noise._corruptions import check_range
 
 __all__ = ["InceptionFeatures"]
 
@@ -79,7 +80,6 @@ class InceptionFeatures:
     >>> features = InceptionFeatures("inception.pth", value_range=(-1, 1), image_shape=(64, 64, 3))
     """
 
-    @own_modes()
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -178,12 +178,7 @@ class InceptionFeatures:
         """Return the values of black and white in ``rows``."""
         if self.value_range is None:
             return (0.0, 255.0) if rows.dtype == np.uint8 else (0.0, 1.0)
-        low, high = self.value_range if len(self.value_range) == 2 else (0, 0)
-        if not low < high:
-            raise ValueError(
-                f"value_range must be (low, high) with low < high. Got {self.value_range!r}."
-            )
-        return float(low), float(high)
+        return check_range(self.value_range)
 
     def _bytes(self, images: NDArray[Any]) -> Tensor:
         """Return images as bytes of shape (n, 3, height, width)."""
