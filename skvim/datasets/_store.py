@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from skvim._disk import TEMPORARY_SUFFIX, write_atomically
+from skvim._disk import remove_stale, write_atomically
 from skvim.exceptions import DatasetError, SkvimWarning
 
 __all__ = [
@@ -225,7 +225,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock file of a folder; the system releases it when the process dies.
+    """Hold the lock file of a folder; the system releases it when the process ends.
 
     What a process that was killed has left unfinished in the folder is deleted.
     """
@@ -239,8 +239,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
             "Wait until it has finished storing the data set, or end it, and call again."
         ) from error
     try:
-        for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink()
+        remove_stale(folder, exclusive=True)
         shutil.rmtree(folder / DOWNLOADS, ignore_errors=True)
         yield
     finally:

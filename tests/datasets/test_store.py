@@ -216,6 +216,16 @@ def test_interruption_leaves_nothing(make, monkeypatch, tmp_path):
     assert_sound(data_set, home)
 
 
+def test_unfinished_files_of_other_hosts_are_deleted(make, tmp_path):
+    data_set = make("mnist")
+    home = data_set.write(tmp_path)
+    (home / "mnist" / ".0123.another-host.unfinished").write_bytes(b"0" * 100)
+    (home / "mnist" / "of-the-user.unfinished").write_bytes(b"0")
+    fetch_mnist(data_home=home)
+    left = [path.name for path in (home / "mnist").glob("*.unfinished")]
+    assert left == ["of-the-user.unfinished"]
+
+
 # Folders that cannot be used
 
 
