@@ -32,6 +32,7 @@ _LAYER = "2048"
 _WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 _N_BYTES = 95_628_359
 _CHECKSUM = "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_REMEDY = "choose another folder of torch's cache with the environment variable TORCH_HOME"
 _MIRRORS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0",)
 
 
@@ -228,7 +229,8 @@ def _published_weights() -> Path:
 
     folder = Path(torch.hub.get_dir(), "checkpoints")
     try:
-        return fetch_checked(folder, Remote(_WEIGHTS, _N_BYTES, _CHECKSUM, _MIRRORS))
+        remote = Remote(_WEIGHTS, _N_BYTES, _CHECKSUM, _MIRRORS)
+        return fetch_checked(folder, remote, _REMEDY)
     except DatasetError as error:
         raise OSError(
             f"There are no weights of Inception. {error} Or pass InceptionFeatures(weights=path)."

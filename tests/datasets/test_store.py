@@ -236,7 +236,9 @@ def test_file_in_place_of_a_folder(place, make, tmp_path):
     if place == "folder":
         home.mkdir()
     (home if place == "home" else home / "mnist").write_text("not a folder")
-    message = r"Nothing could be stored in .*mnist: .*choose another one with data_home or .* SKVIM"
+    message = (
+        r"Nothing could be stored in .*mnist: .*choose another folder with data_home or .* SKVIM"
+    )
     with pytest.raises(DatasetError, match=message):
         fetch_mnist(data_home=home)
 
@@ -271,7 +273,7 @@ def test_file_system_without_locks(make, monkeypatch, tmp_path):
         raise NotImplementedError("no flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(DatasetError, match=r"stored in .*: no flock\. .*choose another one"):
+    with pytest.raises(DatasetError, match=r"stored in .*: no flock\. .*choose another folder"):
         fetch_mnist(data_home=home)
 
 

@@ -1,5 +1,6 @@
 """What generative models are compared by: rows, codes, layers and Inception's features."""
 
+import re
 import sys
 import types
 from hashlib import sha256
@@ -402,6 +403,20 @@ def test_inception_refuses_other_weights_than_the_published_ones(weights, publis
     with pytest.raises(OSError, match=r"is not the published file: its sha256 is .* Delete it"):
         features(images)
     assert (cache / _inception._WEIGHTS).read_bytes() == good[::-1]
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_inception_says_what_to_do_about_an_unusable_cache(place, weights, published):
+    cache = published[1]
+    if place == "folder":
+        cache.parent.write_text("not a folder")
+        message = f"Nothing could be stored in {re.escape(str(cache))}: "
+    else:
+        (cache / _inception._WEIGHTS).mkdir(parents=True)
+        message = f"{re.escape(str(cache / _inception._WEIGHTS))} cannot be read: Is a directory"
+    with pytest.raises(OSError, match=rf"{message}.*TORCH_HOME\. Or pass") as caught:
+        InceptionFeatures(package=weights[0], device="cpu")(np.zeros((2, 4, 4)))
+    assert "SKVIM_DATA" not in str(caught.value)
 
 
 @pytest.mark.trust("A damaged file of Inception's weights gives features or OSError.")
