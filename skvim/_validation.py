@@ -95,10 +95,22 @@ def with_plain_parameters(estimator: Estimator) -> Estimator:
     The estimator keeps its parameters as they were given, which is scikit-learn's contract.
     """
     settings = copy.copy(vars(estimator))
-    settings.update({name: plain(settings[name]) for name in estimator._parameter_constraints})
+    names, caller = estimator._parameter_constraints, type(estimator).__name__
+    settings.update({name: _plain(name, settings[name], caller) for name in names})
     copied = object.__new__(type(estimator))
     vars(copied).update(settings)
     return copied
+
+
+def _plain(name: str, value: Any, caller: str) -> Any:
+    """Return a parameter with plain numbers; ``ValueError`` if it is nested without an end."""
+    try:
+        return plain(value)
+    except RecursionError as error:
+        raise ValueError(
+            f"The {name!r} parameter of {caller} must not hold itself, nor hundreds of containers "
+            "within each other."
+        ) from error
 
 
 def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -116,7 +128,8 @@ def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Call
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             validate_parameter_constraints(constraints, given.arguments, function.__name__)
-            given.arguments.update({name: plain(given.arguments[name]) for name in names})
+            caller, values = function.__name__, given.arguments
+            values.update({name: _plain(name, values[name], caller) for name in names})
             return function(*given.args, **given.kwargs)
 
         return checked

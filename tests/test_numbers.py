@@ -199,3 +199,14 @@ def test_numbers_that_no_float_holds_are_refused():
             estimator.set_params(**{name: 10**400}).fit(X)
     with pytest.raises(ValueError, match="scale of the prior"):
         small(VAETransformer, prior=Normal(10**400)).fit(X)
+
+
+@by_estimator
+def test_containers_that_hold_themselves_are_refused(cls):
+    numbers, settings = [8], {}
+    numbers.append(numbers)
+    settings["own"] = settings
+    for name in small(cls).get_params(deep=False):
+        for value in (numbers, settings):
+            with pytest.raises((TypeError, ValueError), match=name):
+                fit(small(cls).set_params(**{name: value}))
