@@ -105,7 +105,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If n_samples is not a positive integer.
+            If n_samples is not a positive integer, or a draw or its E[x|z] is beyond the range of
+            the dtype of the training data.
         """
         check_is_fitted(self)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
@@ -136,8 +137,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If n_draws is not a positive integer or values of X lie outside the support of the
-            likelihood.
+            If X is invalid, n_draws is not a positive integer, values of X lie outside the support
+            of the likelihood, or a log-likelihood is beyond the range of float64.
 
         Notes
         -----
@@ -188,6 +189,11 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         -------
         float
             Mean of :meth:`score_samples`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score_samples`, or if the mean is beyond the range of float64.
         """
         return self._mean_score(self.score_samples(X), X)
 

@@ -61,6 +61,12 @@ class BasePlainAutoencoder(BaseAutoencoder):
         -------
         float
             Mean log-density of rows given their codes.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, values of X lie outside the support of the likelihood, or the mean is
+            beyond the range of float64.
         """
         check_is_fitted(self)
         rows = self._rows_to_score(X)
@@ -108,7 +114,8 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         Raises
         ------
         ValueError
-            If one of the numbers is out of range.
+            If one of the numbers is out of range, or a code or its E[x|z] is beyond the range of
+            the dtype of the training data.
 
         Warns
         -----

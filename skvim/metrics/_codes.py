@@ -46,7 +46,8 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
     TypeError
         If it is not an autoencoder of skvim.
     ValueError
-        If X or max_samples has fewer than 10 rows, or X leaves the likelihood's support.
+        If X is invalid, X or max_samples has fewer than 10 rows, X leaves the likelihood's
+        support, or a measure is beyond the range of float64.
 
     See Also
     --------

@@ -86,7 +86,8 @@ def compare_robustness(
         If one of the corruptions is not a noise transformer.
     ValueError
         If an argument is outside its range, there are fewer than two rows, ``row_score`` is
-        missing and has no default, or it does not return a finite number for each row.
+        missing and has no default, it does not return a finite number for each row, or a mean or
+        standard error is beyond the range of float64.
 
     See Also
     --------
