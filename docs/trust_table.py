@@ -28,13 +28,17 @@ print(torch.backends.cpu.get_cpu_capability(), blas[0])
 
 def combined(folder: Path) -> dict[str, Any]:
     """Return the reports of a run as one: ``promises.json`` and one for each pair of kernels."""
-    kernels = {}
-    for path in sorted(folder.glob("*.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if path.stem == "promises":
-            promises = report["promises"]
-        else:
-            kernels[kernels_of(path.stem)] = report["n_passed"]
+    reports = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+    if "promises" not in reports:
+        raise FileNotFoundError(
+            f"{folder} has no promises.json, the report of pytest --trust. Run make trust, or give "
+            "the folder of its reports."
+        )
+    promises = reports.pop("promises")["promises"]
+    kernels = {kernels_of(name): report["n_passed"] for name, report in reports.items()}
     return {"machine": machine(), "kernels": kernels, "promises": promises}
 
 

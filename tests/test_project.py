@@ -249,6 +249,12 @@ def test_the_table_of_promises_is_that_of_the_tests():
     assert (tables / "trust.md").read_text(encoding="utf-8") == module.table(results)
 
 
+def test_a_folder_without_the_report_of_promises_is_named(tmp_path):
+    (tmp_path / "native-native.json").write_text('{"n_passed": 1}', encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"has no promises\.json, .*Run make trust"):
+        script("trust_table").combined(tmp_path)
+
+
 def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     module = importlib.util.module_from_spec(spec)
