@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import put_together, take_apart
+from damage import mutate
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -42,27 +43,10 @@ MORE_BYTES = 50_000_000  # that a small file may ask for
 # Mutations: of bytes, of the table of arrays and of the document. Each returns header and data.
 
 
-def flip(header, data, chance):
-    content = bytearray(header + data)
-    for place in chance.integers(len(content), size=chance.integers(1, 4)):
-        content[place] ^= 1 << chance.integers(8)
-    return bytes(content[: len(header)]), bytes(content[len(header) :])
-
-
-def cut(header, data, chance):
-    content = header + data
-    start, stop = sorted(chance.integers(len(content) + 1, size=2))
-    kept = content[:start] if chance.random() < 0.5 else content[:start] + content[stop:]
-    return kept[: len(header)], kept[len(header) :]
-
-
-def insert(header, data, chance):
-    more = chance.bytes(int(chance.integers(1, 40)))
+def damage(header, data, chance):
     if chance.random() < 0.5:
-        place = int(chance.integers(len(header) + 1))
-        return header[:place] + more + header[place:], data
-    place = int(chance.integers(len(data) + 1))
-    return header, data[:place] + more + data[place:]
+        return mutate(header, chance), data
+    return header, mutate(data, chance)
 
 
 def exchange_entries(header, data, chance):
@@ -107,7 +91,7 @@ def splice(header, data, chance):
     return json.dumps(parsed, separators=(",", ":")).encode(), data
 
 
-MUTATIONS = (flip, cut, insert, exchange_entries, splice)
+MUTATIONS = (damage, exchange_entries, splice)
 
 
 def peak():
@@ -148,11 +132,11 @@ def test_mutated_files_are_refused_or_open_as_models(name, amount, tmp_path):
     before, n_opened = peak(), 0
     chance = np.random.default_rng(0)
     for i in range(amount("files mutated", quick=60, full=20_000)):
-        mutate = MUTATIONS[chance.integers(len(MUTATIONS))]
+        change = MUTATIONS[chance.integers(len(MUTATIONS))]
         with_sum = bool(chance.random() < 0.7)
-        changed = put_together(*mutate(header, data, chance), with_sum=with_sum)
+        changed = put_together(*change(header, data, chance), with_sum=with_sum)
         path.write_bytes(changed)
-        model = opened(path, f"mutation {i} by {mutate.__name__}")
+        model = opened(path, f"mutation {i} by {change.__name__}")
         assert model is None or with_sum or changed == content
         n_opened += model is not None
         if model is not None and n_opened % 4 == 0:  # use takes most of the time
