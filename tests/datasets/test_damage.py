@@ -1,13 +1,12 @@
 """Any damage of any file: the right arrays or DatasetError follow, in bounded memory."""
 
 import os
-import resource
 import zipfile
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from damage import mutate
+from limits import memory_limit
 
 from skvim.exceptions import DatasetError, SkvimWarning
 
@@ -18,22 +17,9 @@ PROMISE = pytest.mark.trust(
 )
 
 
-@contextmanager
-def bounded_memory(most=256 << 20):
-    """Let no more bytes be taken, by whomever: then ``MemoryError`` is raised."""
-    with open("/proc/self/statm") as file:
-        taken = int(file.read().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
 def fetch_or_refuse(data_set, home):
     """Return all rows, or None after a DatasetError that names a file or folder."""
-    with bounded_memory():
+    with memory_limit(256 << 20):
         try:
             return data_set.everything(home)
         except DatasetError as error:
@@ -142,7 +128,10 @@ def test_stored_arrays(name, make, amount, tmp_path):
         if damaged == contents[path]:
             continue
         path.write_bytes(damaged)
-        with bounded_memory(), pytest.warns(SkvimWarning, match="is damaged and is built again"):
+        with (
+            memory_limit(256 << 20),
+            pytest.warns(SkvimWarning, match="is damaged and is built again"),
+        ):
             bunch = data_set.everything(home)
         assert_right(data_set, bunch)
         assert path.read_bytes() == contents[path]
