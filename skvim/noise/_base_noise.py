@@ -107,6 +107,11 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         -------
         ndarray of shape (n_samples, n_features)
             A new array; float32 for float32, else float64.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is invalid, or a corrupted value is beyond the range of that dtype.
         """
         return self._apply(self._fit(X), "fit")
 
@@ -123,6 +128,11 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         -------
         ndarray of shape (n_samples, n_features)
             A new array; float32 for float32, else float64.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is invalid, or a corrupted value is beyond the range of that dtype.
         """
         check_is_fitted(self)
         check_parameters(self)
