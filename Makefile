@@ -8,7 +8,7 @@ PAPER_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_NEXT ?= 2.14.1
 
-# Kernels of torch and of OpenBLAS that this processor can also run.
+# Other kernels of torch and of OpenBLAS, for processors of the x86 family.
 KERNELS := default-Haswell avx2-$(if $(shell grep -m1 avx512f /proc/cpuinfo 2>/dev/null),SkylakeX,Zen)
 
 bin := $(VENV)/bin

@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import Future
 from importlib import import_module
 from threading import Thread
-from types import ModuleType
+from types import FrameType, ModuleType
 
 __all__ = ["import_whole"]
 
@@ -17,11 +17,14 @@ def import_whole(name: str) -> ModuleType:
 
     An import that breaks off leaves parts of a package behind, with which later imports fail. A
     KeyboardInterrupt reaches the main thread alone: it leaves this call when the import is done, a
-    second one leaves it at once, and the import goes on.
+    second one leaves it at once, and the import goes on. While the caller is itself imported, it
+    holds a lock that the thread may need: then the import is made in place.
     """
     known = sys.modules.get(name)
     if known is not None and name in _imported:
         return known
+    if _is_importing():
+        return import_module(name)
     result: Future[ModuleType] = Future()
 
     def run() -> None:
@@ -43,3 +46,13 @@ def import_whole(name: str) -> ModuleType:
         raise
     _imported.add(name)
     return module
+
+
+def _is_importing() -> bool:
+    """Tell whether the calling thread is in the middle of an import."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False

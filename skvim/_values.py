@@ -140,11 +140,20 @@ def _digest_of(described: Any) -> bytes:
     elif isinstance(described, float) and described.is_integer():
         kind, content = "int", repr(int(described)).encode()  # equal numbers, equal digests
     elif isinstance(described, type | FunctionType | BuiltinFunctionType):
-        name = f"{described.__module__}.{described.__qualname__}"
-        if "<" in name:
-            raise NotComparableError(f"{name} cannot be told from others by its name.")
-        kind, content = "named", name.encode()
+        kind, content = "named", _reference(described)
     return hashlib.sha256(kind.encode() + b" " + content).digest()
+
+
+def _reference(named: Any) -> bytes:
+    """Return a pickle of the name of a function or class; refuse names that lead to another."""
+    try:
+        content = pickle.dumps(named, protocol=4)
+        found = pickle.loads(content)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        found = None
+    if found is not named:
+        raise NotComparableError(f"{named.__qualname__} cannot be told from others by its name.")
+    return content
 
 
 def _attributes(value: object) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Checkpoints of a training: where they are, which fit they belong to, writing and reading."""
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from skvim._persistence._archive import read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
 from skvim._persistence._files import versions
 from skvim._persistence._kinds import KINDS
+from skvim._plain_numbers import is_real
 from skvim._validation import check_count
 from skvim._values import ByValue
 from skvim.exceptions import (
@@ -26,20 +28,22 @@ from skvim.exceptions import (
     UnsavableError,
 )
 
-__all__ = ["CheckpointFile", "Checkpoints", "open_checkpoint"]
+__all__ = ["CheckpointFile", "Checkpoints", "open_checkpoint", "warn_of_checkpoint"]
 
 _SECONDS = 30.0  # between checkpoints, unless given
 _WAIT = 60.0  # seconds for a lock that others hold for milliseconds
 # To be raised when the state of a training changes, so that older checkpoints are not used.
 _LAYOUT = 1
+# Packages between the caller of ``fit`` and a warning.
+_OWN = {"contextlib", "skorch", "skvim"}
 
 
 @final
 class Checkpoints(ByValue):
     """Where and how often a training writes checkpoints, for ``checkpoint=``.
 
-    A checkpoint is due after ``epochs`` epochs or ``seconds`` seconds since the last, whichever
-    comes first. One that is due by time is written within an epoch too.
+    A checkpoint is written after every ``epochs``-th epoch, and when ``seconds`` have passed since
+    the last one, within an epoch too.
 
     Parameters
     ----------
@@ -47,9 +51,9 @@ class Checkpoints(ByValue):
         Folder of the checkpoints, made if there is none. Any number of fits can share it, in any
         number of processes.
     epochs : int in [1, inf) or None, default=None
-        Number of epochs between checkpoints; None for no limit.
+        Number of epochs between checkpoints; None for none by their number.
     seconds : float in [0, inf) or None, default=None
-        Seconds between checkpoints; None for no limit, or for 30 if ``epochs`` is None too.
+        Seconds between checkpoints; None for none by time, or for 30 if ``epochs`` is None too.
 
     Examples
     --------
@@ -84,7 +88,8 @@ class Checkpoints(ByValue):
         os.fspath(self.folder)
         if self.epochs is not None:
             check_count("epochs of Checkpoints", self.epochs)
-        if self.seconds is not None and not 0 <= float(self.seconds) < float("inf"):
+        given = self.seconds
+        if given is not None and not (is_real(given) and 0 <= given < float("inf")):
             raise ValueError(
                 "seconds of Checkpoints must be a float in [0, inf) or None. Got "
                 f"{self.seconds!r} instead."
@@ -156,7 +161,9 @@ class CheckpointFile:
         except (FileAccessError, UnsavableError) as error:
             if not self._has_warned:
                 self._has_warned = True
-                _warn(f"Training goes on, but its checkpoint cannot be written. {error}")
+                warn_of_checkpoint(
+                    f"Training goes on, but its checkpoint cannot be written. {error}"
+                )
         self._next_time = time.monotonic() + self.settings.interval
 
     def read(self) -> dict[str, Any] | None:
@@ -166,19 +173,18 @@ class CheckpointFile:
         try:
             document, arrays = read_archive(self.path)
         except (FileFormatError, FileAccessError) as error:
-            _warn(f"Training starts anew, as its checkpoint cannot be read. {error}")
+            warn_of_checkpoint(f"Training starts anew, as its checkpoint cannot be read. {error}")
             return None
-        written = document["environment"]
-        if document["layout"] != _LAYOUT:
-            _warn(
-                f"Training starts anew: {self.path} was written by skvim {written['skvim']}, whose "
-                f"checkpoints skvim {self._environment['skvim']} cannot read."
+        if document.get("layout") != _LAYOUT:
+            warn_of_checkpoint(
+                f"Training starts anew: {self.path} is no checkpoint of skvim "
+                f"{self._environment['skvim']}. Files of other releases may hold something else."
             )
             return None
-        here = self._environment.items()
+        written, here = document["environment"], self._environment.items()
         changed = [f"{k} {written.get(k)} (now {v})" for k, v in here if written.get(k) != v]
         if changed:
-            _warn(
+            warn_of_checkpoint(
                 f"Training goes on from {self.path}, which was written with {', '.join(changed)}: "
                 "the result may differ from that of an uninterrupted fit by rounding."
             )
@@ -210,21 +216,25 @@ class _Slot:
 
     def close(self, *, keep: bool) -> None:
         """Release the slot, with or without its checkpoint."""
-        try:
-            if not keep:
+        if not keep:
+            try:
                 self.path.unlink(missing_ok=True)
-            with self._folder_lock:
-                self._lock.release()
-                Path(self._lock.lock_file).unlink(missing_ok=True)
-        except OSError as error:
-            self._lock.release(force=True)
-            if not keep:
-                _warn(f"{self.path} could not be removed: {error}. Delete it yourself.")
+            except OSError as error:
+                warn_of_checkpoint(
+                    f"{self.path} could not be removed: {error}. Delete it yourself."
+                )
+        with suppress(OSError), self._folder_lock:
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release(force=True)
 
 
-def _warn(message: str) -> None:
-    """Give a CheckpointWarning."""
-    warnings.warn(message, CheckpointWarning, stacklevel=3)
+def warn_of_checkpoint(message: str) -> None:
+    """Give a CheckpointWarning at the first line outside of skvim, skorch and contextlib."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _OWN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, CheckpointWarning, stacklevel=level)
 
 
 def _environment() -> dict[str, Any]:

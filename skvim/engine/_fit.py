@@ -19,8 +19,9 @@ from skvim.engine._threads import bounded_threads, step_work
 
 __all__ = ["FitRequest", "checkpoint_of", "train"]
 
-# Settings of training that do not change its result.
-_WITHOUT_EFFECT = {"callbacks", "verbose", "checkpoints"}
+# Settings of training that do not tell fits apart. Callbacks may change a result: a resumed fit
+# warns of those whose state it does not have.
+_NOT_COUNTED = {"callbacks", "verbose", "checkpoints"}
 _CHUNK_BYTES = 2**26
 
 
@@ -88,7 +89,7 @@ def _fingerprint(requests: Sequence[FitRequest]) -> str:
     known: dict[int, bytes] = {}
     total = hashlib.sha256()
     for request in requests:
-        training = {k: v for k, v in vars(request.training).items() if k not in _WITHOUT_EFFECT}
+        training = {k: v for k, v in vars(request.training).items() if k not in _NOT_COUNTED}
         if request.has_own_seed:
             training["seed"] = None
         try:

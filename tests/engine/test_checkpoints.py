@@ -1,6 +1,7 @@
 """Interrupted fits go on from their checkpoints and end like uninterrupted ones."""
 
 import errno
+import functools
 import itertools
 import json
 import os
@@ -23,7 +24,7 @@ import skvim
 from skvim import AAETransformer, Checkpoints, VAETransformer, VIMAETransformer
 from skvim._persistence import _archive
 from skvim.engine._checkpoints import CheckpointFile
-from skvim.exceptions import CheckpointWarning, TrainingDivergedError
+from skvim.exceptions import BatchingWarning, CheckpointWarning, TrainingDivergedError
 from skvim.model_selection import BatchedSearchCV, lam_path
 from skvim.noise import MaskingNoise
 from skvim.objectives import Adversarial
@@ -164,6 +165,16 @@ def test_a_second_fit_trains_anew(tmp_path):
     assert model.fit(X).net_ is not first
 
 
+def test_no_checkpoint_stays_of_a_batch_that_fails(tmp_path, monkeypatch):
+    def fail(self, *rest):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("skvim.engine.batched._group.Group.validate", fail)
+    with pytest.warns(BatchingWarning, match="out of memory"):
+        lam_path(small(VIMAETransformer, tmp_path), X, [0.1, 1.0])
+    assert checkpoints_in(tmp_path) == []
+
+
 def test_a_seed_that_was_drawn_is_kept(tmp_path):
     interrupted(small(VAETransformer, tmp_path / "a", random_state=None), 10)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -270,12 +281,23 @@ def test_a_folder_that_vanishes_ends_no_training(tmp_path):
     assert_same(model, small(VAETransformer, None, callbacks=[Callback()]).fit(X))
 
 
+@pytest.mark.parametrize("content", [VAETransformer(), VAETransformer(2, max_epochs=1).fit(X)])
+def test_another_file_of_that_name_is_not_used(content, tmp_path):
+    interrupted(small(VAETransformer, tmp_path), 10)
+    (path,) = Path(tmp_path).glob("*.checkpoint")
+    content.save(path)
+    with pytest.warns(CheckpointWarning, match="starts anew"):
+        model = small(VAETransformer, tmp_path).fit(X)
+    assert_same(model, small(VAETransformer, None).fit(X))
+
+
 def test_a_damaged_checkpoint_is_not_used(tmp_path):
     interrupted(small(VAETransformer, tmp_path), 10)
     (path,) = Path(tmp_path).glob("*.checkpoint")
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.warns(CheckpointWarning, match="starts anew"):
+    with pytest.warns(CheckpointWarning, match="starts anew") as caught:
         model = small(VAETransformer, tmp_path).fit(X)
+    assert caught[0].filename == __file__
     assert_same(model, small(VAETransformer, None).fit(X))
 
 
@@ -317,10 +339,12 @@ def test_callbacks_that_start_anew_are_reported(tmp_path):
         small(VAETransformer, tmp_path, callbacks=harmless).fit(X),
         small(VAETransformer, None, callbacks=harmless).fit(X),
     )
-    interrupted(small(VAETransformer, tmp_path), 10)
     stopping = EarlyStopping("train_loss")
-    with pytest.warns(CheckpointWarning, match=r"callbacks start anew.*EarlyStopping"):
-        small(VAETransformer, tmp_path, callbacks=[stopping]).fit(X)
+    for before, now in [([], [stopping]), ([stopping], [])]:
+        interrupted(small(VAETransformer, tmp_path, callbacks=before), 10)
+        with pytest.warns(CheckpointWarning, match=r"callbacks start anew.*EarlyStopping") as said:
+            small(VAETransformer, tmp_path, callbacks=now).fit(X)
+        assert said[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -329,6 +353,9 @@ def test_callbacks_that_start_anew_are_reported(tmp_path):
         (3, "The 'checkpoint' parameter"),
         (Checkpoints("folder", epochs=0), "epochs of Checkpoints must be an int"),
         (Checkpoints("folder", seconds=-1), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds=True), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds="30"), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds=[1]), "seconds of Checkpoints must be a float"),
         (Checkpoints("folder", seconds=float("nan")), "seconds of Checkpoints must be a float"),
         (__file__, "checkpoint must name a folder"),
     ],
@@ -341,10 +368,30 @@ def test_invalid_values(checkpoint, said):
     np.testing.assert_array_equal(model.transform(X), before)
 
 
-def test_functions_without_a_name_are_refused(tmp_path):
-    model = small(VAETransformer, tmp_path, lr_schedule=lambda share: 1.0)
+def constant(share):
+    return 1.0
+
+
+def decorated(factor):
+    @functools.wraps(constant)
+    def schedule(share):
+        return factor
+
+    return schedule
+
+
+@pytest.mark.parametrize("schedule", [lambda share: 1.0, decorated(0.5), [1.0].count])
+def test_functions_without_a_name_of_their_own_are_refused(schedule, tmp_path):
+    model = small(VAETransformer, tmp_path, lr_schedule=schedule)
     with pytest.raises(ValueError, match="cannot be told from others by its name"):
         model.fit(X)
+
+
+def test_functions_of_a_module_are_told_by_their_names(tmp_path):
+    interrupted(small(VAETransformer, tmp_path, lr_schedule=constant), 10)
+    resumed = small(VAETransformer, tmp_path, lr_schedule=constant).fit(X)
+    assert checkpoints_in(tmp_path) == []
+    assert_same(resumed, small(VAETransformer, None, lr_schedule=constant).fit(X))
 
 
 def test_settings_compare_hash_and_pickle_by_value():
