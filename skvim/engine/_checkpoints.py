@@ -6,18 +6,20 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from skvim._persistence._archive import read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
 from skvim._persistence._files import versions
 from skvim._persistence._kinds import KINDS
 from skvim._plain_numbers import is_real
+from skvim._uninterrupted import run_whole
 from skvim._validation import check_count
 from skvim._values import ByValue
 from skvim.exceptions import (
@@ -85,7 +87,12 @@ class Checkpoints(ByValue):
 
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid arguments."""
-        os.fspath(self.folder)
+        folder = os.fspath(self.folder) if isinstance(self.folder, str | os.PathLike) else None
+        if not isinstance(folder, str) or not folder or "\0" in folder:
+            raise ValueError(
+                "checkpoint, or folder of Checkpoints, must be the path of a folder. Got "
+                f"{self.folder!r} instead."
+            )
         if self.epochs is not None:
             check_count("epochs of Checkpoints", self.epochs)
         given = self.seconds
@@ -114,7 +121,8 @@ def open_checkpoint(settings: Checkpoints, fingerprint: str) -> Iterator["Checkp
     folder = Path(settings.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        slot = _Slot(folder, fingerprint)
+        # Inside a lock's code an interruption could leave it locked until the process ends.
+        slot = run_whole(partial(_Slot, folder, fingerprint))
     except (OSError, NotImplementedError) as error:
         raise ValueError(
             f"checkpoint must name a folder that can be written to and locked. Got {folder}: "
@@ -128,7 +136,9 @@ def open_checkpoint(settings: Checkpoints, fingerprint: str) -> Iterator["Checkp
         keep = False
         raise
     finally:
-        slot.close(keep=keep)
+        problem = run_whole(partial(slot.close, keep=keep))
+        if problem:
+            warn_of_checkpoint(problem)
 
 
 @final
@@ -203,30 +213,44 @@ class _Slot:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         # Slots are taken and released under the folder's lock, so that no lock is removed while
         # somebody else opens it.
-        self._folder_lock = FileLock(folder / "folder.lock", timeout=_WAIT)
+        self._folder_lock = _lock(folder / "folder.lock", timeout=_WAIT)
         with self._folder_lock:
             left = sorted(folder.glob(f"{fingerprint}-*.checkpoint"))
             fresh = (folder / f"{fingerprint}-{i}.checkpoint" for i in count())
             for path in chain(left, fresh):
-                lock = FileLock(path.with_suffix(".lock"), timeout=0)
+                self.path, self._lock = path, _lock(path.with_suffix(".lock"))
                 with suppress(Timeout):
-                    lock.acquire()
-                    self.path, self._lock = path, lock
-                    return
+                    self._lock.acquire()
+                    break
+            self._remove_unused_locks(folder, fingerprint)
 
-    def close(self, *, keep: bool) -> None:
-        """Release the slot, with or without its checkpoint."""
+    def _remove_unused_locks(self, folder: Path, fingerprint: str) -> None:
+        """Remove locks of processes that were killed and left no checkpoint."""
+        for path in folder.glob(f"{fingerprint}-*.lock"):
+            if path.with_suffix(".checkpoint") == self.path:
+                continue
+            with suppress(Timeout, OSError), _lock(path):
+                if not path.with_suffix(".checkpoint").exists():
+                    path.unlink()
+
+    def close(self, *, keep: bool) -> str:
+        """Release the slot, with or without its checkpoint; return what went wrong, or ""."""
+        problem = ""
         if not keep:
             try:
                 self.path.unlink(missing_ok=True)
             except OSError as error:
-                warn_of_checkpoint(
-                    f"{self.path} could not be removed: {error}. Delete it yourself."
-                )
+                problem = f"{self.path} could not be removed: {error}. Delete it yourself."
         with suppress(OSError), self._folder_lock:
             self._lock.release()
             Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
+        return problem
+
+
+def _lock(path: Path, timeout: float = 0) -> BaseFileLock:
+    """Return a lock that any thread may release."""
+    return FileLock(path, timeout=timeout, thread_local=False)
 
 
 def warn_of_checkpoint(message: str) -> None:

@@ -14,9 +14,9 @@ from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim._imports import import_whole
 from skvim._modes import own_modes
 from skvim._torch_private import IMPORTED_ON_USE, version
+from skvim._uninterrupted import import_whole
 from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._callbacks import (
     BATCH_HOOKS,
@@ -201,6 +201,11 @@ class AutoencoderNet(NeuralNet):
             "plain_because": self.plain_because_,
             "callbacks": names_with_state(self.callbacks_),
         }
+
+    def matches(self, state: dict[str, Any]) -> bool:
+        """Tell whether a state has tensors of the same names and shapes."""
+        own, kept = self.step().tensors(), state["tensors"]
+        return own.keys() == kept.keys() and all(own[k].shape == kept[k].shape for k in own)
 
     def resume(self, state: dict[str, Any]) -> None:
         """Set the state of the training, which :meth:`state` returned."""
