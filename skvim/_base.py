@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor
 
 from skvim._declare import estimator
+from skvim._float_errors import ignore_overflow
 from skvim._information import Information, finite_values, measure_information
 from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
@@ -46,12 +47,7 @@ from skvim.engine import (
     working_dtype,
 )
 from skvim.engine.batched import Plan
-from skvim.networks import (
-    Architecture,
-    Perceptrons,
-    make_architecture,
-    max_activation_size,
-)
+from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
 from skvim.noise import GaussianNoise, MaskingNoise
 from skvim.noise._image_transformers import BaseImageNoise
 from skvim.objectives import (
@@ -191,12 +187,10 @@ class BaseAutoencoder(
         self._n_features_out = model.n_components
         # Size of the largest activation of one row, from which inference derives its chunks.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
-        n_features = math.prod(model.shape)
-        widths = (
-            max_activation_size(encoder, n_features),
+        self._width = max(
+            max_activation_size(encoder, math.prod(model.shape)),
             max_activation_size(decoder, model.n_components),
         )
-        self._width = max(widths)
         if model.prior is not None:
             self.prior_ = model.prior
 
@@ -321,7 +315,8 @@ class BaseAutoencoder(
             mean, std = self.posterior_moments(X)
             return self._checked("transform", sampler(mean, std), mean, of="the posterior mean")
         rows = self._rows(X)
-        (mean,) = map_rows(self.net_, _encode_mean, rows, values_per_row=self._width)
+        encode = lambda model, x: [model.encode(x).loc]
+        (mean,) = map_rows(self.net_, encode, rows, values_per_row=self._width)
         return self._checked("transform", mean, rows)
 
     @final
@@ -337,7 +332,12 @@ class BaseAutoencoder(
         Returns
         -------
         mean, std : ndarray of shape (n_samples, n_components)
-            The standard deviation is zero for a deterministic encoder.
+            The standard deviation is zero for a deterministic encoder. Dtypes as in ``transform``.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, or a moment is beyond the range of that dtype.
         """
         check_is_fitted(self)
         rows = self._rows(X)
@@ -359,10 +359,16 @@ class BaseAutoencoder(
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             E[x|z], in units and layout of the training data.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, or E[x|z] is beyond the range of its dtype.
         """
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
-        (decoded,) = map_rows(self.net_, _decode, codes, values_per_row=self._width)
+        decode = lambda model, z: [model.likelihood.mean(model.decode(z))]
+        (decoded,) = map_rows(self.net_, decode, codes, values_per_row=self._width)
         return self._layout.restore(self._checked("inverse_transform", decoded, codes))
 
     @final
@@ -379,6 +385,11 @@ class BaseAutoencoder(
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             E[x|z = E[z|x]], in units and layout of the training data.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, or a code or its E[x|z] is beyond the range of the dtype.
         """
         return self.inverse_transform(self.posterior_moments(X)[0])
 
@@ -392,7 +403,7 @@ class BaseAutoencoder(
     @final
     def _mean_score(self, values: NDArray[Any], X: Any) -> float:
         """Return the mean of rows' scores, or raise ``ValueError`` where it overflowed."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             mean = np.asarray(values.mean())
         return float(self._checked("score", mean, X))
 
@@ -425,8 +436,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If X has fewer than 10 rows, max_samples is below 10, or values of X lie outside the
-            support of the likelihood.
+            If X is invalid or has fewer than 10 rows, max_samples is below 10, values of X lie
+            outside the support of the likelihood, or a measure is beyond the range of float64.
         """
         check_is_fitted(self)
         n_rows = check_count("max_samples", max_samples, least=_MIN_INFORMATION_ROWS)
@@ -484,13 +495,3 @@ def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and standard deviation."""
     loc, scale, _ = model.encode(x)
     return loc, torch.zeros_like(loc) if scale is None else scale
-
-
-def _encode_mean(model: Autoencoder, x: Tensor) -> tuple[Tensor]:
-    """Return the posterior mean only."""
-    return (model.encode(x).loc,)
-
-
-def _decode(model: Autoencoder, z: Tensor) -> tuple[Tensor]:
-    """Return E[x|z]."""
-    return (model.likelihood.mean(model.decode(z)),)

@@ -77,21 +77,33 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         rename_durably(temporary, target)
 
 
-def remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path, *, exclusive: bool = False) -> None:
     """Delete temporary files that processes of this host left in a folder when they were killed.
 
     Their writers hold a lock on them, which ends with the process. Files of other hosts that share
     the folder are left alone, as are all where the system has no such locks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are.
+    exclusive : bool, default=False
+        Whether the caller alone may write to the folder now: then all such files are deleted.
     """
-    if fcntl is None:
+    if fcntl is None and not exclusive:
         return
-    ending = f".{_host()}{TEMPORARY_SUFFIX}"
+    ending = TEMPORARY_SUFFIX if exclusive else f".{_host()}{TEMPORARY_SUFFIX}"
+    remove = os.unlink if exclusive else _remove_unlocked
     with suppress(OSError):  # a folder may be open for writing alone
         with os.scandir(folder) as entries:
-            names = [entry.path for entry in entries if entry.name.endswith(ending)]
+            names = [
+                entry.path
+                for entry in entries
+                if entry.name.startswith(".") and entry.name.endswith(ending)
+            ]
         for name in names:
             with suppress(OSError):  # in use, of another user, or removed in the meantime
-                _remove_unlocked(name)
+                remove(name)
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, integer, real
 from skvim.engine import child_seed, map_rows
@@ -104,13 +105,14 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If n_samples is not a positive integer.
+            If n_samples is not a positive integer, or a draw or its E[x|z] is beyond the range of
+            the dtype of the training data.
         """
         check_is_fitted(self)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         shape = (check_count("n_samples", n_samples), self._n_features_out)
         draws = self.prior_.draw(shape, generator, torch.float64).numpy()
-        with np.errstate(over="ignore"):
+        with ignore_overflow():
             codes = draws.astype(self._dtype)
         return self.inverse_transform(self._checked("sample", codes, draws, of="the prior"))
 
@@ -135,8 +137,8 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If n_draws is not a positive integer or values of X lie outside the support of the
-            likelihood.
+            If X is invalid, n_draws is not a positive integer, values of X lie outside the support
+            of the likelihood, or a log-likelihood is beyond the range of float64.
 
         Notes
         -----
@@ -187,6 +189,11 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
         -------
         float
             Mean of :meth:`score_samples`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score_samples`, or if the mean is beyond the range of float64.
         """
         return self._mean_score(self.score_samples(X), X)
 
@@ -231,7 +238,7 @@ class BaseStochasticAutoencoder(BaseGenerativeAutoencoder):
         """Draw one code from each posterior."""
         seed = child_seed(self.net_.seed, "transform")
         draws = _standard_draws(self._standard_density(), seed, mean.shape, mean.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             codes: NDArray[Any] = mean + std * draws
         return codes
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvim._float_errors import ignore_overflow
 from skvim.engine import AutoencoderNet, child_seed, map_rows, to_tensor
 from skvim.objectives import (
     Autoencoder,
@@ -260,7 +261,7 @@ def _draw(
     *codes, costs = map_rows(net, encode, both, values_per_row=max(values, both.shape[1]))
     loc, scale, z = (to_tensor(part, device=device) for part in codes)
     q = Moments(loc, None if first.scale is None else scale, first.base)
-    with np.errstate(over="ignore"):
+    with ignore_overflow():
         return q, z, float(costs.mean())
 
 

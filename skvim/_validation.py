@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, indexable, validation
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skvim._float_errors import ignore_overflow
 from skvim._plain_numbers import is_real, plain
 from skvim._sklearn_private import (
     HasMethods,
@@ -94,10 +95,22 @@ def with_plain_parameters(estimator: Estimator) -> Estimator:
     The estimator keeps its parameters as they were given, which is scikit-learn's contract.
     """
     settings = copy.copy(vars(estimator))
-    settings.update({name: plain(settings[name]) for name in estimator._parameter_constraints})
+    names, caller = estimator._parameter_constraints, type(estimator).__name__
+    settings.update({name: _plain(name, settings[name], caller) for name in names})
     copied = object.__new__(type(estimator))
     vars(copied).update(settings)
     return copied
+
+
+def _plain(name: str, value: Any, caller: str) -> Any:
+    """Return a parameter with plain numbers; ``ValueError`` if it is nested without an end."""
+    try:
+        return plain(value)
+    except RecursionError as error:
+        raise ValueError(
+            f"The {name!r} parameter of {caller} must not hold itself, nor hundreds of containers "
+            "within each other."
+        ) from error
 
 
 def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -115,7 +128,8 @@ def check_arguments(**constraints: list[Any]) -> Callable[[Callable[P, R]], Call
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             validate_parameter_constraints(constraints, given.arguments, function.__name__)
-            given.arguments.update({name: plain(given.arguments[name]) for name in names})
+            caller, values = function.__name__, given.arguments
+            values.update({name: _plain(name, values[name], caller) for name in names})
             return function(*given.args, **given.kwargs)
 
         return checked
@@ -148,7 +162,8 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
     labels : ndarray of shape (n_samples,)
         Only with ``y``.
     """
-    with _quiet():
+    # Whether values are finite shows in their sum, in which infinities of both signs may arise.
+    with ignore_overflow():
         validated = validation.validate_data(estimator, X, *y, reset=reset, order="C", **options)
     rows, *labels = validated if y else (validated,)
     if issparse(rows) and not rows.has_canonical_format:
@@ -171,7 +186,7 @@ def check_rows(
 def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[Any]:
     """Validate codes of shape (n_samples, n_components) given to an inverse transform."""
     name = type(estimator).__name__
-    with _quiet():
+    with ignore_overflow():
         codes: NDArray[Any] = check_array(
             X, dtype=FLOATS, order="C", input_name="X", estimator=name
         )
@@ -183,15 +198,6 @@ def check_codes(estimator: BaseEstimator, X: Any, n_components: int) -> NDArray[
     return codes
 
 
-def _quiet() -> Any:
-    """Return a context without NumPy's warnings of sums that overflow or are undefined.
-
-    scikit-learn tells whether values are finite by their sum, in which infinities of both signs may
-    arise from large finite values.
-    """
-    return np.errstate(over="ignore", invalid="ignore")
-
-
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
     """Return an integer of at least ``least`` given as an argument, or raise ``ValueError``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
@@ -201,7 +207,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
     """Return an argument as a finite C-contiguous float64 matrix of at least ``least`` rows."""
-    with _quiet():
+    with ignore_overflow():
         matrix: NDArray[np.float64] = check_array(
             X,
             dtype=np.float64,
@@ -216,7 +222,7 @@ def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:
 def all_finite(values: NDArray[Any]) -> bool:
     """Return whether no value is infinite or NaN."""
     # Both survive a sum, which needs no memory; a sum of finite values may overflow.
-    with _quiet():
+    with ignore_overflow():
         total = values.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 

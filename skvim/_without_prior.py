@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skvim._base import BaseAutoencoder
 from skvim._declare import estimator
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows, one_thread
@@ -60,6 +61,12 @@ class BasePlainAutoencoder(BaseAutoencoder):
         -------
         float
             Mean log-density of rows given their codes.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, values of X lie outside the support of the likelihood, or the mean is
+            beyond the range of float64.
         """
         check_is_fitted(self)
         rows = self._rows_to_score(X)
@@ -107,7 +114,8 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         Raises
         ------
         ValueError
-            If one of the numbers is out of range.
+            If one of the numbers is out of range, or a code or its E[x|z] is beyond the range of
+            the dtype of the training data.
 
         Warns
         -----
@@ -131,6 +139,6 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
                 ChainLostWarning,
                 stacklevel=3,
             )
-        with np.errstate(over="ignore"):
+        with ignore_overflow():
             drawn = codes[:n_samples].numpy().astype(self._dtype)
         return self.inverse_transform(self._checked("sample", drawn, codes.numpy(), of="the chain"))

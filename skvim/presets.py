@@ -1,14 +1,13 @@
 """Presets: constructor parameters of published models, and of models whose codes resist noise."""
 
 import inspect
-import math
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from skvim._plain_numbers import is_real, plain
 from skvim.networks import Convolutional
 from skvim.noise import AugmentationNoise, GaussianNoise
+from skvim.noise._corruptions import check_range
 from skvim.objectives import Adversarial, Gaussian
 
 __all__ = ["names", "preset"]
@@ -239,14 +238,8 @@ def _range_ratio(reference: tuple[float, float], value_range: Sequence[float] | 
     low, high = reference
     if value_range is None:
         return 1.0
-    ends = plain(tuple(value_range))
-    real = len(ends) == 2 and all(is_real(end) and math.isfinite(end) for end in ends)
-    if not real or not ends[0] < ends[1]:
-        raise ValueError(
-            "value_range must be None or two finite numbers, the values of black and white in "
-            f"rising order. Got {value_range!r} instead."
-        )
-    return float(ends[1] - ends[0]) / (high - low)
+    black, white = check_range(value_range)
+    return (white - black) / (high - low)
 
 
 def _accepted_by(model: type, parameters: dict[str, Any]) -> dict[str, Any]:

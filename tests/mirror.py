@@ -14,7 +14,7 @@ class Mirror:
         self.status = None  # of all answers, which then have no content
         self.breaks = {}  # after how many bytes a connection breaks, once for each number
         self.pause = None  # seconds after each byte
-        self.dawdles = False  # whether the headers never end
+        self.endless_headers = False  # whether the headers never end
         self.raw = None  # all that is answered, if it is given
         self.stalls = threading.Event()
         self.stalls.set()
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, headers):
         self.send_response(status)
-        if self.server.mirror.dawdles:
+        if self.server.mirror.endless_headers:
             self.flush_headers()
             self.wfile.write(b"X-Long: ")
             while not self.server.mirror.closed.wait(0.01):
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         for start in range(0, len(content), step):
             try:
                 self.wfile.write(content[start : start + step])
-            except ConnectionError:  # the other side has had enough
+            except ConnectionError:  # the client has closed the connection
                 return
             mirror.sent += len(content[start : start + step])
             if mirror.pause is not None and mirror.closed.wait(mirror.pause):

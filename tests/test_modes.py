@@ -3,12 +3,15 @@
 import contextlib
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import MaxAbsScaler
 from test_common import (
     ESTIMATORS,
     X,
@@ -20,6 +23,27 @@ from test_common import (
 from torch import nn
 
 import skvim
+from skvim.inspection import LatentDisplay, ReconstructionDisplay, SamplesDisplay
+from skvim.metrics import (
+    active_units,
+    compare_robustness,
+    corruption_errors,
+    mean_corruption_error,
+    robustness_curve,
+    robustness_summary,
+)
+from skvim.noise import (
+    AugmentationNoise,
+    BlurNoise,
+    BrightnessNoise,
+    ContrastNoise,
+    GaussianNoise,
+    MaskingNoise,
+    MissingFeaturesNoise,
+    OcclusionNoise,
+    SaltPepperNoise,
+)
+from skvim.semi_supervised import TransductiveSVC
 
 
 @contextlib.contextmanager
@@ -107,3 +131,114 @@ def test_modes_of_the_caller_change_nothing(cls, amount, tmp_path):
             assert_same(scored(estimator), expected)
             assert_trainable(estimator)
         assert_same(scored(fitted), expected)
+
+
+def test_methods_restore_how_the_caller_handles_floating_point_errors():
+    labels = np.digitize(X[:, 0], [0.0])
+    model = TransductiveSVC(probability=True, n_components=20, random_state=0)
+
+    def nested(rows, others):
+        """Compute a kernel that calls a decorated method itself."""
+        made.predict(X[:1])
+        return rbf_kernel(rows, others)
+
+    def changed(number):
+        """Return what calls leave behind in one thread."""
+        with np.errstate(all="ignore" if number % 2 else "raise"):
+            before = np.geterr()
+            after = []
+            for method in ("predict", "predict_proba", "decision_function"):
+                for _ in range(20):
+                    getattr(made, method)(X[:5])
+                    after.append(np.geterr())
+            return [state for state in after if state != before]
+
+    with np.errstate(all="raise"):
+        before = np.geterr()
+        made = model.fit(X, labels)
+        assert np.geterr() == before
+        TransductiveSVC(kernel=nested, n_components=20, random_state=0).fit(X, labels).predict(X)
+        assert np.geterr() == before
+    assert changed(0) == []
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(changed, range(8))) == [[]] * 8
+
+
+# Squares of these numbers, and products of some of them, are below the normal range of float64.
+SMALL = np.random.default_rng(0).uniform(1, 2, size=(12, 16)) * 1e-307
+SMALLER = {np.float32: (SMALL * 1e270).astype(np.float32), np.float64: SMALL}
+SHAPE = {"image_shape": (4, 4)}
+NOISES = [
+    GaussianNoise(1e-38),
+    MaskingNoise(0.5),
+    SaltPepperNoise(0.5),
+    MissingFeaturesNoise(0.5),
+    OcclusionNoise(2, **SHAPE),
+    BlurNoise(1.0, **SHAPE),
+    ContrastNoise(0.5, **SHAPE),
+    BrightnessNoise(1e-38),
+    AugmentationNoise(**SHAPE),
+]
+WIDE = SMALL.astype(np.longdouble) * np.longdouble(1e-10)
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
+@pytest.mark.parametrize("dtype", SMALLER)
+def test_tiny_values_are_corrupted_whatever_the_caller_does_about_underflow(noise, dtype):
+    noise, rows = clone(noise).set_params(when="both", random_state=0), SMALLER[dtype]
+
+    def corrupted():
+        of_rows = [noise.fit_transform(rows), noise.transform(rows)]
+        of_given = [noise.corrupt(rows, np.random.default_rng(0)), noise.fit(WIDE).transform(WIDE)]
+        return of_rows + of_given
+
+    expected = corrupted()
+    with np.errstate(all="raise"):
+        assert_same(corrupted(), expected)
+
+
+def tiny_scores(estimator, rows, y):
+    return 1e-160 * (1 + np.asarray(rows)[:, 0] * estimator.scale_)
+
+
+def of_curves():
+    """Return everything that is computed from tiny scores of rows."""
+    rows = np.random.default_rng(0).normal(size=(12, 1))
+    models = [MaxAbsScaler().fit(rows), MaxAbsScaler().fit(2 * rows)]
+    compared = compare_robustness(
+        *models, rows, None, [GaussianNoise()], row_score=tiny_scores, random_state=0
+    )
+    curve, baseline = (
+        robustness_curve(
+            model,
+            rows,
+            None,
+            [GaussianNoise()],
+            scoring=lambda *given: tiny_scores(*given)[:3].mean() - 1e-150,
+            random_state=0,
+        )
+        for model in models
+    )
+    found = [compared, curve, robustness_summary(curve).drop(columns="corruption")]
+    found.append(corruption_errors(curve, baseline, best_score=0.0))
+    found.append(mean_corruption_error(curve, baseline, best_score=0.0))
+    tables = [table.drop(columns="corruption", errors="ignore") for table in found[:2]]
+    return [*map(np.asarray, tables), *map(np.asarray, found[2:])]
+
+
+def test_metrics_of_tiny_values_are_those_without_an_error_handling_of_the_caller():
+    def found():
+        active = [active_units(SMALL * factor, 1e-300) for factor in (1, 1e100, 1e157)]
+        return [*of_curves(), np.array([*active, active_units(WIDE)])]
+
+    expected = found()
+    with np.errstate(all="raise"):
+        assert_same(found(), expected)
+
+
+def test_displays_of_tiny_values_are_drawn_whatever_the_caller_does_about_underflow():
+    codes, images = SMALL * 1e147, SMALL.reshape(-1, 4, 4)
+    with np.errstate(all="raise"):
+        LatentDisplay(codes).plot()
+        SamplesDisplay(images, image_shape=(4, 4)).plot()
+        ReconstructionDisplay(images, images, image_shape=(4, 4)).plot()

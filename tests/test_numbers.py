@@ -1,9 +1,12 @@
 """Numbers given as parameters: NumPy's of few bits count as Python's, True and False as none."""
 
+from fractions import Fraction
 from numbers import Integral, Real
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.preprocessing import MaxAbsScaler
 from test_common import (
     ESTIMATORS,
     TRANSFORMERS,
@@ -16,10 +19,17 @@ from test_common import (
 )
 
 from skvim import VAETransformer, VIMAETransformer, presets
-from skvim.metrics import kernel_distance, precision_recall
+from skvim.metrics import (
+    active_units,
+    compare_robustness,
+    corruption_errors,
+    kernel_distance,
+    precision_recall,
+    robustness_curve,
+)
 from skvim.model_selection import MaskedStratifiedKFold, MaskedStratifiedShuffleSplit, mask_labels
 from skvim.networks import Convolutional, Perceptrons
-from skvim.noise import BlurNoise, OcclusionNoise, severities
+from skvim.noise import BlurNoise, GaussianNoise, OcclusionNoise, severities
 from skvim.objectives import MMD, Adversarial, Gaussian, Logistic, Normal, SlicedWasserstein
 
 
@@ -72,7 +82,11 @@ def test_sums_and_products_of_parameters_do_not_overflow():
     assert (len(train), len(test)) == (120, 100)
     assert MaskedStratifiedKFold(np.int8(2)).get_n_splits() == 2
     rows = np.random.default_rng(0).normal(size=(300, 2))
-    assert kernel_distance(rows, rows, n_blocks=np.int8(100)) is not None
+    found, expected = (
+        kernel_distance(rows, rows + 1, n_blocks=n_blocks, random_state=0).value
+        for n_blocks in (np.int8(100), 100)
+    )
+    assert found == expected
     assert precision_recall(rows, rows, n_neighbors=np.int8(127)).precision == 1.0
     shape = (np.uint8(64), np.uint8(64))
     assert next(noise.size for noise in severities("occlusion", image_shape=shape)) == 8
@@ -122,6 +136,62 @@ def test_booleans_are_no_numbers(cls):
             results(fit(estimator))
 
 
+ROWS = np.random.default_rng(0).normal(size=(12, 1))
+POINTS = pd.DataFrame(
+    [("none", 0.0, 0, 0.9), ("blur", 1.0, 0, 0.8)],
+    columns=["corruption", "level", "repeat", "score"],
+)
+
+
+def compared(confidence):
+    models = MaxAbsScaler().fit(ROWS), MaxAbsScaler().fit(2 * ROWS)
+    return compare_robustness(
+        *models,
+        ROWS,
+        None,
+        [GaussianNoise()],
+        row_score=lambda model, X, _: model.scale_ * np.asarray(X)[:, 0],
+        confidence=confidence,
+        random_state=0,
+    )
+
+
+class Leveled:
+    """A corruption by nothing that has a level."""
+
+    def __init__(self, level):
+        self.level = level
+
+    def corrupt(self, x, generator):
+        return x
+
+
+ARGUMENTS = {
+    "threshold": lambda value: active_units(ROWS, value),
+    "confidence": compared,
+    "best_score": lambda value: corruption_errors(POINTS, POINTS, best_score=value),
+    "n_labeled": lambda value: mask_labels(np.arange(9) % 3, value),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("value", [True, 10**400, "0.5", Fraction(10**400, 3)])
+def test_arguments_that_are_no_numbers_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be "):
+        ARGUMENTS[name](value)
+
+
+@pytest.mark.parametrize("level", [True, 10**400])
+def test_levels_that_are_no_numbers_are_refused(level):
+    with pytest.raises(TypeError, match="corruptions must hold noise transformers"):
+        robustness_curve(MaxAbsScaler().fit(ROWS), ROWS, None, [Leveled(level)], scoring=len)
+
+
+def test_a_confidence_of_few_bits_counts_as_the_number_that_it_is():
+    short_one = np.float16(0.9)
+    pd.testing.assert_frame_equal(compared(short_one), compared(float(short_one)))
+
+
 def test_numbers_that_no_float_holds_are_refused():
     assert {BlurNoise, VAETransformer} <= set(TRANSFORMERS) <= set(ESTIMATORS)
     for estimator, name in ((BlurNoise(), "sigma"), (small(VAETransformer), "lr")):
@@ -129,3 +199,14 @@ def test_numbers_that_no_float_holds_are_refused():
             estimator.set_params(**{name: 10**400}).fit(X)
     with pytest.raises(ValueError, match="scale of the prior"):
         small(VAETransformer, prior=Normal(10**400)).fit(X)
+
+
+@by_estimator
+def test_containers_that_hold_themselves_are_refused(cls):
+    numbers, settings = [8], {}
+    numbers.append(numbers)
+    settings["own"] = settings
+    for name in small(cls).get_params(deep=False):
+        for value in (numbers, settings):
+            with pytest.raises((TypeError, ValueError), match=name):
+                fit(small(cls).set_params(**{name: value}))

@@ -205,7 +205,9 @@ def test_changes_to_a_preset_stay_with_it():
     "value_range", [(1, 0), (0, 0), (0, math.inf), (0,), (0, 1, 2), ("a", "b"), (math.nan, 1)]
 )
 def test_invalid_ranges_are_refused(value_range):
-    with pytest.raises(ValueError, match="value_range must be None or two finite numbers"):
+    with pytest.raises(
+        ValueError, match=r"value_range has to be a pair \(low, high\) of finite numbers"
+    ):
         preset("wae-mnist", value_range=value_range)
 
 

@@ -25,7 +25,7 @@ from skvim._persistence._header import (
 )
 from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 
-__all__ = ["FORMAT_VERSION", "read_archive", "write_archive"]
+__all__ = ["FORMAT_VERSION", "no_memory", "read_archive", "write_archive"]
 
 #: To be raised when the format changes so that an older skvim would misread it.
 FORMAT_VERSION = 1
@@ -103,10 +103,15 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
             f"{place} cannot be read: {error.strerror}. Make it a file that you may read."
         ) from error
     except MemoryError as error:
-        raise FileAccessError(
-            f"{place} does not fit into memory. Free some, or open it on a larger machine."
-        ) from error
+        raise no_memory(place, "memory") from error
     return _document(place, text), arrays
+
+
+def no_memory(path: str | os.PathLike[str], memory: str) -> FileAccessError:
+    """Return the error for a file whose contents do not fit into the named memory."""
+    return FileAccessError(
+        f"{os.fspath(path)} does not fit into {memory}. Free some, or open it on a larger machine."
+    )
 
 
 def _write(file: BinaryIO, header: bytes, position: int, arrays: Arrays) -> None:

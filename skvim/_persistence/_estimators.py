@@ -38,9 +38,7 @@ def _write(writer: Writer, estimator: BaseEstimator, path: str) -> dict[str, Any
     node = {
         "class": name,
         "parameters": writer.write(parameters, f"{path}.parameters"),
-        "state": writer.write(
-            {k: v for k, v in state.items() if k not in callbacks}, f"{path}.state"
-        ),
+        "state": writer.write(state, f"{path}.state"),
     }
     if is_foreign(name):  # other releases have other parameters
         node["defaults"] = default_parameters(estimator, parameters)

@@ -11,7 +11,7 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator
 
-from skvim._persistence._archive import read_archive, write_archive
+from skvim._persistence._archive import no_memory, read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
 from skvim._persistence._estimators import ESTIMATOR, is_foreign
 from skvim._persistence._kinds import KINDS
@@ -108,6 +108,9 @@ def open_estimator(path: str | os.PathLike[str], device: torch.device) -> Any:
         reader.finish()
         if not isinstance(estimator, BaseEstimator):
             raise FileFormatError("it holds no estimator")
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        memory = "memory" if isinstance(error, MemoryError) else f"the memory of {device}"
+        raise no_memory(path, memory) from error
     except Exception as error:  # constructors raise any error for invalid values
         reason = str(error) if isinstance(error, FileFormatError) else repr(error)
         raise FileFormatError(

@@ -54,22 +54,36 @@ def fetch_file(folder: Path, remote: Remote, download_if_missing: bool) -> Path:
     return _download(folder, remote)
 
 
-def fetch_checked(folder: Path, remote: Remote) -> Path:
+def fetch_checked(folder: Path, remote: Remote, remedy: str) -> Path:
     """Return the path of a file with the right checksum, after downloading it if it is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file is, or is stored.
+    remote : Remote
+        The file.
+    remedy : str
+        How the user chooses another folder.
 
     Raises
     ------
     DatasetError
-        If the file cannot be downloaded or stored, or an existing one is another.
+        If the file cannot be downloaded, stored or read, or an existing one is another.
     """
     path = folder / remote.name
-    with storage_errors(folder):
+    with storage_errors(folder, remedy):
         if not path.exists():
             with folder_lock(folder):
                 fetch_file(folder, remote, download_if_missing=True)
-        algorithm, _, expected = remote.checksum.partition(":")
+    algorithm, _, expected = remote.checksum.partition(":")
+    try:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror}. Make it readable, or {remedy}."
+        ) from error
     if found != expected:
         raise DatasetError(
             f"{path} is not the published file: its {algorithm} is {found} instead of {expected}. "

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from skvim._disk import TEMPORARY_SUFFIX, write_atomically
+from skvim._disk import remove_stale, write_atomically
 from skvim.exceptions import DatasetError, SkvimWarning
 
 __all__ = [
@@ -35,6 +35,7 @@ Chunks: TypeAlias = Iterator[tuple[NDArray[Any], ...]]
 
 #: Folder of unfinished downloads, in the folder of a data set.
 DOWNLOADS = ".download"
+_REMEDY = "choose another folder with data_home or the environment variable SKVIM_DATA"
 _LOCK_SECONDS = 3600.0  # longer than any download that still makes sense
 _N_CHECKSUM = 4  # bytes
 _LONGEST_HEADER = 1024  # bytes; NumPy writes 128
@@ -92,15 +93,14 @@ def load_or_build(
     if mapped is None:
         # Before anything can fail because the folder must not be written to.
         _warn_of_damage(folder, arrays)
-        with storage_errors(folder), folder_lock(folder):
+        with storage_errors(folder, _REMEDY), folder_lock(folder):
             mapped = _load(folder, arrays)  # another process may have built them meanwhile
             if mapped is None:
                 _write(folder, arrays, build())
                 mapped = _load(folder, arrays)
     if mapped is None:
         raise DatasetError(
-            f"The files just written to {folder} cannot be read back. Check the disk, or choose "
-            "another folder with data_home or the environment variable SKVIM_DATA."
+            f"The files just written to {folder} cannot be read back. Check the disk, or {_REMEDY}."
         )
     return mapped
 
@@ -117,8 +117,7 @@ def _load(folder: Path, arrays: Sequence[StoredArray]) -> list[NDArray[Any]] | N
             return None
         except OSError as error:
             raise DatasetError(
-                f"{path} cannot be read: {error.strerror}. Make it readable, or choose another "
-                "folder with data_home or the environment variable SKVIM_DATA."
+                f"{path} cannot be read: {error.strerror}. Make it readable, or {_REMEDY}."
             ) from error
         if mapped is None:
             return None
@@ -208,8 +207,16 @@ class _CheckedFile:
 
 
 @contextmanager
-def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of the file system into a ``DatasetError`` that says what to do."""
+def storage_errors(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn errors of the file system into a ``DatasetError`` that says what to do.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the block stores files.
+    remedy : str
+        How the user chooses another folder.
+    """
     try:
         yield
     except DatasetError:
@@ -218,14 +225,13 @@ def storage_errors(folder: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(
             f"Nothing could be stored in {folder}: {reason}. Free space there or make it a folder "
-            "that can be written to, or choose another one with data_home or the environment "
-            "variable SKVIM_DATA."
+            f"that can be written to, or {remedy}."
         ) from error
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock file of a folder; the system releases it when the process dies.
+    """Hold the lock file of a folder; the system releases it when the process ends.
 
     What a process that was killed has left unfinished in the folder is deleted.
     """
@@ -236,11 +242,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise DatasetError(
             f"Another process has held {lock.lock_file} for {_LOCK_SECONDS / 60:.0f} minutes. "
-            "Wait until it has finished storing the data set, or end it, and call again."
+            "Wait until it has finished storing files, or end it, and call again."
         ) from error
     try:
-        for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink()
+        remove_stale(folder, exclusive=True)
         shutil.rmtree(folder / DOWNLOADS, ignore_errors=True)
         yield
     finally:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from skvim._plain_numbers import is_real
 from skvim.engine.capture._update import flush_subnormals
 
 __all__ = ["SCHEDULES", "Schedule", "begin_step", "schedule_factor"]
@@ -60,7 +60,7 @@ def begin_step(
 def schedule_factor(schedule: Schedule, share: float) -> float:
     """Return the factor at a share of the training; ValueError if it is not one."""
     factor = schedule(share)
-    if not isinstance(factor, Real) or not 0 <= factor < math.inf:
+    if not is_real(factor) or not 0 <= factor < math.inf:
         raise ValueError(
             "lr_schedule must return a finite number from 0 on, the factor of the learning rate, "
             f"for every share of the training in [0, 1). Got {factor!r} at {share:g}."

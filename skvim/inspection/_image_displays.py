@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skvim._float_errors import numpy_defaults
 from skvim._validation import check_count, count_rows
 from skvim.inspection._matplotlib import axes_or_new, import_pyplot, require_method
 
@@ -74,6 +75,7 @@ class ReconstructionDisplay:
         self.image_shape = image_shape
 
     @classmethod
+    @numpy_defaults()
     def from_estimator(
         cls,
         estimator: Any,
@@ -114,6 +116,7 @@ class ReconstructionDisplay:
         display = cls(first, estimator.reconstruct(first), image_shape=image_shape)
         return display.plot(ax, value_range=value_range)
 
+    @numpy_defaults()
     def plot(
         self,
         ax: "Axes | None" = None,
@@ -196,6 +199,7 @@ class SamplesDisplay:
         self.image_shape = image_shape
 
     @classmethod
+    @numpy_defaults()
     def from_estimator(
         cls,
         estimator: Any,
@@ -234,6 +238,7 @@ class SamplesDisplay:
         samples = estimator.sample(n_samples, random_state=random_state)
         return cls(samples, image_shape=image_shape).plot(ax, value_range=value_range)
 
+    @numpy_defaults()
     def plot(
         self,
         ax: "Axes | None" = None,

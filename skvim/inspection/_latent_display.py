@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
+from skvim._float_errors import numpy_defaults
 from skvim.inspection._matplotlib import (
     add_legend,
     axes_or_new,
@@ -66,6 +67,7 @@ class LatentDisplay:
         self.y = y
 
     @classmethod
+    @numpy_defaults()
     def from_estimator(
         cls,
         estimator: Any,
@@ -96,6 +98,7 @@ class LatentDisplay:
         require_method(cls, estimator, "transform")
         return cls(estimator.transform(X), y).plot(ax)
 
+    @numpy_defaults()
     def plot(self, ax: "Axes | None" = None) -> Self:
         """Plot the codes.
 

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from skvim._float_errors import numpy_defaults
 from skvim.inspection._matplotlib import add_legend, import_pyplot, line_style
 from skvim.metrics import robustness_curve
 from skvim.metrics._corrupted import CLEAN, check_columns
@@ -77,6 +78,7 @@ class RobustnessDisplay:
         self.score_name = score_name
 
     @classmethod
+    @numpy_defaults()
     def from_estimator(
         cls,
         estimator: BaseEstimator,
@@ -137,6 +139,7 @@ class RobustnessDisplay:
         return cls.from_curves({label: curve}, score_name=score_name, ax=ax)
 
     @classmethod
+    @numpy_defaults()
     def from_curves(
         cls,
         curves: Mapping[str, pd.DataFrame],
@@ -166,6 +169,7 @@ class RobustnessDisplay:
         labelled = [curve.assign(estimator=label) for label, curve in curves.items()]
         return cls(pd.concat(labelled, ignore_index=True), score_name=score_name).plot(ax)
 
+    @numpy_defaults()
     def plot(self, ax: "Axes | ArrayLike | None" = None) -> Self:
         """Plot the curves.
 

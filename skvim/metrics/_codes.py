@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from skvim._base import BaseAutoencoder
 from skvim._information import Information
+from skvim._modes import own_modes
+from skvim._plain_numbers import is_real
 from skvim._validation import largest
 from skvim.objectives import count_active_units
 
@@ -44,7 +46,8 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
     TypeError
         If it is not an autoencoder of skvim.
     ValueError
-        If X or max_samples has fewer than 10 rows, or X leaves the likelihood's support.
+        If X is invalid, X or max_samples has fewer than 10 rows, X leaves the likelihood's
+        support, or a measure is beyond the range of float64.
 
     See Also
     --------
@@ -71,6 +74,7 @@ def information(estimator: BaseAutoencoder, X: Any, *, max_samples: int = 5000) 
     return estimator.information(X, max_samples=max_samples)
 
 
+@own_modes()
 def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     """Count the latent dimensions whose posterior mean varies over the data.
 
@@ -89,7 +93,8 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     Raises
     ------
     ValueError
-        If ``codes`` is not a finite matrix of at least two rows, or ``threshold`` is negative.
+        If ``codes`` is not a finite matrix of at least two rows, or ``threshold`` is out of
+        range.
 
     See Also
     --------
@@ -121,7 +126,7 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
         )
     if not np.isfinite(means).all():
         raise ValueError("codes contain NaN or infinity. Pass finite posterior means.")
-    if not threshold >= 0:
+    if not is_real(threshold) or not 0 <= threshold < math.inf:
         raise ValueError(f"threshold must be a float in [0, inf). Got {threshold!r} instead.")
     # A power of 2, so that nothing is rounded: squares of large values would overflow.
     _, exponent = math.frexp(largest(means))

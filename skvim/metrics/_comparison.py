@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
+from skvim._float_errors import ignore_overflow, numpy_defaults
+from skvim._plain_numbers import is_real
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed, largest
 from skvim.metrics._corrupted import (
     Corruptions,
@@ -26,6 +28,7 @@ ALL = "all"  # name of the mean over all corruptions in the column "corruption"
 RowScore = Callable[[Any, Any, Any], NDArray[Any]]
 
 
+@numpy_defaults()
 def compare_robustness(
     first: BaseEstimator,
     second: BaseEstimator,
@@ -83,7 +86,8 @@ def compare_robustness(
         If one of the corruptions is not a noise transformer.
     ValueError
         If an argument is outside its range, there are fewer than two rows, ``row_score`` is
-        missing and has no default, or it does not return a finite number for each row.
+        missing and has no default, it does not return a finite number for each row, or a mean or
+        standard error is beyond the range of float64.
 
     See Also
     --------
@@ -136,7 +140,7 @@ def compare_robustness(
     (['none', 'gaussian', 'all'], True)
     """
     n_repeats = check_count("n_repeats", n_repeats)
-    _check_confidence(confidence)
+    confidence = _check_confidence(confidence)
     listed = list_corruptions(corruptions)
     if ALL in dict(listed):
         raise ValueError(f"{ALL!r} names the mean over all corruptions. Use another name.")
@@ -151,7 +155,7 @@ def compare_robustness(
     points = {key: np.stack(scores) for key, scores in cells.items()}
     # Repeats of different corruptions are independent, so that they may be paired arbitrarily.
     points[ALL, np.nan] = np.mean(list(points.values())[1:], axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         table = {key: _statistics(scores, confidence) for key, scores in points.items()}
     results = np.array(list(table.values()))
     check_results("compare_robustness", results, *points.values(), of="row_score")
@@ -271,7 +275,8 @@ def _check_both(first: Any, second: Any, X: Any, y: Any) -> NDArray[Any]:
     return rows
 
 
-def _check_confidence(confidence: Any) -> None:
-    """Raise ``ValueError`` unless it is a float in (0, 1)."""
-    if not isinstance(confidence, float) or not 0.0 < confidence < 1.0:
+def _check_confidence(confidence: Any) -> float:
+    """Return it as a float; ``ValueError`` unless it is in (0, 1)."""
+    if not is_real(confidence) or not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must be a float in (0, 1). Got {confidence!r} instead.")
+    return float(confidence)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
 from skvim._layout import flatten
+from skvim._plain_numbers import is_real
 from skvim._validation import check_rows
 
 __all__ = [
@@ -170,7 +171,7 @@ def _labelled(name: Any, given: Any) -> list[tuple[str, Corruption]]:
 def _check_corruption(noise: Any) -> Corruption:
     """Return the object if it has ``corrupt`` and a numeric ``level``, else raise ``TypeError``."""
     level = getattr(noise, "level", None)
-    if not callable(getattr(noise, "corrupt", None)) or not isinstance(level, Real):
+    if not callable(getattr(noise, "corrupt", None)) or not is_real(level):
         raise TypeError(
             "corruptions must hold noise transformers such as GaussianNoise(0.2). "
             f"Got {noise!r} instead."

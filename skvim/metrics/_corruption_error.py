@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from skvim._float_errors import ignore_overflow, numpy_defaults
+from skvim._plain_numbers import is_real
 from skvim._validation import check_results
 from skvim.metrics._corrupted import CLEAN, check_columns
 
@@ -11,6 +13,7 @@ __all__ = ["corruption_errors", "mean_corruption_error", "robustness_summary"]
 _COLUMNS = ("corruption", "level", "repeat", "score")
 
 
+@numpy_defaults()
 def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     """Average the repeats of a robustness curve.
 
@@ -76,6 +79,7 @@ def robustness_summary(curve: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="scored")
 
 
+@numpy_defaults()
 def corruption_errors(
     curve: pd.DataFrame,
     baseline_curve: pd.DataFrame,
@@ -141,13 +145,14 @@ def corruption_errors(
             f"The baseline {done} under {list(names)}, so that no error relative to it is defined. "
             "Use a weaker baseline or higher levels."
         )
-    with np.errstate(over="ignore"):
+    with ignore_overflow():
         ratios = (sums / reference[sums.index]).rename("corruption_error")
     scores = (curve["score"], baseline_curve["score"])
     check_results("corruption_errors", ratios.to_numpy(), *scores, of="a curve")
     return ratios
 
 
+@numpy_defaults()
 def mean_corruption_error(
     curve: pd.DataFrame,
     baseline_curve: pd.DataFrame,
@@ -214,10 +219,12 @@ def _summed_errors(
     name: str, curve: pd.DataFrame, best_score: float, relative: bool
 ) -> "pd.Series[float]":
     """Return the errors summed over levels, by corruption in the order of the curve."""
+    if not is_real(best_score):
+        raise ValueError(f"best_score must be a number. Got {best_score!r} instead.")
     check_columns(name, curve, _COLUMNS)
     advice = "Pass the curve of one estimator and average several results afterwards."
     _check_repeats(name, curve, ["corruption", "level"], advice)
-    errors = best_score - curve["score"]
+    errors = float(best_score) - curve["score"]
     if not np.isfinite(errors).all() or (errors < 0).any():
         raise ValueError(
             f"Every score of {name} must be finite and at most best_score={best_score!r}, that of "

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_results, draw_seed
 from skvim.exceptions import UnreliableMeasureWarning
@@ -173,7 +174,7 @@ def frechet_distance(
         generator = torch.Generator().manual_seed(seed)
         parts = [2 + i % (most - 1) for i in range(n_partitions)]
         excess = [_partition(x, y, k, generator) - whole.value for k in parts]
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             limit_and_error = _extrapolate(whole, np.array(parts), np.array(excess))
         # With a single partition no error is defined.
         defined = np.array(limit_and_error[: min(n_partitions, 2)])

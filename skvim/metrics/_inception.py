@@ -16,6 +16,7 @@ from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import DatasetError, MissingExtraError
 from skvim.networks._random import RandomStream, RedirectRandomness
+from skvim.noise._corruptions import check_range
 
 __all__ = ["InceptionFeatures"]
 
@@ -31,6 +32,7 @@ _LAYER = "2048"
 _WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 _N_BYTES = 95_628_359
 _CHECKSUM = "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_REMEDY = "choose another folder of torch's cache with the environment variable TORCH_HOME"
 _MIRRORS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0",)
 
 
@@ -79,7 +81,6 @@ class InceptionFeatures:
     >>> features = InceptionFeatures("inception.pth", value_range=(-1, 1), image_shape=(64, 64, 3))
     """
 
-    @own_modes()
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -178,12 +179,7 @@ class InceptionFeatures:
         """Return the values of black and white in ``rows``."""
         if self.value_range is None:
             return (0.0, 255.0) if rows.dtype == np.uint8 else (0.0, 1.0)
-        low, high = self.value_range if len(self.value_range) == 2 else (0, 0)
-        if not low < high:
-            raise ValueError(
-                f"value_range must be (low, high) with low < high. Got {self.value_range!r}."
-            )
-        return float(low), float(high)
+        return check_range(self.value_range)
 
     def _bytes(self, images: NDArray[Any]) -> Tensor:
         """Return images as bytes of shape (n, 3, height, width)."""
@@ -233,7 +229,8 @@ def _published_weights() -> Path:
 
     folder = Path(torch.hub.get_dir(), "checkpoints")
     try:
-        return fetch_checked(folder, Remote(_WEIGHTS, _N_BYTES, _CHECKSUM, _MIRRORS))
+        remote = Remote(_WEIGHTS, _N_BYTES, _CHECKSUM, _MIRRORS)
+        return fetch_checked(folder, remote, _REMEDY)
     except DatasetError as error:
         raise OSError(
             f"There are no weights of Inception. {error} Or pass InceptionFeatures(weights=path)."

@@ -6,6 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
 from skvim._validation import check_count, check_results, draw_seed
 from skvim.metrics._feature_extraction import extract_features
@@ -116,7 +117,7 @@ def kernel_distance(
     source = np.random.default_rng(draw_seed(random_state))
     x, y = extract_features(features, X, Y, least=2 * n_blocks)
     parts = (np.array_split(rows[source.permutation(len(rows))], n_blocks) for rows in (x, y))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         values = np.array([_discrepancy(a, b) for a, b in zip(*parts, strict=True)])
         mean = values.mean()
     check_results("kernel_distance", np.append(values, mean), x, y, of="X or Y")

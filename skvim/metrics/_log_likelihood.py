@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvim._float_errors import ignore_overflow
 from skvim._generative import BaseGenerativeAutoencoder
 from skvim._modes import own_modes
 from skvim._plain_numbers import is_real
@@ -397,7 +398,7 @@ def _summary(
     independent = float((errors**2).mean()) / n
     variance = independent if shared is None else shared.variance(n)
     covariance = 0.0 if shared is None else max(0.0, _ratio((variance - independent) * n, n - 1))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         mean = values.mean()
         spread = _ratio(float(((values - mean) ** 2).sum()), (n - 1) * n)
     spreads = [spread] if n > 1 else []  # of a single row there is none

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from skvim._float_errors import ignore_overflow
 from skvim._layout import flatten
 from skvim._modes import own_modes
 from skvim._validation import check_is_fitted, check_matrix, check_results, count_rows
@@ -171,7 +172,7 @@ def reconstruction_error(estimator: Any, X: Any) -> ReconstructionError:
         for start in range(0, max(1, len(rows)), size)
     ]
     errors = np.concatenate(parts)
-    with np.errstate(over="ignore"):
+    with ignore_overflow():
         total = errors.sum()
     check_results("reconstruction_error", np.asarray(total), rows, copies, advice=_ADVICE)
     return ReconstructionError(errors, rows.shape[1])
@@ -207,7 +208,7 @@ def _reconstruct(estimator: Any, X: Any) -> Any:
 def _squared_errors(rows: NDArray[Any], copies: NDArray[Any]) -> NDArray[np.float64]:
     """Return the squared norm of each row's difference."""
     rows, copies = check_matrix("X", rows), check_matrix("reconstructions", copies)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with ignore_overflow():
         difference = rows - copies
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
     return squares

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
+from skvim._float_errors import numpy_defaults
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.metrics._corrupted import (
     Corruptions,
@@ -21,6 +22,7 @@ from skvim.metrics._corrupted import (
 __all__ = ["robustness_curve"]
 
 
+@numpy_defaults()
 def robustness_curve(
     estimator: BaseEstimator,
     X: Any,

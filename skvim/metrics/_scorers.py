@@ -4,6 +4,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from skvim._float_errors import numpy_defaults
 from skvim.metrics._codes import information
 from skvim.metrics._log_likelihood import log_likelihood
 from skvim.metrics._reconstruction import reconstruction_error
@@ -14,6 +15,7 @@ __all__ = ["information_scorer", "log_likelihood_scorer", "reconstruction_scorer
 _N_DRAWS = 100
 
 
+@numpy_defaults()
 def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a model by the mean log-likelihood of rows, in nats per row; higher is better.
 
@@ -55,6 +57,7 @@ def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     return log_likelihood(model, rows, n_draws=_N_DRAWS).mean
 
 
+@numpy_defaults()
 def reconstruction_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a model by its negative squared reconstruction error; higher is better.
 
@@ -86,6 +89,7 @@ def reconstruction_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     return -reconstruction_error(estimator, X).sse_per_sample
 
 
+@numpy_defaults()
 def information_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a model by the mutual information I(X; Z) of its codes, in nats; higher is better.
 

@@ -1,12 +1,13 @@
 """Mask labels at random, to evaluate semi-supervised methods with few labels."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skvim._labeled import UNLABELED, labeled_rows
+from skvim._plain_numbers import is_real
 from skvim._validation import check_arguments, draw_seed
 
 __all__ = ["mask_labels"]
@@ -80,7 +81,7 @@ def _number_to_keep(n_labeled: Any, n_given: int) -> int:
     """Return the number of labels to keep, of ``n_given``."""
     if isinstance(n_labeled, Integral) and not isinstance(n_labeled, bool):
         number = int(n_labeled)
-    elif isinstance(n_labeled, Real) and 0 < float(n_labeled) < 1:
+    elif is_real(n_labeled) and 0 < float(n_labeled) < 1:
         number = round(float(n_labeled) * n_given)
     else:
         number = 0

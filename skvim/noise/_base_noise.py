@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from skvim._declare import estimator, parameter
+from skvim._float_errors import ignore_overflow, numpy_defaults
 from skvim._persistence import Savable
 from skvim._plain_numbers import is_real
 from skvim._validation import (
@@ -72,6 +73,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         """,
     )
 
+    @numpy_defaults()
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and remember the features; noise has nothing to learn.
 
@@ -90,6 +92,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         self._fit(X)
         return self
 
+    @numpy_defaults()
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[Any]:
         """Fit, and return the training rows, corrupted with ``when="fit"`` or ``"both"``.
 
@@ -107,6 +110,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         """
         return self._apply(self._fit(X), "fit")
 
+    @numpy_defaults()
     def transform(self, X: Any) -> NDArray[Any]:
         """Return new rows, corrupted with ``when="transform"`` or ``"both"``.
 
@@ -156,7 +160,7 @@ class BaseNoise(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, 
         if not isinstance(x, np.ndarray):  # captured training steps may not depend on values
             of_tensor: Values = settings._corrupt(x, generator)
             return of_tensor
-        with np.errstate(over="ignore", invalid="ignore"):
+        with numpy_defaults(), ignore_overflow():
             corrupted: Any = settings._corrupt(x, generator)
         if not self._keeps_range and all_finite(x):
             check_results(type(self).__name__, corrupted, x)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from skvim._plain_numbers import is_real
 from skvim.networks import MLP, Perceptrons
-from skvim.objectives._numbers import is_real
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Prior
 from skvim.objectives._support import is_unbounded

@@ -6,8 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim._plain_numbers import is_real
 from skvim.objectives._autoencoder import Autoencoder, Outputs
-from skvim.objectives._numbers import is_real, number
+from skvim.objectives._numbers import number
 from skvim.objectives._posteriors import Posterior
 from skvim.objectives._priors import Prior
 from skvim.objectives._terms import Term

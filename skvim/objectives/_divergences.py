@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim._plain_numbers import is_real
 from skvim.objectives._kl import normal_kl, quadrature_kl
 from skvim.objectives._mmd import KernelValues, imq_kernel, rbf_kernel, unbiased_mmd
-from skvim.objectives._numbers import check_share, is_real, number
+from skvim.objectives._numbers import check_share, number
 from skvim.objectives._posteriors import Moments, Posterior
 from skvim.objectives._priors import Normal, Prior
 from skvim.objectives._support import is_unbounded

@@ -132,7 +132,7 @@ def laplace_proposal(
 
 
 def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tensor:
-    """Return the Cholesky factor of diag(precision) + J F Jᵀ, also where rounding hides the former.
+    """Return the Cholesky factor of diag(precision) + J F Jᵀ, also for small precisions.
 
     Parameters
     ----------

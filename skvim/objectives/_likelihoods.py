@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skvim._plain_numbers import is_real
 from skvim.objectives._likelihood import DataStatistics, Likelihood
-from skvim.objectives._numbers import is_real
 
 __all__ = ["Bernoulli", "Gaussian", "make_likelihood"]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from skvim._plain_numbers import is_real
 
-__all__ = ["SCALES", "check_share", "is_real", "number"]
+__all__ = ["SCALES", "check_share", "number"]
 
 #: Bounds of standard deviations: squares, times those of many dimensions, are in float32's range.
 SCALES = (1e-18, 1e18)

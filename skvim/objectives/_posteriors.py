@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from skvim.objectives._numbers import SCALES, is_real
+from skvim._plain_numbers import is_real
+from skvim.objectives._numbers import SCALES
 from skvim.objectives._priors import Logistic, Normal, Prior
 from skvim.objectives._settings import Settings
 

@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from skvim._plain_numbers import is_real
 from skvim._values import ByValue
 from skvim.objectives._kl import log_logistic
-from skvim.objectives._numbers import SCALES, is_real
+from skvim.objectives._numbers import SCALES
 
 __all__ = ["Logistic", "Normal", "Prior"]
 

@@ -13,8 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
+from skvim._float_errors import ignore_overflow, numpy_defaults
 from skvim._labeled import UNLABELED
-from skvim._modes import numpy_defaults
 from skvim._persistence import Savable
 from skvim._validation import (
     atomic,
@@ -32,6 +32,7 @@ from skvim.semi_supervised._feature_maps import (
     FeatureMap,
     LinearMap,
     NystroemMap,
+    check_row_sizes,
     choose_landmarks,
     make_kernel,
     map_from_state,
@@ -190,7 +191,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         ConvergenceWarning
             If a stage reached ``max_iter``.
         """
-        with atomic(self), np.errstate(over="ignore", invalid="ignore"):
+        with atomic(self), ignore_overflow():
             check_parameters(self)
             X_checked, y_checked = validate_data(self, X, y, reset=True, **_ROW_CHECKS)
             labels = encode_labels(y_checked, name=type(self).__name__)
@@ -276,6 +277,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         values = self._map.values(X[order])
         squares = np.square(stored_values(values)).sum()
         check_results("TransductiveSVC.fit", squares, stored_values(X))
+        check_row_sizes(values, order)
         problem = build_problem(
             values,
             labels.signs[labeled],
@@ -345,7 +347,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
     def _scores(self, X: Rows) -> NDArray[np.float64]:
         """Return the scores of validated rows, of shape (n_samples, n_problems)."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ignore_overflow():
             scores = self._map.apply(X, self._folded) + self._intercepts
         return check_results("TransductiveSVC", scores, stored_values(X))
 
@@ -442,7 +444,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
 def _scaled_gamma(X: Rows) -> float:
     """Return gamma="scale": the inverse of the number of features times the variance."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with ignore_overflow():
         variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
         gamma = 1.0 if variance <= 0 else float(1.0 / np.float64(X.shape[1] * variance))
     if not 0 < gamma < np.inf:

@@ -60,7 +60,7 @@ def closed_port():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Lose patience soon."""
+    """Set a short period for the least rate of a transfer."""
     monkeypatch.setattr("skvim.datasets._transfer._PERIOD", 1)
     monkeypatch.setattr("skvim.datasets._transfer._LEAST", 2000)
 
@@ -68,12 +68,12 @@ def quick(monkeypatch):
 def put(**values):
     """Return what sets attributes of a mirror."""
 
-    def spoil(mirror):
+    def set_fault(mirror):
         mirror.stalls.set()
         for name, value in values.items():
             setattr(mirror, name, value)
 
-    return spoil
+    return set_fault
 
 
 def cut(mirror):
@@ -86,10 +86,10 @@ def stall(mirror):
 
 
 def alter(change):
-    def spoil(mirror):
+    def set_fault(mirror):
         mirror.files[LARGEST] = change(mirror.files[LARGEST])
 
-    return spoil
+    return set_fault
 
 
 def send_for_ever(mirror):
@@ -123,8 +123,8 @@ FAULTS = {
     "packs": ("it sends the file in the encoding gzip", put(headers={"Content-Encoding": "gzip"})),
     "cut": (".*Connection broken", cut),
     "stalls": ("it sent only", stall),
-    "trickles": ("it sent only", put(pause=0.01)),
-    "trickles headers": ("it sent only 0 bytes", put(dawdles=True)),
+    "sends slowly": ("it sent only", put(pause=0.01)),
+    "headers without an end": ("it sent only 0 bytes", put(endless_headers=True)),
 }
 
 
@@ -242,8 +242,8 @@ def test_mutated_answers(mnist, serve, use, amount, tmp_path):
 
 def test_all_mirrors_are_listed_with_their_faults(mnist, serve, use, quick, tmp_path):
     bad = [serve(mnist.files) for _ in FAULTS]
-    for mirror, (_, spoil) in zip(bad, FAULTS.values(), strict=True):
-        spoil(mirror)
+    for mirror, (_, set_fault) in zip(bad, FAULTS.values(), strict=True):
+        set_fault(mirror)
     use(mnist, *(mirror.url for mirror in bad))
     lines = [
         f"- {mirror.url}/{LARGEST}: {message}[^\n]*\n"

@@ -3,15 +3,14 @@
 import errno
 import hashlib
 import os
-import resource
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from limits import file_limit
 
 from skvim.datasets import _store, fetch_cifar10, fetch_mnist
 from skvim.exceptions import DatasetError, SkvimWarning
@@ -154,17 +153,7 @@ def test_killed_while_downloading(make, serve, monkeypatch, tmp_path):
     assert not part.parent.exists()
 
 
-# Full disks. A limit on the size of files makes the system itself break off a write in the middle.
-
-
-@contextmanager
-def file_limit(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+# Full disks.
 
 
 @WHOLE
@@ -227,6 +216,16 @@ def test_interruption_leaves_nothing(make, monkeypatch, tmp_path):
     assert_sound(data_set, home)
 
 
+def test_unfinished_files_of_other_hosts_are_deleted(make, tmp_path):
+    data_set = make("mnist")
+    home = data_set.write(tmp_path)
+    (home / "mnist" / ".0123.another-host.unfinished").write_bytes(b"0" * 100)
+    (home / "mnist" / "of-the-user.unfinished").write_bytes(b"0")
+    fetch_mnist(data_home=home)
+    left = [path.name for path in (home / "mnist").glob("*.unfinished")]
+    assert left == ["of-the-user.unfinished"]
+
+
 # Folders that cannot be used
 
 
@@ -237,7 +236,9 @@ def test_file_in_place_of_a_folder(place, make, tmp_path):
     if place == "folder":
         home.mkdir()
     (home if place == "home" else home / "mnist").write_text("not a folder")
-    message = r"Nothing could be stored in .*mnist: .*choose another one with data_home or .* SKVIM"
+    message = (
+        r"Nothing could be stored in .*mnist: .*choose another folder with data_home or .* SKVIM"
+    )
     with pytest.raises(DatasetError, match=message):
         fetch_mnist(data_home=home)
 
@@ -272,7 +273,7 @@ def test_file_system_without_locks(make, monkeypatch, tmp_path):
         raise NotImplementedError("no flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(DatasetError, match=r"stored in .*: no flock\. .*choose another one"):
+    with pytest.raises(DatasetError, match=r"stored in .*: no flock\. .*choose another folder"):
         fetch_mnist(data_home=home)
 
 

@@ -1,5 +1,6 @@
 """What generative models are compared by: rows, codes, layers and Inception's features."""
 
+import re
 import sys
 import types
 from hashlib import sha256
@@ -301,8 +302,10 @@ def test_inception_is_taken_by_the_measures(weights):
         (np.full((2, 4, 4), -1.5), {"value_range": (-1, 1)}, "clip X"),
         (np.full((2, 4, 4), np.nan), {}, "NaN or infinity"),
         (np.ones((2, 4, 4), np.uint8), {}, "none is above 1"),
-        (np.ones((2, 4, 4)), {"value_range": (1, 0)}, "low < high"),
-        (np.ones((2, 4, 4)), {"value_range": (0, 1, 2)}, "low < high"),
+        (np.ones((2, 4, 4)), {"value_range": (1, 0)}, "low below high"),
+        (np.ones((2, 4, 4)), {"value_range": (0, 1, 2)}, "low below high"),
+        (np.ones((2, 4, 4)), {"value_range": (True, 5)}, "finite numbers"),
+        (np.ones((2, 4, 4)), {"value_range": 10}, "finite numbers"),
         (np.zeros((2, 12)), {}, "flat rows of 12 values"),
         (np.zeros((2, 12)), {"image_shape": (2, 2)}, "image_shape"),
         (np.zeros((2, 3, 8, 8)), {}, r"1 or 3 channels, the last axis. Got .*\(3, 8, 8\)"),
@@ -400,6 +403,20 @@ def test_inception_refuses_other_weights_than_the_published_ones(weights, publis
     with pytest.raises(OSError, match=r"is not the published file: its sha256 is .* Delete it"):
         features(images)
     assert (cache / _inception._WEIGHTS).read_bytes() == good[::-1]
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_inception_says_what_to_do_about_an_unusable_cache(place, weights, published):
+    cache = published[1]
+    if place == "folder":
+        cache.parent.write_text("not a folder")
+        message = f"Nothing could be stored in {re.escape(str(cache))}: "
+    else:
+        (cache / _inception._WEIGHTS).mkdir(parents=True)
+        message = f"{re.escape(str(cache / _inception._WEIGHTS))} cannot be read: Is a directory"
+    with pytest.raises(OSError, match=rf"{message}.*TORCH_HOME\. Or pass") as caught:
+        InceptionFeatures(package=weights[0], device="cpu")(np.zeros((2, 4, 4)))
+    assert "SKVIM_DATA" not in str(caught.value)
 
 
 @pytest.mark.trust("A damaged file of Inception's weights gives features or OSError.")

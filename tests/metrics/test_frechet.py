@@ -212,7 +212,7 @@ def test_warns_of_few_rows():
         assert caught[0].filename == __file__
 
 
-# The last feature as a function of the others; a rank is lost even where rounding hides it.
+# The last feature as a function of the others; a rank is lost, also with rounding errors.
 DEPENDENT = {
     "copied": lambda x: x[:, 0],
     "copied in another unit": lambda x: x[:, 0] * 1e6 * np.pi,

@@ -2,21 +2,22 @@
 
 import errno
 import os
-import resource
 import signal
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from limits import file_limit
 from test_common import X, fit, small
 
 import skvim
 from skvim import AETransformer
+from skvim._persistence import _files
 from skvim.exceptions import FileAccessError, FileFormatError, UnsavableError
 from skvim.noise import GaussianNoise
 
@@ -113,17 +114,6 @@ def test_killed_while_saving(moment, old, folder):
     old.save(path)
     assert list(path.parent.iterdir()) == [path]
     assert_holds(path, old)
-
-
-@contextmanager
-def file_limit(size):
-    """Let the system break off a write in the middle."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_write_that_breaks_off(old, new, tmp_path):
@@ -305,3 +295,25 @@ def test_every_shorter_file_is_refused(tmp_path):
     Path(path).write_bytes(content + b"\0")
     with pytest.raises(FileFormatError, match="damaged"):
         skvim.load(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), "memory"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), "the memory of cpu"),
+    ],
+    ids=["memory", "memory of a GPU"],
+)
+def test_a_model_that_does_not_fit_into_memory(error, memory, old, monkeypatch, tmp_path):
+    path = tmp_path / "model.skvim"
+    old.save(path)
+
+    def fail(*args):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_files.Reader, "finish", fail)
+        with pytest.raises(FileAccessError, match=rf"model\.skvim does not fit into {memory}\."):
+            skvim.load(path, device="cpu")
+    assert_holds(path, old)

@@ -426,7 +426,7 @@ def with_nan(X):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "spoil_X", "spoil_y", "message"),
+    ("parameters", "change_X", "change_y", "message"),
     [
         ({}, None, lambda y: np.full(len(y), -1), "a label, but all 178 .* are -1"),
         ({}, None, lambda y: np.where(y == 0, 0, -1), "all have the one class 0"),
@@ -456,14 +456,16 @@ def with_nan(X):
         ({"random_state": "x"}, None, None, "'random_state' parameter"),
     ],
 )
-def test_bad_input_is_an_error_and_leaves_the_fitted_model(parameters, spoil_X, spoil_y, message):
+def test_bad_input_is_an_error_and_leaves_the_fitted_model(parameters, change_X, change_y, message):
     X, y, _ = wine()
     model = TransductiveSVC().fit(X, y)
     before = model.decision_function(X)
     transduction = model.transduction_.copy()
     model.set_params(**parameters)
     with pytest.raises(ValueError, match=message):
-        model.fit(X[:, :5] if spoil_X is None else spoil_X(X), y if spoil_y is None else spoil_y(y))
+        model.fit(
+            X[:, :5] if change_X is None else change_X(X), y if change_y is None else change_y(y)
+        )
     np.testing.assert_array_equal(model.decision_function(X), before)
     np.testing.assert_array_equal(model.transduction_, transduction)
     assert model.n_features_in_ == X.shape[1]
