@@ -8,7 +8,7 @@ PAPER_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_NEXT ?= 2.14.1
 
-# Kernels of torch and of OpenBLAS that this processor can also run.
+# Other kernels of torch and of OpenBLAS, for processors of the x86 family.
 KERNELS := default-Haswell avx2-$(if $(shell grep -m1 avx512f /proc/cpuinfo 2>/dev/null),SkylakeX,Zen)
 
 bin := $(VENV)/bin
@@ -48,8 +48,8 @@ numerics: $(VENV)/installed-dev  ## tests that depend on rounding, under other k
 
 trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under all kernels; an hour
 	rm -rf $(OUT)/trust && mkdir -p $(OUT)/trust
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --trust -m trust \
-		--trust-report $(OUT)/trust/promises.json
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+		--trust -m trust --trust-report $(OUT)/trust/promises.json
 	for pair in native-native $(KERNELS); do \
 		unset ATEN_CPU_CAPABILITY OPENBLAS_CORETYPE; \
 		[ $${pair%-*} = native ] || export ATEN_CPU_CAPABILITY=$${pair%-*}; \

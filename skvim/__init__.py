@@ -15,7 +15,7 @@ from skvim._autoencoders import (
 )
 from skvim._load import load
 from skvim._persistence._files import save
-from skvim.engine import Checkpoints
+from skvim.engine._checkpoints import Checkpoints
 
 __all__ = [
     "AAETransformer",

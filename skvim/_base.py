@@ -34,7 +34,6 @@ from skvim._validation import (
 from skvim._values import by_bytes, itself
 from skvim.engine import (
     AutoencoderNet,
-    Checkpoints,
     FitRequest,
     ModelSettings,
     Stopping,
@@ -46,6 +45,7 @@ from skvim.engine import (
     train,
     working_dtype,
 )
+from skvim.engine._checkpoints import Checkpoints
 from skvim.engine.batched import Plan
 from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
 from skvim.noise import GaussianNoise, MaskingNoise

@@ -9,7 +9,8 @@ from torch import optim
 
 from skvim._declare import estimator, parameter
 from skvim._validation import HasMethods, StrOptions, integer, real
-from skvim.engine import ACCELERATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES, Checkpoints
+from skvim.engine import ACCELERATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES
+from skvim.engine._checkpoints import Checkpoints
 from skvim.networks import ACTIVATIONS, NORMALIZATIONS, Architecture
 from skvim.objectives import Likelihood
 

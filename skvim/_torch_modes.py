@@ -7,7 +7,8 @@ import torch
 
 __all__ = ["torch_defaults"]
 
-_AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+# Older releases of torch raise an error for devices that they have no autocast for.
+_AUTOCAST = [k for k in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(k)]
 
 
 @contextmanager

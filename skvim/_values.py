@@ -8,11 +8,10 @@ types, shapes and bytes.
 import copy
 import copyreg
 import functools
-import hashlib
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Self, final
@@ -26,7 +25,7 @@ from skvim._plain_numbers import plain
 from skvim._torch_modes import torch_defaults
 from skvim._torch_private import distribution_state, transform_state
 
-__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "digest", "itself"]
+__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "itself"]
 
 _ATOMS = (str, bytes, bool, type(None), type(Ellipsis))
 _NAMED = (type, FunctionType, BuiltinFunctionType, torch.dtype, torch.device, torch.Size)
@@ -106,47 +105,6 @@ def describe(value: Any) -> Any:
         raise NotComparableError(f"{type(value).__name__} refers to itself.") from error
 
 
-def digest(value: Any) -> bytes:
-    """Return a SHA-256 of a value's description, the same in every process.
-
-    Parameters
-    ----------
-    value : object
-        As :func:`describe` takes it.
-
-    Returns
-    -------
-    bytes
-        32 bytes. Functions and classes count by their names.
-
-    Raises
-    ------
-    NotComparableError
-        When a part of the value cannot be described, or is a function or class that other
-        processes do not know by name, such as a lambda.
-    """
-    return _digest_of(describe(value))
-
-
-def _digest_of(described: Any) -> bytes:
-    """Return the SHA-256 of a description."""
-    kind, content = type(described).__name__, repr(described).encode()
-    if isinstance(described, tuple | frozenset):
-        parts = [_digest_of(part) for part in described]
-        content = b"".join(parts if isinstance(described, tuple) else sorted(parts))
-        kind = "frozenset" if isinstance(described, frozenset) else "tuple"
-    elif isinstance(described, bytes):
-        content = described
-    elif isinstance(described, float) and described.is_integer():
-        kind, content = "int", repr(int(described)).encode()  # equal numbers, equal digests
-    elif isinstance(described, type | FunctionType | BuiltinFunctionType):
-        name = f"{described.__module__}.{described.__qualname__}"
-        if "<" in name:
-            raise NotComparableError(f"{name} cannot be told from others by its name.")
-        kind, content = "named", name.encode()
-    return hashlib.sha256(kind.encode() + b" " + content).digest()
-
-
 def _attributes(value: object) -> dict[str, Any]:
     """Return the attributes of an object, those in slots included but no cached properties."""
     state: Any = object.__getstate__(value)
@@ -207,20 +165,45 @@ def _describe_object(value: Any) -> Any:
         return ("partial", _describe((value.func, value.args, value.keywords)))
     if isinstance(value, MethodType):
         return ("method", _describe(value.__self__), value.__func__)
-    if isinstance(value, Distribution):
-        return (type(value), _describe(distribution_state(value)))
-    if isinstance(value, Transform):
-        return (type(value), _describe(transform_state(value)))
-    if isinstance(value, ByValue):
-        return (type(value), _describe(_attributes(value)))
+    for kind, state_of in _STATES:
+        if isinstance(value, kind):
+            return (type(value), _describe(state_of(value)))
     try:
         reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # classes raise whatever they like when they refuse
         raise NotComparableError(f"{type(value).__name__} cannot be compared: {error}") from error
-    parts = [reduced] if isinstance(reduced, str) else map(_listed, reduced)
-    # The order of its parts is that in which Sequential calls them.
-    names = [name for name, _ in value.named_children()] if isinstance(value, nn.Module) else []
-    return (type(value), *names, *map(_describe, parts))
+    if isinstance(reduced, str):  # pickle knows it by its name alone
+        return value
+    if isinstance(value, nn.Module):
+        return _describe_module(value, [_listed(part) for part in reduced])
+    return (type(value), *map(_describe, map(_listed, reduced)))
+
+
+# Kinds of objects that are told by other state than pickle's.
+_STATES: list[tuple[type, Callable[[Any], Any]]] = [
+    (Distribution, distribution_state),
+    (Transform, transform_state),
+    (ByValue, _attributes),
+]
+
+
+def _describe_module(module: nn.Module, parts: list[Any]) -> Any:
+    """Describe a module by its class and state, parts that it shares and the order of others."""
+    # The order is that in which Sequential calls them.
+    names = [name for name, _ in module.named_children()]
+    first: dict[int, str] = {}
+    own = (*module.named_parameters(remove_duplicate=False), *module.named_buffers())
+    shared = [first.setdefault(id(tensor), name) for name, tensor in own]
+    state = [_without_hook_keys(part) if isinstance(part, dict) else part for part in parts]
+    return (type(module), *names, *shared, *map(_describe, state))
+
+
+def _without_hook_keys(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's state without the keys of hooks, which count those of the process."""
+    return {
+        name: list(entry.values()) if "_hooks" in name and isinstance(entry, Mapping) else entry
+        for name, entry in state.items()
+    }
 
 
 def _listed(part: Any) -> Any:

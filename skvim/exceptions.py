@@ -65,7 +65,8 @@ class StopTraining(Exception):  # noqa: N818 - no error, as StopIteration is non
 class TrainingDivergedError(SkvimError, ArithmeticError):
     """The training loss, or the model after the last step, became infinite or NaN.
 
-    ``fit`` raises it at the end of the epoch. A model fitted before stays as it was.
+    ``fit`` raises it at the end of the epoch or of the training. A model fitted before stays as it
+    was.
     """
 
 

@@ -185,3 +185,15 @@ def test_arguments_without_rows_are_refused(bad):
     if bad is not None:
         with pytest.raises(ValueError, match="y must hold one label per row"):
             robustness_curve(FITTED[VAETransformer], ROWS, bad, [GaussianNoise()])
+
+
+@pytest.mark.parametrize("size", [1e12, 1e25, 1e100])
+def test_a_row_beside_which_no_other_can_be_told_apart_is_refused(size):
+    rows = np.random.default_rng(0).normal(size=(60, 6))
+    labels = np.where(np.arange(60) < 20, rows[:, 0] > 0, -1)
+    rows[30] *= size
+    with pytest.raises(ValueError, match="the features of row 30 have a norm of"):
+        TransductiveSVC(kernel="linear").fit(rows, labels)
+    rows[30] /= size / 1e8
+    model = TransductiveSVC(kernel="linear").fit(rows, labels)
+    assert model.score(rows[:20], labels[:20]) >= 0.9

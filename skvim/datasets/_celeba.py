@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skvim._imports import import_whole
+from skvim._uninterrupted import import_whole
 from skvim._validation import check_arguments
 from skvim.datasets._archives import decoding_errors, open_picture, open_source, read_file
 from skvim.datasets._descriptions import CELEBA

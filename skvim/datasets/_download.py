@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import final
 
 from skvim._disk import rename_durably
-from skvim._imports import import_whole
+from skvim._uninterrupted import import_whole
 from skvim.datasets._extras import require_extra
 from skvim.datasets._store import DOWNLOADS, folder_lock, storage_errors
 from skvim.datasets._transfer import TooSlowError, transfer

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skvim._imports import import_whole
+from skvim._uninterrupted import import_whole
 from skvim._validation import StrOptions, check_arguments, draw_seed, integer
 from skvim.datasets._archives import (
     decoding_errors,

@@ -7,7 +7,6 @@ from skvim.engine._build import (
     TrainingSettings,
     resolve_device,
 )
-from skvim.engine._checkpoints import Checkpoints
 from skvim.engine._fit import FitRequest, train
 from skvim.engine._inference import map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet
@@ -24,7 +23,6 @@ __all__ = [
     "PRECISIONS",
     "SCHEDULES",
     "AutoencoderNet",
-    "Checkpoints",
     "FitRequest",
     "ModelSettings",
     "Stopping",

@@ -17,7 +17,7 @@ from skorch.callbacks import (
     TrainEndCheckpoint,
 )
 
-__all__ = ["BATCH_HOOKS", "is_skorch_stop", "may_act", "names_with_state", "uses_batches"]
+__all__ = ["BATCH_HOOKS", "is_skorch_stop", "may_change_model", "names_with_state", "uses_batches"]
 
 #: Hooks that are called for every batch.
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -39,7 +39,7 @@ _WITHOUT_STATE = {Checkpoint, EpochTimer, PrintLog, TrainEndCheckpoint}
 Callbacks = Iterable[tuple[str, Any]]
 
 
-def may_act(callbacks: Callbacks) -> bool:
+def may_change_model(callbacks: Callbacks) -> bool:
     """Tell whether some may change a model otherwise than by values of weights and rates."""
     return any(type(callback) not in _PASSIVE for _, callback in callbacks)
 

@@ -1,21 +1,25 @@
 """Checkpoints of a training: where they are, which fit they belong to, writing and reading."""
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from skvim._persistence._archive import read_archive, write_archive
 from skvim._persistence._codec import Reader, Writer
 from skvim._persistence._files import versions
 from skvim._persistence._kinds import KINDS
+from skvim._plain_numbers import is_real
+from skvim._uninterrupted import run_whole
 from skvim._validation import check_count
 from skvim._values import ByValue
 from skvim.exceptions import (
@@ -26,20 +30,22 @@ from skvim.exceptions import (
     UnsavableError,
 )
 
-__all__ = ["CheckpointFile", "Checkpoints", "open_checkpoint"]
+__all__ = ["CheckpointFile", "Checkpoints", "open_checkpoint", "warn_of_checkpoint"]
 
 _SECONDS = 30.0  # between checkpoints, unless given
 _WAIT = 60.0  # seconds for a lock that others hold for milliseconds
 # To be raised when the state of a training changes, so that older checkpoints are not used.
 _LAYOUT = 1
+# Packages between the caller of ``fit`` and a warning.
+_OWN = {"contextlib", "skorch", "skvim"}
 
 
 @final
 class Checkpoints(ByValue):
     """Where and how often a training writes checkpoints, for ``checkpoint=``.
 
-    A checkpoint is due after ``epochs`` epochs or ``seconds`` seconds since the last, whichever
-    comes first. One that is due by time is written within an epoch too.
+    A checkpoint is written after every ``epochs``-th epoch, and when ``seconds`` have passed since
+    the last one, within an epoch too.
 
     Parameters
     ----------
@@ -47,9 +53,9 @@ class Checkpoints(ByValue):
         Folder of the checkpoints, made if there is none. Any number of fits can share it, in any
         number of processes.
     epochs : int in [1, inf) or None, default=None
-        Number of epochs between checkpoints; None for no limit.
+        Number of epochs between checkpoints; None for none by their number.
     seconds : float in [0, inf) or None, default=None
-        Seconds between checkpoints; None for no limit, or for 30 if ``epochs`` is None too.
+        Seconds between checkpoints; None for none by time, or for 30 if ``epochs`` is None too.
 
     Examples
     --------
@@ -81,10 +87,16 @@ class Checkpoints(ByValue):
 
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid arguments."""
-        os.fspath(self.folder)
+        folder = os.fspath(self.folder) if isinstance(self.folder, str | os.PathLike) else None
+        if not isinstance(folder, str) or not folder or "\0" in folder:
+            raise ValueError(
+                "checkpoint, or folder of Checkpoints, must be the path of a folder. Got "
+                f"{self.folder!r} instead."
+            )
         if self.epochs is not None:
             check_count("epochs of Checkpoints", self.epochs)
-        if self.seconds is not None and not 0 <= float(self.seconds) < float("inf"):
+        given = self.seconds
+        if given is not None and not (is_real(given) and 0 <= given < float("inf")):
             raise ValueError(
                 "seconds of Checkpoints must be a float in [0, inf) or None. Got "
                 f"{self.seconds!r} instead."
@@ -109,7 +121,8 @@ def open_checkpoint(settings: Checkpoints, fingerprint: str) -> Iterator["Checkp
     folder = Path(settings.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        slot = _Slot(folder, fingerprint)
+        # Inside a lock's code an interruption could leave it locked until the process ends.
+        slot = run_whole(partial(_Slot, folder, fingerprint))
     except (OSError, NotImplementedError) as error:
         raise ValueError(
             f"checkpoint must name a folder that can be written to and locked. Got {folder}: "
@@ -123,7 +136,9 @@ def open_checkpoint(settings: Checkpoints, fingerprint: str) -> Iterator["Checkp
         keep = False
         raise
     finally:
-        slot.close(keep=keep)
+        problem = run_whole(partial(slot.close, keep=keep))
+        if problem:
+            warn_of_checkpoint(problem)
 
 
 @final
@@ -156,7 +171,9 @@ class CheckpointFile:
         except (FileAccessError, UnsavableError) as error:
             if not self._has_warned:
                 self._has_warned = True
-                _warn(f"Training goes on, but its checkpoint cannot be written. {error}")
+                warn_of_checkpoint(
+                    f"Training goes on, but its checkpoint cannot be written. {error}"
+                )
         self._next_time = time.monotonic() + self.settings.interval
 
     def read(self) -> dict[str, Any] | None:
@@ -166,19 +183,18 @@ class CheckpointFile:
         try:
             document, arrays = read_archive(self.path)
         except (FileFormatError, FileAccessError) as error:
-            _warn(f"Training starts anew, as its checkpoint cannot be read. {error}")
+            warn_of_checkpoint(f"Training starts anew, as its checkpoint cannot be read. {error}")
             return None
-        written = document["environment"]
-        if document["layout"] != _LAYOUT:
-            _warn(
-                f"Training starts anew: {self.path} was written by skvim {written['skvim']}, whose "
-                f"checkpoints skvim {self._environment['skvim']} cannot read."
+        if document.get("layout") != _LAYOUT:
+            warn_of_checkpoint(
+                f"Training starts anew: {self.path} is no checkpoint of skvim "
+                f"{self._environment['skvim']}. Files of other releases may hold something else."
             )
             return None
-        here = self._environment.items()
+        written, here = document["environment"], self._environment.items()
         changed = [f"{k} {written.get(k)} (now {v})" for k, v in here if written.get(k) != v]
         if changed:
-            _warn(
+            warn_of_checkpoint(
                 f"Training goes on from {self.path}, which was written with {', '.join(changed)}: "
                 "the result may differ from that of an uninterrupted fit by rounding."
             )
@@ -197,34 +213,52 @@ class _Slot:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         # Slots are taken and released under the folder's lock, so that no lock is removed while
         # somebody else opens it.
-        self._folder_lock = FileLock(folder / "folder.lock", timeout=_WAIT)
+        self._folder_lock = _lock(folder / "folder.lock", timeout=_WAIT)
         with self._folder_lock:
             left = sorted(folder.glob(f"{fingerprint}-*.checkpoint"))
             fresh = (folder / f"{fingerprint}-{i}.checkpoint" for i in count())
             for path in chain(left, fresh):
-                lock = FileLock(path.with_suffix(".lock"), timeout=0)
+                self.path, self._lock = path, _lock(path.with_suffix(".lock"))
                 with suppress(Timeout):
-                    lock.acquire()
-                    self.path, self._lock = path, lock
-                    return
+                    self._lock.acquire()
+                    break
+            self._remove_unused_locks(folder, fingerprint)
 
-    def close(self, *, keep: bool) -> None:
-        """Release the slot, with or without its checkpoint."""
-        try:
-            if not keep:
+    def _remove_unused_locks(self, folder: Path, fingerprint: str) -> None:
+        """Remove locks of processes that were killed and left no checkpoint."""
+        for path in folder.glob(f"{fingerprint}-*.lock"):
+            if path.with_suffix(".checkpoint") == self.path:
+                continue
+            with suppress(Timeout, OSError), _lock(path):
+                if not path.with_suffix(".checkpoint").exists():
+                    path.unlink()
+
+    def close(self, *, keep: bool) -> str:
+        """Release the slot, with or without its checkpoint; return what went wrong, or ""."""
+        problem = ""
+        if not keep:
+            try:
                 self.path.unlink(missing_ok=True)
-            with self._folder_lock:
-                self._lock.release()
-                Path(self._lock.lock_file).unlink(missing_ok=True)
-        except OSError as error:
-            self._lock.release(force=True)
-            if not keep:
-                _warn(f"{self.path} could not be removed: {error}. Delete it yourself.")
+            except OSError as error:
+                problem = f"{self.path} could not be removed: {error}. Delete it yourself."
+        with suppress(OSError), self._folder_lock:
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release(force=True)
+        return problem
 
 
-def _warn(message: str) -> None:
-    """Give a CheckpointWarning."""
-    warnings.warn(message, CheckpointWarning, stacklevel=3)
+def _lock(path: Path, timeout: float = 0) -> BaseFileLock:
+    """Return a lock that any thread may release."""
+    return FileLock(path, timeout=timeout, thread_local=False)
+
+
+def warn_of_checkpoint(message: str) -> None:
+    """Give a CheckpointWarning at the first line outside of skvim, skorch and contextlib."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _OWN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, CheckpointWarning, stacklevel=level)
 
 
 def _environment() -> dict[str, Any]:

@@ -10,17 +10,19 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from skvim._values import NotComparableError, describe, digest
+from skvim._digest import digest
+from skvim._values import NotComparableError, describe
 from skvim.engine._build import ModelSettings, TrainingSettings, build_net
-from skvim.engine._checkpoints import CheckpointFile, open_checkpoint
+from skvim.engine._checkpoints import CheckpointFile, open_checkpoint, warn_of_checkpoint
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._threads import bounded_threads, step_work
 
 __all__ = ["FitRequest", "checkpoint_of", "train"]
 
-# Settings of training that do not change its result.
-_WITHOUT_EFFECT = {"callbacks", "verbose", "checkpoints"}
+# Settings of training that do not tell fits apart. Callbacks may change a result: a resumed fit
+# warns of those whose state it does not have.
+_NOT_COUNTED = {"callbacks", "verbose", "checkpoints"}
 _CHUNK_BYTES = 2**26
 
 
@@ -63,9 +65,10 @@ def train(request: FitRequest) -> AutoencoderNet:
     """Build and train a net; ValueError as ``make_net``, TrainingDivergedError if it diverges."""
     with checkpoint_of([request]) as checkpoint:
         state = None if checkpoint is None else checkpoint.read()
-        if state is not None:
-            request = request.with_seed(state["seed"])
-        net = request.make_net()
+        net = (request if state is None else request.with_seed(state["seed"])).make_net()
+        if state is not None and not net.matches(state):
+            warn_of_checkpoint("Training starts anew: its checkpoint is of other networks.")
+            state, net = None, request.make_net()
         with bounded_threads(step_work(net.autoencoder, net.objective, request.batch_rows)):
             # Rows are placed last: by now the model has its share of the memory.
             net.train(place(request.rows, request.training.device), checkpoint, state)
@@ -88,7 +91,7 @@ def _fingerprint(requests: Sequence[FitRequest]) -> str:
     known: dict[int, bytes] = {}
     total = hashlib.sha256()
     for request in requests:
-        training = {k: v for k, v in vars(request.training).items() if k not in _WITHOUT_EFFECT}
+        training = {k: v for k, v in vars(request.training).items() if k not in _NOT_COUNTED}
         if request.has_own_seed:
             training["seed"] = None
         try:
@@ -96,8 +99,7 @@ def _fingerprint(requests: Sequence[FitRequest]) -> str:
         except NotComparableError as error:
             raise ValueError(
                 "checkpoint needs parameters by which another process can tell that it makes the "
-                f"same fit: {error} Define functions and classes at the top level of a module, "
-                "with def or class, or set checkpoint=None."
+                f"same fit: {error} Use plain values, functions and classes, or no checkpoint."
             ) from error
         rows = request.rows
         if id(rows) not in known:

@@ -14,18 +14,18 @@ from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from skvim._imports import import_whole
 from skvim._modes import own_modes
 from skvim._torch_private import IMPORTED_ON_USE, version
+from skvim._uninterrupted import import_whole
 from skvim.engine._batches import TensorBatches, rows_of
 from skvim.engine._callbacks import (
     BATCH_HOOKS,
     is_skorch_stop,
-    may_act,
+    may_change_model,
     names_with_state,
     uses_batches,
 )
-from skvim.engine._checkpoints import CheckpointFile
+from skvim.engine._checkpoints import CheckpointFile, warn_of_checkpoint
 from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
@@ -45,7 +45,6 @@ from skvim.engine._training_state import (
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import (
-    CheckpointWarning,
     SkvimWarning,
     StopTraining,
     TrainingDivergedError,
@@ -200,7 +199,13 @@ class AutoencoderNet(NeuralNet):
             "pretraining_curve": self.pretraining_curve_,
             "acceleration": self._accelerator().state(),
             "plain_because": self.plain_because_,
+            "callbacks": names_with_state(self.callbacks_),
         }
+
+    def matches(self, state: dict[str, Any]) -> bool:
+        """Tell whether a state has tensors of the same names and shapes."""
+        own, kept = self.step().tensors(), state["tensors"]
+        return own.keys() == kept.keys() and all(own[k].shape == kept[k].shape for k in own)
 
     def resume(self, state: dict[str, Any]) -> None:
         """Set the state of the training, which :meth:`state` returned."""
@@ -217,14 +222,14 @@ class AutoencoderNet(NeuralNet):
         self.resumed_ = state
         if self.verbose:
             print(f"Training goes on after epoch {len(self.history)}.")
-        anew = names_with_state(self.callbacks_)
+        anew = sorted({*state["callbacks"], *names_with_state(self.callbacks_)})
         if anew:
             message = (
                 f"Training goes on after epoch {len(self.history)}, but callbacks start anew, as "
                 f"checkpoints do not hold their state: {anew}. The result may differ from "
                 "that of an uninterrupted fit."
             )
-            warnings.warn(message, CheckpointWarning, stacklevel=5)
+            warn_of_checkpoint(message)
 
     @property
     def autoencoder(self) -> Autoencoder:
@@ -462,7 +467,7 @@ class AutoencoderNet(NeuralNet):
     def _accelerator(self) -> Accelerator:
         """Return what captures training steps; it is made in the first epoch."""
         if self.accelerator_ is None:
-            reason = "a callback may change the model" if may_act(self.callbacks_) else ""
+            reason = "a callback may change the model" if may_change_model(self.callbacks_) else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
             self.accelerator_ = Accelerator(
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)

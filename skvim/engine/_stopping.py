@@ -1,4 +1,4 @@
-"""Early stopping by the loss on validation rows, and by skorch's callback."""
+"""Early stopping by the loss on validation rows."""
 
 import math
 from collections.abc import Iterable

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from skvim._imports import import_whole
+from skvim._uninterrupted import import_whole
 from skvim.exceptions import MissingExtraError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skvim._imports import import_whole
 from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
+from skvim._uninterrupted import import_whole
 from skvim._validation import check_count, check_matrix
 from skvim.engine import resolve_device
 from skvim.exceptions import DatasetError, MissingExtraError

@@ -5,8 +5,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from skvim._imports import import_whole
 from skvim._torch_private import IMPORTED_ON_USE
+from skvim._uninterrupted import import_whole
 
 __all__ = ["empty_layer"]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
 
 from skvim._float_errors import ignore_overflow
 from skvim._validation import all_finite, largest
@@ -21,6 +22,7 @@ __all__ = [
     "Kernel",
     "LinearMap",
     "NystroemMap",
+    "check_row_sizes",
     "choose_landmarks",
     "make_kernel",
     "map_from_state",
@@ -36,6 +38,7 @@ _MAX_ENTRIES = 2**24  # entries of a kernel matrix held at once: 128 MiB
 _ROWS_PER_CENTRE = 10  # fewer make poor cluster centres, above all in many dimensions
 _MAX_CLUSTERED = 20_000  # rows that k-means sees, unless ten per centre are more
 _FAR = 1e150  # sums of a million squares of smaller values are in the range of float64
+_MAX_RATIO = 1e10  # of the norm of a row to the median
 _EIGENVALUE_TOL = 1e-10  # relative to the largest; smaller eigenvalues are rounding errors
 
 
@@ -129,6 +132,24 @@ def _finite_kernel(kernel: Kernel, X: Matrix, Z: Matrix) -> Matrix:
             "gamma ⟨x, z⟩ + coef0 ≥ 0."
         )
     return values
+
+
+def check_row_sizes(values: Matrix, order: NDArray[np.intp]) -> None:
+    """Raise ValueError where a row of features is so large that others cannot be told apart.
+
+    A hyperplane that separates the others has to be orthogonal to it, up to the ratio of their
+    sizes: beyond 1e10 the weights, in float64, cannot be so exact. ``order`` has the numbers of the
+    rows in X.
+    """
+    sizes = row_norms(values)  # (n_rows,)
+    typical = float(np.median(sizes[sizes > 0])) if np.any(sizes > 0) else 0.0
+    worst = int(np.argmax(sizes))
+    if sizes[worst] > _MAX_RATIO * typical:
+        raise ValueError(
+            f"X holds rows of too different sizes: the features of row {int(order[worst])} have a "
+            f"norm of {sizes[worst]:.3g}, half of all rows one below {typical:.3g}. Remove it, or "
+            "clip or scale X."
+        )
 
 
 def stored_values(rows: Any) -> NDArray[np.float64]:

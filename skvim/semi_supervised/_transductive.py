@@ -32,6 +32,7 @@ from skvim.semi_supervised._feature_maps import (
     FeatureMap,
     LinearMap,
     NystroemMap,
+    check_row_sizes,
     choose_landmarks,
     make_kernel,
     map_from_state,
@@ -276,6 +277,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         values = self._map.values(X[order])
         squares = np.square(stored_values(values)).sum()
         check_results("TransductiveSVC.fit", squares, stored_values(X))
+        check_row_sizes(values, order)
         problem = build_problem(
             values,
             labels.signs[labeled],

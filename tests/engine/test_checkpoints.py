@@ -1,6 +1,8 @@
 """Interrupted fits go on from their checkpoints and end like uninterrupted ones."""
 
+import copy
 import errno
+import functools
 import itertools
 import json
 import os
@@ -14,16 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from family import MODELS, normal_rows
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping
+from torch import nn
 
 import skvim
 from skvim import AAETransformer, Checkpoints, VAETransformer, VIMAETransformer
 from skvim._persistence import _archive
 from skvim.engine._checkpoints import CheckpointFile
-from skvim.exceptions import CheckpointWarning, TrainingDivergedError
+from skvim.exceptions import BatchingWarning, CheckpointWarning, TrainingDivergedError
 from skvim.model_selection import BatchedSearchCV, lam_path
 from skvim.noise import MaskingNoise
 from skvim.objectives import Adversarial
@@ -164,6 +168,16 @@ def test_a_second_fit_trains_anew(tmp_path):
     assert model.fit(X).net_ is not first
 
 
+def test_no_checkpoint_stays_of_a_batch_that_fails(tmp_path, monkeypatch):
+    def fail(self, *rest):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("skvim.engine.batched._group.Group.validate", fail)
+    with pytest.warns(BatchingWarning, match="out of memory"):
+        lam_path(small(VIMAETransformer, tmp_path), X, [0.1, 1.0])
+    assert checkpoints_in(tmp_path) == []
+
+
 def test_a_seed_that_was_drawn_is_kept(tmp_path):
     interrupted(small(VAETransformer, tmp_path / "a", random_state=None), 10)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -270,12 +284,23 @@ def test_a_folder_that_vanishes_ends_no_training(tmp_path):
     assert_same(model, small(VAETransformer, None, callbacks=[Callback()]).fit(X))
 
 
+@pytest.mark.parametrize("content", [VAETransformer(), VAETransformer(2, max_epochs=1).fit(X)])
+def test_another_file_of_that_name_is_not_used(content, tmp_path):
+    interrupted(small(VAETransformer, tmp_path), 10)
+    (path,) = Path(tmp_path).glob("*.checkpoint")
+    content.save(path)
+    with pytest.warns(CheckpointWarning, match="starts anew"):
+        model = small(VAETransformer, tmp_path).fit(X)
+    assert_same(model, small(VAETransformer, None).fit(X))
+
+
 def test_a_damaged_checkpoint_is_not_used(tmp_path):
     interrupted(small(VAETransformer, tmp_path), 10)
     (path,) = Path(tmp_path).glob("*.checkpoint")
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.warns(CheckpointWarning, match="starts anew"):
+    with pytest.warns(CheckpointWarning, match="starts anew") as caught:
         model = small(VAETransformer, tmp_path).fit(X)
+    assert caught[0].filename == __file__
     assert_same(model, small(VAETransformer, None).fit(X))
 
 
@@ -317,10 +342,12 @@ def test_callbacks_that_start_anew_are_reported(tmp_path):
         small(VAETransformer, tmp_path, callbacks=harmless).fit(X),
         small(VAETransformer, None, callbacks=harmless).fit(X),
     )
-    interrupted(small(VAETransformer, tmp_path), 10)
     stopping = EarlyStopping("train_loss")
-    with pytest.warns(CheckpointWarning, match=r"callbacks start anew.*EarlyStopping"):
-        small(VAETransformer, tmp_path, callbacks=[stopping]).fit(X)
+    for before, now in [([], [stopping]), ([stopping], [])]:
+        interrupted(small(VAETransformer, tmp_path, callbacks=before), 10)
+        with pytest.warns(CheckpointWarning, match=r"callbacks start anew.*EarlyStopping") as said:
+            small(VAETransformer, tmp_path, callbacks=now).fit(X)
+        assert said[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -329,8 +356,15 @@ def test_callbacks_that_start_anew_are_reported(tmp_path):
         (3, "The 'checkpoint' parameter"),
         (Checkpoints("folder", epochs=0), "epochs of Checkpoints must be an int"),
         (Checkpoints("folder", seconds=-1), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds=True), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds="30"), "seconds of Checkpoints must be a float"),
+        (Checkpoints("folder", seconds=[1]), "seconds of Checkpoints must be a float"),
         (Checkpoints("folder", seconds=float("nan")), "seconds of Checkpoints must be a float"),
         (__file__, "checkpoint must name a folder"),
+        ("", "must be the path of a folder"),
+        (Checkpoints(b"folder"), "must be the path of a folder"),
+        (Checkpoints(3), "must be the path of a folder"),
+        ("a\0b", "must be the path of a folder"),
     ],
 )
 def test_invalid_values(checkpoint, said):
@@ -341,10 +375,87 @@ def test_invalid_values(checkpoint, said):
     np.testing.assert_array_equal(model.transform(X), before)
 
 
-def test_functions_without_a_name_are_refused(tmp_path):
-    model = small(VAETransformer, tmp_path, lr_schedule=lambda share: 1.0)
+def decorated(factor):
+    @functools.wraps(small)
+    def schedule(share):
+        return factor
+
+    return schedule
+
+
+# Functions that differ, though some have one name.
+SCHEDULES = [
+    lambda share: 1.0,
+    lambda share: 0.5,
+    decorated(1.0),
+    decorated(0.5),
+    functools.partial(decorated(1.0)),
+    {i / 6: 1.0 for i in range(6)}.get,
+    {i / 6: 0.5 for i in range(6)}.get,
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_functions_are_told_by_what_they_do(schedule, tmp_path):
+    whole = {"batch_size": 90}  # one batch an epoch
+    for other in SCHEDULES:
+        if other is not schedule:
+            interrupted(small(VAETransformer, tmp_path, lr_schedule=other, **whole), 2)
+    left = checkpoints_in(tmp_path)
+    assert len(left) == len(SCHEDULES) - 1
+    one, plain = (
+        small(VAETransformer, at, lr_schedule=schedule, **whole).fit(X) for at in (tmp_path, None)
+    )
+    assert_same(one, plain)
+    assert checkpoints_in(tmp_path) == left
+
+
+def test_a_function_that_goes_by_another_name_is_refused(tmp_path):
+    model = small(VAETransformer, tmp_path, lr_schedule=functools.lru_cache(lambda share: 1.0))
     with pytest.raises(ValueError, match="cannot be told from others by its name"):
         model.fit(X)
+
+
+class Two(nn.Module):
+    """A network of two layers, which may share a weight."""
+
+    def __init__(self, *, is_tied):
+        super().__init__()
+        self.one, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
+        nn.init.eye_(self.one.weight)
+        nn.init.eye_(self.other.weight)
+        self.last = nn.Linear(6, 4)
+        if is_tied:
+            self.other.weight = self.one.weight
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.other(torch.tanh(self.one(x)))))
+
+
+def test_networks_that_share_weights_are_others(tmp_path):
+    decoder = nn.Linear(2, 6)
+    first = Two(is_tied=True)
+    second = copy.deepcopy(first)
+    second.other.weight = nn.Parameter(first.one.weight.detach().clone())
+    interrupted(small(VAETransformer, tmp_path, network=(first, decoder)), 10)
+    one, plain = (
+        small(VAETransformer, at, network=(second, decoder)).fit(X) for at in (tmp_path, None)
+    )
+    assert_same(one, plain)
+
+
+def test_a_checkpoint_of_other_networks_is_not_used(tmp_path):
+    wide = {"hidden_layer_sizes": (9,)}
+    interrupted(small(VAETransformer, tmp_path, **wide), 10)
+    (path,) = Path(tmp_path).glob("*.checkpoint")
+    content = path.read_bytes()
+    path.unlink()
+    interrupted(small(VAETransformer, tmp_path), 10)
+    (path,) = (p for p in Path(tmp_path).glob("*.checkpoint"))
+    path.write_bytes(content)
+    with pytest.warns(CheckpointWarning, match="of other networks"):
+        model = small(VAETransformer, tmp_path).fit(X)
+    assert_same(model, small(VAETransformer, None).fit(X))
 
 
 def test_settings_compare_hash_and_pickle_by_value():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skvim import VAETransformer
-from skvim._imports import import_whole
+from skvim._uninterrupted import import_whole
 
 # A process that has imported skvim and fitted nothing.
 PROCESS = """
@@ -143,3 +143,13 @@ def test_an_import_where_no_thread_can_start(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert import_whole("wave").__name__ == "wave"
+
+
+def test_a_module_that_imports_while_it_is_imported_does_not_wait_for_itself(tmp_path):
+    (tmp_path / "first.py").write_text(
+        "from skvim._uninterrupted import import_whole\nimport_whole('second')\n"
+    )
+    (tmp_path / "second.py").write_text("import first\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", "import first"]
+    subprocess.run(command, env=environment, check=True, timeout=60)

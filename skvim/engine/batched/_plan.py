@@ -269,10 +269,10 @@ class Plan:
     def _train(self, chunk: Chunk) -> dict[_Job, TrainedNet]:
         """Train a chunk; return nothing where its fits have to train one by one."""
         requests = [job.request for job in chunk.jobs]
-        with own_modes():
+        # Inside the checkpoint, which is of no use to fits that are then made one by one.
+        with own_modes(), checkpoint_of(requests) as checkpoint:
             try:
-                with checkpoint_of(requests) as checkpoint:
-                    done = _train_together(requests, chunk.size, checkpoint)
+                done = _train_together(requests, chunk.size, checkpoint)
             except (NotTraceableError, MemoryError, RuntimeError) as error:
                 lines = str(error).strip().rstrip(".").splitlines()
                 self.reasons[lines[0] if lines else type(error).__name__] += _n_fits(chunk.jobs)

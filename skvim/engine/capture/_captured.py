@@ -10,8 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, optim
 
-from skvim._imports import import_whole
 from skvim._torch_private import IMPORTED_BY_COMPILE, has_hooks
+from skvim._uninterrupted import import_whole
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
