@@ -324,6 +324,7 @@ def test_compiled_training_is_the_plain_one():
     assert compiled.net_.plain_because_ == ""
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own modules
 def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("no compiler here")
