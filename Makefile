@@ -46,6 +46,7 @@ numerics: $(VENV)/installed-dev  ## tests that depend on rounding, under other k
 		ATEN_CPU_CAPABILITY=$${pair%-*} OPENBLAS_CORETYPE=$${pair#*-} OMP_NUM_THREADS=1 \
 		$(bin)/python -m pytest -n auto --maxprocesses 8 -m numerics -q || exit 1; done
 
+# torch.compile keeps compiled headers of one kind of kernels for the others: a cache for each.
 trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under all kernels; an hour
 	rm -rf $(OUT)/trust && mkdir -p $(OUT)/trust
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
@@ -54,7 +55,8 @@ trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under 
 		unset ATEN_CPU_CAPABILITY OPENBLAS_CORETYPE; \
 		[ $${pair%-*} = native ] || export ATEN_CPU_CAPABILITY=$${pair%-*}; \
 		[ $${pair#*-} = native ] || export OPENBLAS_CORETYPE=$${pair#*-}; \
-		OMP_NUM_THREADS=1 $(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+		OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(OUT)/trust/$$pair \
+		$(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
 		--trust-report $(OUT)/trust/$$pair.json || exit 1; done
 	$(bin)/python docs/trust_table.py $(OUT)/trust
 
