@@ -238,7 +238,20 @@ def test_metrics_of_tiny_values_are_those_without_an_error_handling_of_the_calle
 
 def test_displays_of_tiny_values_are_drawn_whatever_the_caller_does_about_underflow():
     codes, images = SMALL * 1e147, SMALL.reshape(-1, 4, 4)
+
+    def pictures():
+        drawn = [
+            LatentDisplay(codes).plot(),
+            SamplesDisplay(images, image_shape=(4, 4)).plot(),
+            ReconstructionDisplay(images, images, image_shape=(4, 4)).plot(),
+        ]
+        figures = [display.figure_ for display in drawn]
+        with np.errstate(under="ignore"):  # matplotlib's own arithmetic
+            for figure in figures:
+                figure.canvas.draw()
+        return [np.asarray(figure.canvas.buffer_rgba()).copy() for figure in figures]
+
+    expected = pictures()
+    assert all(len(np.unique(picture)) > 1 for picture in expected)
     with np.errstate(all="raise"):
-        LatentDisplay(codes).plot()
-        SamplesDisplay(images, image_shape=(4, 4)).plot()
-        ReconstructionDisplay(images, images, image_shape=(4, 4)).plot()
+        assert_same(pictures(), expected)

@@ -86,7 +86,7 @@ class Checkpoints(ByValue):
         return f"Checkpoints({self.folder!r}, epochs={self.epochs!r}, seconds={self.seconds!r})"
 
     def check(self) -> None:
-        """Raise TypeError or ValueError for invalid arguments."""
+        """Raise ValueError for invalid arguments."""
         folder = os.fspath(self.folder) if isinstance(self.folder, str | os.PathLike) else None
         if not isinstance(folder, str) or not folder or "\0" in folder:
             raise ValueError(

@@ -151,5 +151,12 @@ def test_a_module_that_imports_while_it_is_imported_does_not_wait_for_itself(tmp
     )
     (tmp_path / "second.py").write_text("import first\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, "-c", "import first"]
-    subprocess.run(command, env=environment, check=True, timeout=60)
+    command = [
+        sys.executable,
+        "-c",
+        "import first, sys; print(sys.modules['second'].first is first)",
+    ]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "True\n"
