@@ -1,0 +1,144 @@
+"""One column of the table that a model was fitted to: its name, its type and its units."""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvim._values import ByValue
+from skvim.tables._averages import Floats
+from skvim.tables._labels import Labels, labels_of
+from skvim.tables._read import Cells
+
+__all__ = ["Field"]
+
+_CONTENTS = {
+    "integer": "numbers",
+    "float": "numbers",
+    "datetime": "dates",
+    "duration": "durations",
+    "label": "labels",
+}
+_EXACT = 2**53  # larger integers are not all floats
+
+
+@final
+class Field(ByValue):
+    """A column of the table in ``fit``.
+
+    Parameters
+    ----------
+    name : str or int
+        Its name, or its position in an array.
+    content : {"integer", "float", "datetime", "duration", "label"}
+        What is in the cells.
+    dtype : object
+        Its type, as ``describe_dtype`` returns it.
+    unit : str
+        Type of NumPy's for dates and durations, such as "<M8[ns]"; "" for all others.
+    origin : int
+        What integers, dates and durations count from as floats.
+    low, high : int
+        The range of integers.
+    """
+
+    def __init__(
+        self, name: str | int, content: str, dtype: Any, unit: str, origin: int, low: int, high: int
+    ) -> None:
+        self.name = name
+        self.content = content
+        self.dtype = dtype
+        self.unit = unit
+        self.origin = origin
+        self.low = low
+        self.high = high
+
+    @classmethod
+    def of(cls, name: str | int, cells: Cells) -> "Field":
+        """Describe the column that the cells are from."""
+        if cells.content in ("label", "float"):
+            return cls(name, cells.content, cells.dtype, "", 0, 0, 0)
+        is_time = cells.content != "integer"
+        unit = cells.values.dtype.str if is_time else ""
+        whole = cells.values.view(np.int64) if is_time else cells.values
+        observed = whole[~cells.missing]
+        low, high = (int(observed.min()), int(observed.max())) if len(observed) else (0, 0)
+        wide = is_time or max(-low, high) > _EXACT
+        limits = np.iinfo(whole.dtype)
+        least, most = (int(limits.min) + is_time, int(limits.max))  # the least is "not a time"
+        if unit.endswith("[D]"):  # polars and Arrow hold 32 bits
+            least, most = -(2**31), 2**31 - 1
+        return cls(name, cells.content, cells.dtype, unit, (low + high) // 2 * wide, least, most)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` when an attribute is invalid."""
+        if type(self.name) not in (str, int) or self.content not in _CONTENTS:
+            raise ValueError("a column has a name and a content.")
+        if [type(number) for number in (self.origin, self.low, self.high)] != [int] * 3:
+            raise ValueError("the range of a column is two ints.")
+        if not -(2**63) <= self.low <= self.high < 2**64:
+            raise ValueError("the range of a column is one of 64 bits.")
+        is_time = self.content in ("datetime", "duration")
+        kind = np.dtype(self.unit).kind if type(self.unit) is str and self.unit else ""
+        if kind != (
+            self.content[0].replace("d", "M" if self.content == "datetime" else "m")
+            if is_time
+            else ""
+        ):
+            raise ValueError("dates and durations have a unit.")
+
+    def numbers(self, cells: Cells) -> Floats:
+        """Return cells as float64 counted from the origin, NaN where missing."""
+        if cells.missing.all():
+            return np.full(len(cells.missing), np.nan)
+        self._check_content(cells)
+        values = cells.values
+        if self.unit:
+            values = values.astype(self.unit).view(np.int64)
+        numbers = _from_origin(values, self.origin)
+        return np.where(cells.missing, np.nan, numbers)
+
+    def labels(self, cells: Cells) -> Labels:
+        """Return cells as labels, those of numbers included."""
+        if cells.missing.all():
+            return Labels(np.full(len(cells.missing), -1, dtype=np.intp), [])
+        if cells.content in ("integer", "float"):
+            return labels_of(cells.values.astype(object), cells.missing)
+        self._check_content(cells)
+        found: Labels = cells.values
+        return found
+
+    def values(self, x: Floats) -> NDArray[Any]:
+        """Return floats counted from the origin as values of the column's type."""
+        if self.content == "float":
+            return x
+        whole = _to_integers(x, self.origin, self.low, self.high)
+        return whole.view(self.unit) if self.unit else whole
+
+    def _check_content(self, cells: Cells) -> None:
+        """Raise ``TypeError`` for cells that are something else than in ``fit``."""
+        before, now = _CONTENTS[self.content], _CONTENTS[cells.content]
+        if before != now:
+            raise TypeError(f"Column {self.name!r} held {before} in fit, but holds {now} now.")
+
+
+def _from_origin(values: NDArray[Any], origin: int) -> Floats:
+    """Return integers less the origin, exact where the difference is small."""
+    if origin == 0:
+        return values.astype(np.float64)
+    rough = values.astype(np.float64) - float(origin)
+    exact = (values - np.asarray(origin).astype(values.dtype)).view(np.int64)  # wraps around
+    return np.where(np.abs(rough) < 2.0**62, exact, rough)
+
+
+def _to_integers(x: Floats, origin: int, low: int, high: int) -> NDArray[Any]:
+    """Return the nearest integers of a range to floats that count from the origin."""
+    dtype = np.int64 if high < 2**63 else np.uint64
+    if len(x) and np.abs(x).max() >= 2.0**62:
+        whole = [min(max(origin + int(np.rint(value)), low), high) for value in x]
+        return np.array(whole, dtype=dtype)
+    steps = np.rint(x).astype(np.int64)
+    # Both differences fit: steps lie within 62 bits.
+    least, most = max(low - origin, -(2**62)), min(high - origin, 2**62)
+    steps = np.clip(steps, least, most)
+    return steps.astype(dtype) + np.asarray(origin).astype(dtype)
