@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skvim._values import ByValue
 from skvim.tables._averages import Floats
-from skvim.tables._labels import Labels, labels_of
+from skvim.tables._labels import Label, Labels, check_labels, labels_of
 from skvim.tables._read import Cells
 
 __all__ = ["Field"]
@@ -38,53 +38,71 @@ class Field(ByValue):
         Type of NumPy's for dates and durations, such as "<M8[ns]"; "" for all others.
     origin : int
         What integers, dates and durations count from as floats.
+    step : int
+        What differences of dates and durations are multiples of; 1 for others.
     low, high : int
         The range of integers.
+    listed : tuple
+        Labels that the type, or with pyarrow the column, lists.
     """
 
     def __init__(
-        self, name: str | int, content: str, dtype: Any, unit: str, origin: int, low: int, high: int
+        self,
+        name: str | int,
+        content: str,
+        dtype: Any,
+        unit: str = "",
+        origin: int = 0,
+        step: int = 1,
+        low: int = 0,
+        high: int = 0,
+        listed: tuple[Label, ...] = (),
     ) -> None:
         self.name = name
         self.content = content
         self.dtype = dtype
         self.unit = unit
         self.origin = origin
+        self.step = step
         self.low = low
         self.high = high
+        self.listed = listed
 
     @classmethod
     def of(cls, name: str | int, cells: Cells) -> "Field":
         """Describe the column that the cells are from."""
         if cells.content in ("label", "float"):
-            return cls(name, cells.content, cells.dtype, "", 0, 0, 0)
+            return cls(name, cells.content, cells.dtype, listed=tuple(cells.order or ()))
         is_time = cells.content != "integer"
         unit = cells.values.dtype.str if is_time else ""
         whole = cells.values.view(np.int64) if is_time else cells.values
         observed = whole[~cells.missing]
-        low, high = (int(observed.min()), int(observed.max())) if len(observed) else (0, 0)
-        wide = is_time or max(-low, high) > _EXACT
+        first, last = (int(observed.min()), int(observed.max())) if len(observed) else (0, 0)
+        origin, step = 0, 1
+        if is_time or max(-first, last) > _EXACT:
+            # A value of the lattice that the values are on, in the middle of them.
+            step = _common_step(observed) if is_time else 1
+            origin = first + (last - first) // 2 // step * step
         limits = np.iinfo(whole.dtype)
         least, most = (int(limits.min) + is_time, int(limits.max))  # the least is "not a time"
         if unit.endswith("[D]"):  # polars and Arrow hold 32 bits
             least, most = -(2**31), 2**31 - 1
-        return cls(name, cells.content, cells.dtype, unit, (low + high) // 2 * wide, least, most)
+        return cls(name, cells.content, cells.dtype, unit, origin, step, least, most)
 
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
         if type(self.name) not in (str, int) or self.content not in _CONTENTS:
             raise ValueError("a column has a name and a content.")
-        if [type(number) for number in (self.origin, self.low, self.high)] != [int] * 3:
-            raise ValueError("the range of a column is two ints.")
-        if not -(2**63) <= self.low <= self.high < 2**64:
+        numbers = (self.origin, self.step, self.low, self.high)
+        if [type(number) for number in numbers] != [int] * 4:
+            raise ValueError("the range of a column is ints.")
+        if not -(2**63) <= self.low <= self.origin <= self.high < 2**64 or not self.step >= 1:
             raise ValueError("the range of a column is one of 64 bits.")
-        is_time = self.content in ("datetime", "duration")
-        kind = np.dtype(self.unit).kind if type(self.unit) is str and self.unit else ""
-        if kind != (
-            self.content[0].replace("d", "M" if self.content == "datetime" else "m")
-            if is_time
-            else ""
-        ):
+        if type(self.listed) is not tuple:
+            raise TypeError("listed labels are a tuple.")
+        check_labels(list(self.listed))
+        kind = {"datetime": "M", "duration": "m"}.get(self.content, "")
+        if (np.dtype(self.unit).kind if self.unit else "") != kind:
             raise ValueError("dates and durations have a unit.")
 
     def numbers(self, cells: Cells) -> Floats:
@@ -99,19 +117,27 @@ class Field(ByValue):
         return np.where(cells.missing, np.nan, numbers)
 
     def labels(self, cells: Cells) -> Labels:
-        """Return cells as labels, those of numbers included."""
+        """Return cells as labels; those of numbers are floats counted from the origin."""
         if cells.missing.all():
             return Labels(np.full(len(cells.missing), -1, dtype=np.intp), [])
+        if self.content != "label":
+            x = self.numbers(cells)
+            different, codes = np.unique(x[~cells.missing], return_inverse=True)
+            found = Labels(np.full(len(x), -1, dtype=np.intp), different.tolist())
+            found.codes[~cells.missing] = codes
+            return found
         if cells.content in ("integer", "float"):
             return labels_of(cells.values.astype(object), cells.missing)
         self._check_content(cells)
-        found: Labels = cells.values
-        return found
+        labels: Labels = cells.values
+        return labels
 
     def values(self, x: Floats) -> NDArray[Any]:
         """Return floats counted from the origin as values of the column's type."""
         if self.content == "float":
             return x
+        if self.step > 1:
+            x = np.rint(x / self.step) * self.step
         whole = _to_integers(x, self.origin, self.low, self.high)
         return whole.view(self.unit) if self.unit else whole
 
@@ -122,12 +148,20 @@ class Field(ByValue):
             raise TypeError(f"Column {self.name!r} held {before} in fit, but holds {now} now.")
 
 
+def _common_step(whole: NDArray[np.int64]) -> int:
+    """Return what all differences are multiples of; 1 where there are none."""
+    if not len(whole) or int(whole.max()) - int(whole.min()) >= 2**63:
+        return 1
+    return max(int(np.gcd.reduce(whole - whole.min())), 1)
+
+
 def _from_origin(values: NDArray[Any], origin: int) -> Floats:
-    """Return integers less the origin, exact where the difference is small."""
-    if origin == 0:
-        return values.astype(np.float64)
+    """Return numbers less the origin; of integers exactly where the difference is small."""
     rough = values.astype(np.float64) - float(origin)
-    exact = (values - np.asarray(origin).astype(values.dtype)).view(np.int64)  # wraps around
+    if origin == 0 or values.dtype.kind == "f":
+        return rough
+    # Wraps around where the difference is large.
+    exact = values.astype(np.int64) - np.int64((origin + 2**63) % 2**64 - 2**63)
     return np.where(np.abs(rough) < 2.0**62, exact, rough)
 
 

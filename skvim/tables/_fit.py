@@ -31,8 +31,7 @@ def fit_coding(field: Field, cells: Cells, kind: str | None, max_categories: int
         When the column cannot be of the kind.
     """
     if field.content != "label":
-        x = field.numbers(cells)
-        return fit_numbers(x[~np.isnan(x)], kind, cells.relative)
+        return _fit_numbers(field, cells, kind, max_categories)
     if kind not in (None, "category", "ordered"):
         raise ValueError(
             f"Column {field.name!r} holds labels and cannot be of the kind {kind!r}. Take "
@@ -47,3 +46,18 @@ def fit_coding(field: Field, cells: Cells, kind: str | None, max_categories: int
     if is_ordered and cells.order is not None and len(cells.order) > 1:
         return fit_ranks(cells.values, cells.order)
     return fit_categories(cells.values, max_categories)
+
+
+def _fit_numbers(field: Field, cells: Cells, kind: str | None, max_categories: int) -> Coding:
+    """Return how to store a column of numbers, dates or durations."""
+    if kind == "category":
+        return fit_categories(field.labels(cells), max_categories)
+    x = field.numbers(cells)
+    x = x[~np.isnan(x)]
+    if kind == "values" and len(np.unique(x)) > max_categories:
+        raise ValueError(
+            f"Column {field.name!r} has more than max_categories={max_categories} different "
+            "values and cannot be of the kind 'values'. Take 'grid', or 'category', which pools "
+            "rare values."
+        )
+    return fit_numbers(x, kind, cells.relative)

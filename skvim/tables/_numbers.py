@@ -15,7 +15,7 @@ from skvim.tables._smooth import Smooth
 __all__ = ["KINDS_OF_NUMBERS", "Numbers", "fit_numbers"]
 
 #: What a user may say that a column of numbers is.
-KINDS_OF_NUMBERS = ("category", "values", "grid", "ordered", "continuous")
+KINDS_OF_NUMBERS = ("values", "grid", "ordered", "continuous")
 
 _FEW = 10  # values that are categories with a mean
 _REPEATED = 5.0  # mean number of rows per value from which on a column is a grid
@@ -38,8 +38,8 @@ class Numbers(Coding):
         All other values; None where there are none.
     lattice : tuple of int or None
         Decimal numbers to which draws are rounded.
-    nominal : bool
-        Whether the atoms are categories: their best value is the most probable one, not the mean.
+    low, high : float
+        Range of draws.
     """
 
     cells: ClassVar[str] = "numbers"
@@ -50,26 +50,28 @@ class Numbers(Coding):
         probabilities: tuple[float, ...],
         rest: Grid | Smooth | None,
         lattice: Lattice | None,
-        nominal: bool,
+        low: float,
+        high: float,
     ) -> None:
         self.atoms = atoms
         self.probabilities = probabilities
         self.rest = rest
         self.lattice = lattice
-        self.nominal = nominal
+        self.low = low
+        self.high = high
 
     @property
     def kind(self) -> str:
         """What the column is; grids and continuous ones also "... with atoms"."""
         if self.rest is None:
-            return "category" if self.nominal else "values"
+            return "values"
         name = "grid" if isinstance(self.rest, Grid) else "continuous"
         return f"{name} with atoms" if len(self.atoms) else name
 
     @property
     def n_expected(self) -> int:
-        """Number of categories, 1 for the mean."""
-        return len(self.atoms) if self.nominal else 1
+        """1, the mean."""
+        return 1
 
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
@@ -82,8 +84,8 @@ class Numbers(Coding):
             raise ValueError("each value has one probability.")
         if not has_rest and not len(self.atoms):
             raise ValueError("a column has values.")
-        if type(self.nominal) is not bool or (self.nominal and has_rest):
-            raise ValueError("nominal is a bool, False for a column with more than categories.")
+        if type(self.low) is not float or type(self.high) is not float or not self.low < self.high:
+            raise ValueError("the range of a column is two floats.")
         if isinstance(self.rest, Grid | Smooth):
             self.rest.check()
         elif has_rest:
@@ -115,9 +117,7 @@ class Numbers(Coding):
         return [*stored, rest], np.zeros(len(cells), dtype=bool)
 
     def expectation(self, parameters: list[Floats], scales: list[float]) -> Floats:
-        """Return the mean, or probabilities of categories."""
-        if self.nominal:
-            return parameters[0]
+        """Return the mean."""
         if self.rest is None:
             return parameters[0] @ self.atoms[:, None]
         mean = self.rest.mean(parameters[-1][:, 0], scales[-1])[:, None]
@@ -126,14 +126,14 @@ class Numbers(Coding):
         return parameters[0][:, :-1] @ self.atoms[:, None] + parameters[0][:, -1:] * mean
 
     def best(self, expectation: Floats) -> Floats:
-        """Return the mean or the most probable category."""
-        return self.atoms[expectation.argmax(axis=1)] if self.nominal else expectation[:, 0]
+        """Return the mean."""
+        return expectation[:, 0]
 
     def decode(self, draws: list[Floats]) -> Floats:
         """Return values, rounded as those of the column are."""
         if self.rest is None:
             return self.atoms[draws[0][:, 0].astype(np.intp)]
-        x = snap(self.rest.inverse(draws[-1][:, 0]), self.lattice)
+        x = snap(np.clip(self.rest.inverse(draws[-1][:, 0]), self.low, self.high), self.lattice)
         if not len(self.atoms):
             return x
         index = draws[0][:, 0].astype(np.intp)
@@ -154,19 +154,28 @@ def fit_numbers(x: Floats, kind: str | None, relative: float) -> Numbers:
     """
     values, counts = np.unique(x, return_counts=True)
     few = len(values) <= 2 or (len(values) <= _FEW and len(x) >= 3 * len(values))
-    if len(values) == 1 or kind in ("category", "values") or (kind is None and few):
+    if len(values) == 1 or kind == "values" or (kind is None and few):
         shares = tuple((counts / len(x)).tolist())
-        return Numbers(values, shares, None, None, nominal=kind == "category")
+        return Numbers(values, shares, None, None, -np.inf, np.inf)
     lattice = find_lattice(values, relative)
     atom = _atoms(values, counts, kind)
+    low, high = _range(values, atom)
     n_rest = int(counts[~atom].sum())
     rest: Grid | Smooth
     if _is_grid(n_rest, int((~atom).sum()), kind):
-        rest = _fit_grid(values[~atom], counts[~atom], lattice)
+        closed = bool(atom[0] or low == values[~atom][0]), bool(atom[-1])
+        rest = _fit_grid(values[~atom], counts[~atom], lattice, closed)
     else:
         rest = Smooth.fit(x[~np.isin(x, values[atom])])
     shares = tuple((np.append(counts[atom], n_rest) / len(x)).tolist()) if atom.any() else ()
-    return Numbers(values[atom], shares, rest, lattice, nominal=False)
+    return Numbers(values[atom], shares, rest, lattice, low, high)
+
+
+def _range(values: Floats, atom: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the range of draws: up to atoms at the ends, and to 0 where all lie on one side."""
+    low = float(values[0]) if atom[0] else (0.0 if values[0] >= 0 else -np.inf)
+    high = float(values[-1]) if atom[-1] else (0.0 if values[-1] <= 0 else np.inf)
+    return low, high
 
 
 def _is_grid(n: int, n_values: int, kind: str | None) -> bool:
@@ -189,9 +198,10 @@ def _atoms(values: Floats, counts: NDArray[np.intp], kind: str | None) -> NDArra
     return atom
 
 
-def _fit_grid(values: Floats, counts: NDArray[np.intp], lattice: Lattice | None) -> Grid:
+def _fit_grid(
+    values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, closed: tuple[bool, bool]
+) -> Grid:
     """Fit a grid: all points of the lattice between the ends, or the values seen if too many."""
-    nothing_below = values[0] == 0  # as with counts
     points = (
         None
         if lattice is None
@@ -199,10 +209,10 @@ def _fit_grid(values: Floats, counts: NDArray[np.intp], lattice: Lattice | None)
     )
     if points is None:
         step = float(np.median(np.diff(values)))
-        return Grid.fit(values, counts.astype(float), step, (bool(nothing_below), False))
+        return Grid.fit(values, counts.astype(float), step, closed)
     seen = np.searchsorted(points, values)
     # Half a row in all for each value seen, spread over all points.
     weights = np.full(len(points), 0.5 * len(values) / len(points))
     weights[seen] += counts
     step = float(points[1] - points[0])
-    return Grid.fit(points, weights, step, (bool(nothing_below), False))
+    return Grid.fit(points, weights, step, closed)

@@ -1,5 +1,6 @@
 """Columns of arrays and data frames of any library, as arrays of NumPy's."""
 
+from collections import Counter
 from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Any, final
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skvim.tables._dtypes import LIBRARIES, describe_dtype
-from skvim.tables._labels import Label, Labels, labels_of, objects
+from skvim.tables._labels import Label, Labels, labels_of
 
 __all__ = ["Cells", "Read", "read_table"]
 
@@ -92,7 +93,9 @@ def read_table(X: Any) -> Read:
             "Sparse data was passed, but a table needs a dense array or a data frame. Use "
             "'.toarray()' to convert it."
         )
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError("Lazy frames are not supported. Collect it first.")
     read = _read_frame(frame) if isinstance(frame, nw.DataFrame) else _read_array(X)
     if not read.columns or not read.n_rows:
         shape = read.n_rows, len(read.columns)
@@ -114,7 +117,7 @@ def _read_frame(frame: nw.DataFrame[Any]) -> Read:
     odd = [name for name in names if type(name) not in (str, int)]
     if odd:
         raise TypeError(f"Names of columns must be str or int. Got {odd!r} instead.")
-    twice = sorted({name for name in names if names.count(name) > 1}, key=str)
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(f"Names of columns must differ. Several columns are named {twice!r}.")
     columns = [_named(_read_series, frame[name], library, name=name) for name in names]
@@ -244,9 +247,6 @@ def _texts(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Ce
 def _categories(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Cells:
     native = series.to_native()
     if not isinstance(native, pd.Series):
-        chunks = native.unify_dictionaries().chunks if hasattr(native, "chunks") else []
-        if chunks:  # types of pyarrow's do not list their categories
-            dtype = (*dtype, objects(chunks[0].dictionary.to_pylist()))
         return _texts(series, missing, dtype)
     # Codes: an array of categories that are integers would hold floats where some are missing.
     codes = native.cat.codes.to_numpy().astype(np.intp)
@@ -287,8 +287,9 @@ def _order_of(series: nw.Series[Any], dtype: Any) -> tuple[list[Label] | None, b
     if isinstance(dtype, pd.CategoricalDtype):
         labels = dtype.categories.to_numpy().astype(object)
         return labels_of(labels, np.zeros(len(labels), dtype=bool)).labels, bool(dtype.ordered)
-    if getattr(dtype, "ordered", False):  # a dictionary of pyarrow's
+    if hasattr(dtype, "value_type") and hasattr(native, "unify_dictionaries"):
         chunks = native.unify_dictionaries().chunks
-        return (chunks[0].dictionary.to_pylist(), True) if chunks else (None, False)
+        listed = chunks[0].dictionary.to_pylist() if chunks else None
+        return listed, bool(dtype.ordered)
     # The order of an Enum of polars' is that of its declaration, which often means nothing.
     return (list(series.dtype.categories) if isinstance(series.dtype, nw.Enum) else None), False

@@ -22,7 +22,7 @@ from skvim.tables._checks import (
 )
 from skvim.tables._coding import Coding
 from skvim.tables._columns import Columns
-from skvim.tables._dtypes import LIBRARIES
+from skvim.tables._dtypes import LIBRARIES, check_dtype
 from skvim.tables._field import Field
 from skvim.tables._fit import fit_coding
 from skvim.tables._given import cells_of
@@ -288,8 +288,8 @@ class Table(ByValue):
     def _values(self, columns: list[Any]) -> list[NDArray[Any]]:
         """Return cells, none of them missing, as values of the columns' types."""
         return [
-            field.values(cells) if coding.cells == "numbers" else cells
-            for field, coding, cells in zip(self.fields, self.codings, columns, strict=True)
+            cells if field.content == "label" else field.values(cells.astype(np.float64))
+            for field, cells in zip(self.fields, columns, strict=True)
         ]
 
     # From values of columns to tables.
@@ -354,7 +354,8 @@ class Table(ByValue):
         for field, coding in zip(self.fields, self.codings, strict=True):
             if not isinstance(field, Field) or not isinstance(coding, Coding):
                 raise TypeError("a column has a field and a coding.")
-            if (coding.cells == "labels") != (field.content == "label"):
+            check_dtype(self.library, field.dtype)
+            if coding.cells != "labels" and field.content == "label":
                 raise ValueError("labels are coded as labels.")
         for part in self.parts:
             part.check()

@@ -1,5 +1,6 @@
 """Columns of arrays and data frames made from arrays of NumPy's."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -235,8 +236,7 @@ def _pyarrow(column: NDArray[Any], field: Field) -> Any:
     values, missing = _parts_of(column)
     dtype = restore_dtype("pyarrow", field.dtype)
     if field.content == "label":
-        listed = [label for labels in field.dtype[2:] for label in labels]
-        return _pyarrow_labels(_plain_objects(column).tolist(), dtype, listed)
+        return _pyarrow_labels(_plain_objects(column).tolist(), dtype, field.listed)
     if field.unit:
         made = pyarrow.array(values.view(np.int64), mask=missing)
         return (made.cast(pyarrow.int32()) if pyarrow.types.is_date(dtype) else made).cast(dtype)
@@ -246,7 +246,7 @@ def _pyarrow(column: NDArray[Any], field: Field) -> Any:
     return made.cast(dtype, safe=False)
 
 
-def _pyarrow_labels(values: list[Any], dtype: Any, listed: list[Any]) -> Any:
+def _pyarrow_labels(values: list[Any], dtype: Any, listed: Iterable[Any]) -> Any:
     """Return labels, as a dictionary, with those listed first, where the type is one."""
     pyarrow = import_whole("pyarrow")
     if not pyarrow.types.is_dictionary(dtype):
