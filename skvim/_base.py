@@ -48,7 +48,7 @@ from skvim.engine import (
 from skvim.engine._checkpoints import Checkpoints
 from skvim.engine.batched import Plan
 from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import GaussianNoise, MaskingNoise, SwapNoise
 from skvim.noise._image_transformers import BaseImageNoise
 from skvim.objectives import (
     Autoencoder,
@@ -65,9 +65,10 @@ _MIN_INFORMATION_ROWS = 10
 # Attributes that _set_fitted sets from a trained net.
 _FROM_NET = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
 _FROM_NET |= {"_n_features_out", "_width"}
-_NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise]] = {
+_NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise] | type[SwapNoise]] = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,
+    "swap": SwapNoise,
 }
 
 

@@ -85,8 +85,8 @@ class CommonParameters:
     )
     noise: Any = parameter(
         default=None,
-        kind='{"gaussian", "masking"}, noise transformer or None',
-        allowed=[StrOptions({"gaussian", "masking"}), HasMethods("corrupt"), None],
+        kind='{"gaussian", "masking", "swap"}, noise transformer or None',
+        allowed=[StrOptions({"gaussian", "masking", "swap"}), HasMethods("corrupt"), None],
         doc="""
         Corruption of the encoder's input in training, drawn anew for every batch; the
         reconstruction target stays clean. A name stands for a transformer of :mod:`skvim.noise` at

@@ -42,6 +42,7 @@ from skvim.noise import (
     MissingFeaturesNoise,
     OcclusionNoise,
     SaltPepperNoise,
+    SwapNoise,
 )
 from skvim.semi_supervised import TransductiveSVC
 
@@ -171,6 +172,7 @@ SHAPE = {"image_shape": (4, 4)}
 NOISES = [
     GaussianNoise(1e-38),
     MaskingNoise(0.5),
+    SwapNoise(0.5, groups=(0, 0, *range(14))),
     SaltPepperNoise(0.5),
     MissingFeaturesNoise(0.5),
     OcclusionNoise(2, **SHAPE),

@@ -28,7 +28,7 @@ import skvim
 from skvim import AETransformer, VAETransformer, VIMAETransformer, objectives
 from skvim.exceptions import FileFormatError, UnsavableError
 from skvim.networks import Convolutional, Perceptrons
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import GaussianNoise, MaskingNoise, SwapNoise
 from skvim.objectives import (
     KL,
     MMD,
@@ -173,6 +173,7 @@ OBJECTS = {
     "layers": lambda: vim(hidden_layer_sizes=[5, 4], normalization="batch", dropout=0.2),
     "architecture": lambda: vim(network=Perceptrons((6,), "tanh", "layer", 0.1)),
     "noise": lambda: vim(noise=MaskingNoise(0.1, random_state=1)),
+    "groups": lambda: vim(noise=SwapNoise(0.1, groups=(0, 0, 1, 2))),
     "named noise": lambda: vim(noise="gaussian"),
     "optimizer": lambda: vim(optimizer=torch.optim.RMSprop, net_params={"optimizer__eps": 1e-7}),
     "schedule": lambda: vim(lr_schedule="cosine", pretraining=3, precision="bfloat16"),

@@ -80,8 +80,8 @@ class DenoisingAETransformer(BasePlainAutoencoder):
 
     noise: Any = parameter(
         default="gaussian",
-        kind='{"gaussian", "masking"} or noise transformer',
-        allowed=[StrOptions({"gaussian", "masking"}), HasMethods("corrupt")],
+        kind='{"gaussian", "masking", "swap"} or noise transformer',
+        allowed=[StrOptions({"gaussian", "masking", "swap"}), HasMethods("corrupt")],
         doc="""
         The corruption: one of :mod:`skvim.noise` at its default level, or such a transformer,
         whose ``when`` and ``random_state`` are ignored, or any object with a method

@@ -13,6 +13,7 @@ from skvim.noise._transformers import (
     MaskingNoise,
     MissingFeaturesNoise,
     SaltPepperNoise,
+    SwapNoise,
 )
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "MissingFeaturesNoise",
     "OcclusionNoise",
     "SaltPepperNoise",
+    "SwapNoise",
     "severities",
 ]

@@ -9,6 +9,7 @@ NumPy do not wait for the import.
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Generator",
     "Values",
     "check_floating",
+    "check_groups",
     "check_interval",
     "check_range",
     "drop_features",
@@ -34,11 +36,13 @@ __all__ = [
     "replace",
     "salt_pepper",
     "shift_brightness",
+    "swap",
     "uniform",
 ]
 
 Values = TypeVar("Values", NDArray[Any], "torch.Tensor")
 Generator = Any  # numpy.random.Generator for arrays, torch.Generator for tensors
+Groups = Sequence[int] | None  # group of each feature; None: each is one of its own
 
 
 def gaussian(x: Values, scale: float, generator: Generator) -> Values:
@@ -66,10 +70,16 @@ def gaussian_random_scale(x: Values, max_scale: float, generator: Generator) -> 
     return corrupted
 
 
-def mask(x: Values, rate: float, generator: Generator) -> Values:
-    """Set each value to 0 independently, with probability ``rate`` in [0, 1]."""
+def mask(x: Values, rate: float, generator: Generator, groups: Groups = None) -> Values:
+    """Set each value to 0 independently, with probability ``rate`` in [0, 1].
+
+    The values of a row that are in one of ``groups`` are set to 0 together; ``x`` then has the
+    shape (n_samples, ...).
+    """
     check_interval("rate", rate, 1.0, closed=True)
-    return replace(x, _bernoulli(x, float(rate), generator), 0.0)
+    if groups is None:
+        return replace(x, _bernoulli(x, float(rate), generator), 0.0)
+    return replace(x, _uniform_by_group(x, generator, groups) < rate, 0.0)
 
 
 def mask_random_rate(x: Values, max_rate: float, generator: Generator) -> Values:
@@ -80,6 +90,32 @@ def mask_random_rate(x: Values, max_rate: float, generator: Generator) -> Values
     check_interval("rate", max_rate, 1.0, closed=True)
     rates = float(max_rate) * _uniform_per_row(x, generator)
     return replace(x, uniform(x, tuple(x.shape), generator) < rates, 0.0)
+
+
+def swap(x: Values, rate: float, generator: Generator, groups: Groups = None) -> Values:
+    """Replace each value by that of its feature in another row, drawn uniformly.
+
+    Parameters
+    ----------
+    x : ndarray or tensor of shape (n_samples, ...)
+        All axes but the first count as features. A single row is left as it is.
+    rate : float
+        Probability that a value is replaced, in [0, 1].
+    generator : numpy.random.Generator or torch.Generator
+        Draws the values that are replaced and the rows that replace them.
+    groups : sequence of int of length n_features or None, default=None
+        Values of one group are replaced together, from one row.
+    """
+    check_interval("rate", rate, 1.0, closed=True)
+    _count_features(x)
+    n_rows = x.shape[0]
+    chosen = _uniform_by_group(x, generator, groups) < rate
+    places = _uniform_by_group(x, generator, groups) * (n_rows - 1)
+    if isinstance(x, np.ndarray):
+        rows = (np.cumsum(np.ones_like(places, dtype=np.int64), 0) + places.astype(int)) % n_rows
+        return np.where(chosen, np.take_along_axis(x, rows, 0), x)
+    rows = (x.new_ones(x.shape).long().cumsum(0) + places.long()) % n_rows
+    return x.where(~chosen, x.gather(0, rows))
 
 
 def salt_pepper(
@@ -115,9 +151,7 @@ def drop_features(
         Whether each row loses features of its own.
     """
     check_interval("rate", rate, 1.0, closed=True)
-    if x.ndim < 2:
-        raise ValueError(f"x has to be of shape (n_samples, ...). Got {tuple(x.shape)} instead.")
-    n_features = math.prod(x.shape[1:])
+    n_features = _count_features(x)
     n_lost = max(math.floor(rate * n_features + 0.5), 1) if rate else 0
     draw = uniform(x, (x.shape[0] if per_row else 1, n_features), generator)
     # Ranks of uniform draws rather than a threshold on them: the number is exact.
@@ -172,6 +206,20 @@ def check_range(value_range: Sequence[float]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
+def check_groups(groups: Sequence[int], n_features: int) -> list[int]:
+    """Return the number of each feature's group, from 0; ``ValueError`` for invalid groups."""
+    found = list(groups)
+    if any(isinstance(group, bool) or not isinstance(group, Integral) for group in found):
+        raise ValueError(f"groups has to hold an int for each feature. Got {groups!r} instead.")
+    if len(found) != n_features:
+        raise ValueError(
+            f"groups has to hold the group of each of the {n_features} features. Got "
+            f"{len(found)} of them; give features without a group one of their own."
+        )
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(found))}
+    return [numbers[group] for group in found]
+
+
 def replace(x: Values, where: Any, value: float) -> Values:
     """Return a copy of ``x`` with ``value`` where a boolean mask, broadcast to ``x``, is True."""
     # Selected rather than multiplied: -1 · 0 is -0, and inf · 0 is not a number.
@@ -188,6 +236,28 @@ def uniform(x: Any, shape: tuple[int, ...], generator: Generator) -> Any:
     if is_array(x, generator):
         return generator.random(shape)
     return x.new_empty(shape).float().uniform_(generator=generator)
+
+
+def _uniform_by_group(x: Any, generator: Generator, groups: Groups) -> Any:
+    """Draw from U[0, 1) in the shape of ``x``, one number for the features of one group."""
+    if groups is None:
+        return uniform(x, tuple(x.shape), generator)
+    columns = check_groups(groups, _count_features(x))
+    draw = uniform(x, (x.shape[0], max(columns, default=-1) + 1), generator)
+    if isinstance(x, np.ndarray):
+        return draw[:, columns].reshape(x.shape)
+    from torch import stack  # imported already: there is a tensor
+
+    # Indexing by a list copies it to the device, which a CUDA graph cannot repeat.
+    drawn = draw.unbind(1)
+    return stack([drawn[column] for column in columns], 1).reshape(x.shape)
+
+
+def _count_features(x: Any) -> int:
+    """Return the number of values of a row; ``ValueError`` if there are no rows."""
+    if x.ndim < 2:
+        raise ValueError(f"x has to be of shape (n_samples, ...). Got {tuple(x.shape)} instead.")
+    return math.prod(x.shape[1:])
 
 
 def _uniform_per_row(x: Any, generator: Generator) -> Any:

@@ -19,6 +19,7 @@ from skvim.noise._transformers import (
     MaskingNoise,
     MissingFeaturesNoise,
     SaltPepperNoise,
+    SwapNoise,
 )
 
 __all__ = ["severities"]
@@ -57,8 +58,8 @@ def severities(
     Parameters
     ----------
     corruption : str
-        "gaussian", "masking", "salt_pepper", "occlusion", "blur", "brightness", "contrast" or
-        "missing_features": the name of the class without "Noise".
+        "gaussian", "masking", "swap", "salt_pepper", "occlusion", "blur", "brightness", "contrast"
+        or "missing_features": the name of the class without "Noise".
     value_range : pair of float, default=(0.0, 1.0)
         (low, high) of the data: its width multiplies scales and shifts, its ends are pepper and
         salt, and its lower end covers squares. For standardised features ``(-0.5, 0.5)`` makes one
@@ -93,13 +94,14 @@ def severities(
     blur              sigma, beyond                          1, 2, 3, 4, 6
     occlusion         size / shorter side, at least 1 pixel  1/8, 2/8, 3/8, 4/8, 5/8
     masking           rate                                   0.1, 0.2, 0.3, 0.4, 0.5
+    swap              rate                                   0.1, 0.2, 0.3, 0.4, 0.5
     missing_features  rate                                   0.1, 0.2, 0.3, 0.4, 0.5
     ================  =====================================  ======================================
 
     Levels are published ones where there are any, for comparison with other results: the first
     four are those of ImageNet-C [1]_, in units that do not depend on the resolution. The sigma of a
     blur does, and is that of the benchmark with images of the nearest size: CIFAR-10-C,
-    Tiny-ImageNet-C or ImageNet-C, all by the authors of [1]_. The last three are skvim's own,
+    Tiny-ImageNet-C or ImageNet-C, all by the authors of [1]_. The last four are skvim's own,
     evenly spaced. Gaussian noise is not clipped to the range, unlike there. Corruptions are not
     equally hard at one severity: compare models within each, or by
     :func:`skvim.metrics.mean_corruption_error`.
@@ -175,6 +177,7 @@ def _shorter_side(corruption: str, image_shape: Shape) -> int:
 _CORRUPTIONS: dict[str, tuple[Callable[..., BaseNoise], Callable[[Range, Shape], Levels]]] = {
     "gaussian": (GaussianNoise, _gaussian),
     "masking": (MaskingNoise, _fixed(_LOST)),
+    "swap": (SwapNoise, _fixed(_LOST)),
     "salt_pepper": (SaltPepperNoise, _salt_pepper),
     "occlusion": (OcclusionNoise, _occlusion),
     "blur": (BlurNoise, _blur),

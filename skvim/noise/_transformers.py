@@ -1,5 +1,7 @@
 """Corruptions of single values and of features, as scikit-learn transformers."""
 
+from abc import ABC
+from collections.abc import Sequence
 from typing import final
 
 from skvim._declare import estimator, parameter
@@ -8,14 +10,22 @@ from skvim.noise._base_noise import BaseNoise
 from skvim.noise._corruptions import (
     Generator,
     Values,
+    check_groups,
     check_range,
     drop_features,
     gaussian,
     mask,
     salt_pepper,
+    swap,
 )
 
-__all__ = ["GaussianNoise", "MaskingNoise", "MissingFeaturesNoise", "SaltPepperNoise"]
+__all__ = [
+    "GaussianNoise",
+    "MaskingNoise",
+    "MissingFeaturesNoise",
+    "SaltPepperNoise",
+    "SwapNoise",
+]
 
 
 @final
@@ -69,21 +79,43 @@ class GaussianNoise(BaseNoise):
         return gaussian(x, self.scale, generator)
 
 
+@estimator
+class _GroupedNoise(BaseNoise, ABC):
+    """A corruption that can treat features of one group together."""
+
+    groups: Sequence[int] | None = parameter(
+        default=None,
+        kind="sequence of int of length n_features or None",
+        allowed=[tuple, list, None],
+        doc="""
+        Group of each feature; features with the same number are corrupted together, such as the
+        columns of a one-hot encoded category, or a value and the indicator that it is missing.
+        With None every feature is corrupted by itself.
+        """,
+    )
+
+    def _check(self, n_features: int) -> None:
+        if self.groups is not None:
+            check_groups(self.groups, n_features)
+
+
 @final
 @estimator
-class MaskingNoise(BaseNoise):
+class MaskingNoise(_GroupedNoise):
     """Set every value to 0 independently, with one probability.
 
     See Also
     --------
     GaussianNoise : Adds normal noise.
+    SwapNoise : Replaces values by those of other rows.
     skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
 
     Notes
     -----
     ``x · (1 - m)`` with ``m ~ Bernoulli(rate)`` drawn independently for every value. The masking
     noise of [1]_ masks a fixed number of values per row; here the number varies around
-    ``rate · n_features``. Other values are not rescaled, unlike in dropout.
+    ``rate · n_features``. Other values are not rescaled, unlike in dropout. With ``groups``, the
+    values of a row that are in one group share one m.
 
     References
     ----------
@@ -118,7 +150,64 @@ class MaskingNoise(BaseNoise):
         return float(self.rate)
 
     def _corrupt(self, x: Values, generator: Generator) -> Values:
-        return mask(x, self.rate, generator)
+        return mask(x, self.rate, generator, self.groups)
+
+
+@final
+@estimator
+class SwapNoise(_GroupedNoise):
+    """Replace values by those of the same feature in other rows, at random.
+
+    See Also
+    --------
+    MaskingNoise : Sets values to 0.
+    severities : Five documented levels.
+    skvim.metrics.robustness_curve : Scores a fitted estimator under corruptions.
+
+    Notes
+    -----
+    Every value is replaced with probability ``rate``, by the value of its feature in another row,
+    which is drawn uniformly from the rows given: from those of the batch, if this is the ``noise``
+    of a model. Corrupted values thus have the distribution of their feature, whatever its scale,
+    and only their relation to other features is lost. Draws are independent for every value, or for
+    every group of features in ``groups``. A single row stays as it is. Also called marginal
+    sampling, as in [1]_.
+
+    References
+    ----------
+    .. [1] D. Bahri, H. Jiang, Y. Tay and D. Metzler (2022). SCARF: Self-supervised contrastive
+       learning using random feature corruption. International Conference on Learning
+       Representations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvim.noise import SwapNoise
+    >>> X = np.arange(20_000.0).reshape(10_000, 2)
+    >>> swapped = SwapNoise(0.3, random_state=0).fit(X).transform(X)
+    >>> round(float((swapped != X).mean()), 1)
+    0.3
+    >>> bool(np.isin(swapped[:, 0], X[:, 0]).all())
+    True
+    """
+
+    rate: float = parameter(
+        default=0.2,
+        kind="float in [0, 1]",
+        allowed=[real(0.0, 1.0, closed="both")],
+        doc="Probability that a value is replaced.",
+        kw_only=False,
+    )
+
+    _keeps_range = True
+
+    @property
+    def level(self) -> float:
+        """Strength of the corruption: the rate."""
+        return float(self.rate)
+
+    def _corrupt(self, x: Values, generator: Generator) -> Values:
+        return swap(x, self.rate, generator, self.groups)
 
 
 @final

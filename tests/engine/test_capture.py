@@ -29,7 +29,7 @@ from skvim.engine.capture._recorder import NotTraceableError
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import AccelerationWarning
 from skvim.networks import Convolutional
-from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise
+from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise, SwapNoise
 from skvim.objectives import Divergence, Gaussian
 
 
@@ -67,6 +67,7 @@ CASES |= {
     "logistic-prior": VIMAETransformer(2, prior="logistic", likelihood=Gaussian(variance=2.0)),
     "prior-object": VIMAETransformer(2, prior=D.Laplace(0.0, 1.0), noise=MaskingNoise(0.3)),
     "logistic": VAETransformer(2, prior="logistic", posterior="logistic", warmup=0.7),
+    "swapped": AETransformer(2, noise=SwapNoise(0.3, groups=(0, 0, 1, 2, 2, 2))),
     "schedule": VAETransformer(2, lr_schedule="cosine", likelihood=Gaussian("per-feature")),
     "gaussian": VIMAETransformer(2, posterior="gaussian", divergence="kl", optimizer="adamw"),
     "density-ratio": VIMAETransformer(

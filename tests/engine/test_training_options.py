@@ -287,7 +287,9 @@ def test_warmups_of_vae_and_beta_vae_agree_and_none_is_the_plain_rate():
 # Noise of the input.
 
 
-@pytest.mark.parametrize("noise", ["gaussian", "masking", GaussianNoise(0.01), MaskingNoise(0.3)])
+@pytest.mark.parametrize(
+    "noise", ["gaussian", "masking", "swap", GaussianNoise(0.01), MaskingNoise(0.3)]
+)
 @pytest.mark.numerics
 def test_a_denoising_autoencoder_is_an_autoencoder_with_noise(noise):
     assert_same_training(

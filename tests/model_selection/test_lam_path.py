@@ -53,7 +53,7 @@ VARIED = {
 CASES = [
     (AETransformer, {"normalization": "batch", "optimizer": "sgd", "lr_schedule": "cosine"}),
     (ContractiveAETransformer, {}),
-    (DenoisingAETransformer, {"normalization": "layer"}),
+    (DenoisingAETransformer, {"normalization": "layer", "noise": "swap"}),
     (UncertaintyAETransformer, {}),
     (VAETransformer, {"dropout": 0.2, "warmup": 0.5}),
     (VAETransformer, {"prior": "logistic", "normalization": "batch"}),

@@ -18,7 +18,7 @@ from skvim import BetaVAETransformer, VAETransformer, VIMAETransformer
 from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 from skvim.networks import Convolutional, Perceptrons
-from skvim.noise import GaussianNoise, MaskingNoise
+from skvim.noise import GaussianNoise, MaskingNoise, SwapNoise
 from skvim.objectives import (
     MMD,
     Bernoulli,
@@ -48,6 +48,8 @@ PARTS = [
     {"likelihood": Bernoulli(), "noise": GaussianNoise(0.1)},
     {"prior": Factorised(td.Gumbel(0.0, 1.0)), "noise": MaskingNoise(0.3)},
     {"prior": td.Normal(torch.zeros(3), torch.arange(1.0, 4.0)), "network": Perceptrons((8, 8))},
+    {"noise": "swap", "dropout": 0.2},
+    {"noise": SwapNoise(0.3, groups=(*range(10), 9, 9, 9))},
     {"prior": td.Uniform(-1.0, 1.0), "agreement": 1.0, "noise": "gaussian"},
     {"net_params": {"optimizer__weight_decay": 1e-4}},
 ]

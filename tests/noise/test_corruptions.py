@@ -1,4 +1,4 @@
-"""Salt and pepper, missing features and brightness."""
+"""Salt and pepper, missing features, swaps, groups of features and brightness."""
 
 import itertools
 
@@ -10,10 +10,12 @@ from sklearn.pipeline import make_pipeline
 
 from skvim.noise import (
     BrightnessNoise,
+    MaskingNoise,
     MissingFeaturesNoise,
     SaltPepperNoise,
+    SwapNoise,
 )
-from skvim.noise._corruptions import drop_features, salt_pepper, shift_brightness
+from skvim.noise._corruptions import drop_features, mask, salt_pepper, shift_brightness, swap
 
 
 def numpy_values(shape, dtype="float64", fill=2.0, seed=0):
@@ -129,10 +131,128 @@ def test_images_lose_values_of_any_axis():
 
 
 @both_libraries
-def test_features_need_rows(values):
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, generator: drop_features(x, 0.5, generator, value=0.0, per_row=False),
+        lambda x, generator: swap(x, 0.5, generator),
+        lambda x, generator: mask(x, 0.5, generator, (0,) * 7),
+    ],
+)
+def test_features_need_rows(function, values):
     x, generator = values((7,))
     with pytest.raises(ValueError, match=r"shape \(n_samples, ...\). Got \(7,\)"):
-        drop_features(x, 0.5, generator, value=0.0, per_row=False)
+        function(x, generator)
+
+
+# Swaps
+
+
+def rising(x):
+    """Return a copy with the number of its row added to each value."""
+    if torch.is_tensor(x):
+        return x + torch.arange(len(x)).reshape(-1, *(1 for _ in x.shape[1:]))
+    return x + np.arange(len(x), dtype=x.dtype).reshape(-1, *(1 for _ in x.shape[1:]))
+
+
+@both_libraries
+def test_values_are_swapped_with_any_other_row_of_their_column(values):
+    x, generator = values((5, 3), fill=0.0)
+    for i, j in itertools.product(range(5), range(3)):
+        x[i, j] = 10 * i + j
+    draws = np.stack([np.asarray(swap(x, 0.6, generator)) for _ in range(4000)])
+    assert (draws % 10 == np.arange(3)).all()
+    rows = draws // 10
+    for i, other in itertools.product(range(5), range(5)):
+        expected = 0.4 if i == other else 0.6 / 4
+        found = (rows[:, i] == other).mean(axis=0)
+        np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.25 / 4000))
+    swapped = (rows != np.arange(5)[:, None]) - 0.6
+    assert abs((swapped[..., 1:] * swapped[..., :-1]).mean()) < 4 * 0.24 / np.sqrt(40_000)
+    assert abs((swapped[:, 1:] * swapped[:, :-1]).mean()) < 4 * 0.24 / np.sqrt(48_000)
+
+
+@both_libraries
+@pytest.mark.parametrize("n", [0, 1])
+def test_rows_without_another_stay_as_they_are(values, n):
+    x, generator = values((n, 4))
+    swapped = swap(x, 1.0, generator, (0, 0, 1, 1))
+    assert swapped is not x
+    np.testing.assert_array_equal(swapped, x)
+
+
+@both_libraries
+def test_two_rows_change_places_at_rate_one(values):
+    x, generator = values((2, 3, 4))
+    swapped = swap(rising(x), 1.0, generator)
+    np.testing.assert_array_equal(swapped, np.asarray(rising(x))[::-1])
+
+
+@both_libraries
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_swaps_keep_dtype_and_input(values, dtype):
+    x, generator = values((30, 4), dtype)
+    x = rising(x)
+    swapped = swap(x, 0.5, generator)
+    assert (type(swapped), swapped.dtype) == (type(x), x.dtype)
+    np.testing.assert_array_equal(x, np.asarray(rising(values((30, 4), dtype)[0])))
+
+
+def test_swaps_work_in_half_precision_and_pass_gradients_to_the_values_they_took():
+    x = rising(torch.zeros(64, 8, dtype=torch.bfloat16)).requires_grad_()
+    swapped = swap(x, 0.5, torch.Generator().manual_seed(0))
+    assert swapped.dtype == torch.bfloat16
+    swapped.sum().backward()
+    counts = [torch.bincount(column.long(), minlength=64) for column in swapped.detach().T]
+    assert torch.equal(x.grad.long(), torch.stack(counts, 1))
+
+
+# Groups of features
+
+GROUPS = (3, -1, 3, 7, -1)
+
+
+@both_libraries
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+@pytest.mark.parametrize("function", [mask, swap])
+def test_features_of_a_group_are_corrupted_together(function, shape, values):
+    n = 4000
+    x, generator = values((n, *shape), fill=1.0)
+    found = np.asarray(function(rising(x), 0.3, generator, GROUPS)).reshape(n, 5)
+    np.testing.assert_array_equal(found[:, [0, 1]], found[:, [2, 4]])
+    changed = (found != np.arange(1.0, n + 1)[:, None])[:, [0, 1, 3]]
+    np.testing.assert_allclose(changed.mean(axis=0), 0.3, atol=4 * np.sqrt(0.21 / n))
+    pairs = [(changed[:, i] & changed[:, j]).mean() for i, j in [(0, 1), (0, 2), (1, 2)]]
+    np.testing.assert_allclose(pairs, 0.09, atol=4 * np.sqrt(0.09 * 0.91 / n))
+
+
+@pytest.mark.parametrize("noise", [MaskingNoise, SwapNoise])
+def test_one_hot_rows_stay_one_hot_or_are_masked_as_a_whole(noise):
+    X = np.eye(4)[np.random.default_rng(0).integers(4, size=200)]
+    corrupted = noise(0.5, groups=np.zeros(4, int).tolist(), random_state=0).fit(X).transform(X)
+    assert set(corrupted.sum(axis=1)) == ({0.0, 1.0} if noise is MaskingNoise else {1.0})
+    assert not np.array_equal(corrupted, X)
+
+
+@pytest.mark.parametrize("noise", [MaskingNoise, SwapNoise])
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((0, 1), "each of the 3 features. Got 2 of them"),
+        ((0, 1, 1, 2), "each of the 3 features. Got 4 of them"),
+        ((0, 1, 1.5), r"an int for each feature. Got \(0, 1, 1.5\)"),
+        ((0, 1, True), "an int for each feature"),
+        ("abc", "'groups' parameter of"),
+    ],
+)
+def test_groups_that_do_not_fit_the_features_are_refused(noise, groups, message):
+    transformer = noise(groups=groups)
+    with pytest.raises(ValueError, match=message):
+        transformer.fit(np.ones((2, 3)))
+    assert not hasattr(transformer, "n_features_in_")
+    if groups != "abc":
+        with pytest.raises(ValueError, match=message):
+            transformer.corrupt(torch.ones(2, 3), torch.Generator())
 
 
 # Brightness
@@ -158,13 +278,18 @@ def test_shifts_up_and_down_undo_each_other():
 
 RANDOM = [
     lambda x, generator: salt_pepper(x, 0.3, (0, 1), generator),
+    lambda x, generator: mask(x, 0.3, generator, (0, 1) * (x.shape[1] // 2)),
     lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=True),
     lambda x, generator: drop_features(x, 0.3, generator, value=0.0, per_row=False),
+]
+SWAPS = [
+    lambda x, generator: swap(rising(x), 0.3, generator),
+    lambda x, generator: swap(rising(x), 0.3, generator, (0, 1) * (x.shape[1] // 2)),
 ]
 
 
 @both_libraries
-@pytest.mark.parametrize("function", RANDOM)
+@pytest.mark.parametrize("function", [*RANDOM, *SWAPS])
 def test_functions_follow_their_generator(function, values):
     x, generator = values((100, 60))
     first, second = function(x, generator), function(x, generator)
@@ -174,7 +299,7 @@ def test_functions_follow_their_generator(function, values):
 
 
 @both_libraries
-@pytest.mark.parametrize("function", RANDOM)
+@pytest.mark.parametrize("function", [*RANDOM, *SWAPS])
 def test_places_do_not_depend_on_the_dtype(function, values):
     single, double = (
         np.asarray(function(*values((50, 8), dtype))) for dtype in ("float32", "float64")
@@ -182,7 +307,7 @@ def test_places_do_not_depend_on_the_dtype(function, values):
     np.testing.assert_array_equal(single, double)
 
 
-@pytest.mark.parametrize("function", RANDOM)
+@pytest.mark.parametrize("function", [*RANDOM, *SWAPS])
 def test_functions_refuse_the_other_librarys_generator(function):
     with pytest.raises(TypeError, match="ndarray with Generator"):
         function(np.ones((3, 2)), torch.Generator())
@@ -204,6 +329,8 @@ def test_rates_out_of_range_are_refused(rate):
     x, generator = numpy_values((3, 2))
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
         salt_pepper(x, rate, (0, 1), generator)
+    with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
+        swap(x, rate, generator)
     with pytest.raises(ValueError, match=r"rate .* \[0, 1\]. Got"):
         drop_features(x, rate, generator, value=0.0, per_row=True)
 

@@ -247,6 +247,7 @@ def test_levels_out_of_range_are_refused(noise, message):
 NAMES = {
     "gaussian": [0.08, 0.12, 0.18, 0.26, 0.38],
     "masking": [0.1, 0.2, 0.3, 0.4, 0.5],
+    "swap": [0.1, 0.2, 0.3, 0.4, 0.5],
     "salt_pepper": [0.03, 0.06, 0.09, 0.17, 0.27],
     "occlusion": [4, 7, 11, 14, 18],
     "blur": [0.4, 0.6, 0.7, 0.8, 1.0],

@@ -26,6 +26,7 @@ from skvim.noise import (
     MissingFeaturesNoise,
     OcclusionNoise,
     SaltPepperNoise,
+    SwapNoise,
 )
 from skvim.noise._corruptions import gaussian, mask
 
@@ -43,7 +44,7 @@ def augmentation(strength=0.5, **options):
 
 
 # Each makes a transformer of one positional strength, 0 for none.
-NOISES = [GaussianNoise, MaskingNoise, SaltPepperNoise, missing, occlusion, augmentation]
+NOISES = [GaussianNoise, MaskingNoise, SwapNoise, SaltPepperNoise, missing, occlusion, augmentation]
 FAMILY = [*NOISES, BlurNoise, ContrastNoise, BrightnessNoise]
 FUNCTIONS = [(gaussian, 0.3), (mask, 0.3)]
 
