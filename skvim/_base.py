@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -12,22 +11,22 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor
 
+from skvim._code_density import density_of_codes
+from skvim._corruption import made_corruption
 from skvim._declare import estimator
 from skvim._float_errors import ignore_overflow
 from skvim._information import Information, finite_values, measure_information
-from skvim._layout import Layout, flatten
 from skvim._modes import own_modes
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
+from skvim._row_format import RowFormat, fitted_format, restored_format
 from skvim._validation import (
-    ROWS,
     atomic,
     check_codes,
     check_count,
     check_is_fitted,
     check_parameters,
     check_results,
-    check_rows,
     draw_seed,
     with_plain_parameters,
 )
@@ -48,28 +47,20 @@ from skvim.engine import (
 from skvim.engine._checkpoints import Checkpoints
 from skvim.engine.batched import Plan
 from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
-from skvim.noise import GaussianNoise, MaskingNoise, SwapNoise
-from skvim.noise._image_transformers import BaseImageNoise
 from skvim.objectives import (
     Autoencoder,
     Posterior,
     Prior,
     Term,
-    make_likelihood,
 )
 
-__all__ = ["BaseAutoencoder"]
+__all__ = ["BaseAutoencoder", "encode_moments"]
 
 # With fewer rows, information estimates and their standard errors mean nothing.
 _MIN_INFORMATION_ROWS = 10
 # Attributes that _set_fitted sets from a trained net.
 _FROM_NET = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
-_FROM_NET |= {"_n_features_out", "_width"}
-_NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise] | type[SwapNoise]] = {
-    "gaussian": GaussianNoise,
-    "masking": MaskingNoise,
-    "swap": SwapNoise,
-}
+_FROM_NET |= {"_n_features_out", "_width", "_format"}
 
 
 @estimator
@@ -93,11 +84,13 @@ class BaseAutoencoder(
     loss_curve_ : list of float
         Mean training loss of every epoch, in nats per row.
     n_iter_ : int
-        Epochs trained: ``max_epochs``, or fewer if training stopped early.
+        Epochs trained, ``max_epochs`` unless training stopped early.
     validation_loss_curve_ : list of float or None
         Validation loss of every epoch, in nats per row; None without ``early_stopping``.
     best_validation_loss_ : float or None
         The lowest validation loss, that of the weights that were kept.
+    code_density_ : estimator or None
+        The density fitted to the codes of training rows, if ``code_density`` asks for one.
     device_ : torch.device
         Device on which the model was trained.
     n_features_in_ : int
@@ -162,12 +155,11 @@ class BaseAutoencoder(
     def _make_request(self, X: Any) -> FitRequest:
         """Validate parameters and rows, and return the request for the training."""
         check_parameters(self)
-        flat, axes = flatten(X)
-        rows = check_rows(self, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
-        self._layout = Layout.of(rows.shape[1], axes, self.image_shape)
+        self._format: RowFormat
+        self._format, rows = fitted_format(self, X)
         settings = with_plain_parameters(self)
         training = settings._training_settings(resolve_device(self.device))
-        model = settings._model_settings(self._layout.shape)
+        model = settings._model_settings()
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
     def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:
@@ -177,6 +169,8 @@ class BaseAutoencoder(
         curve = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch]
         self.validation_loss_curve_ = curve if self.early_stopping else None
         self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
+        law = self._format.code_density if self.code_density == "auto" else self.code_density
+        self.code_density_ = density_of_codes(law, net, request.rows, self._width)
 
     def _set_fitted(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
         """Set a trained net and the attributes of ``_FROM_NET``."""
@@ -189,7 +183,7 @@ class BaseAutoencoder(
         # Size of the largest activation of one row, from which inference derives its chunks.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
         self._width = max(
-            max_activation_size(encoder, math.prod(model.shape)),
+            max_activation_size(encoder, math.prod(model.input_shape)),
             max_activation_size(decoder, model.n_components),
         )
         if model.prior is not None:
@@ -201,24 +195,26 @@ class BaseAutoencoder(
         if "net_" not in state:
             return state
         kept = {key: value for key, value in state.items() if key not in _FROM_NET}
-        layout = {"axes": self._layout.axes, "image": self._layout.image}
-        return {**kept, "_layout": layout, "_dtype": self._dtype.name, "net_": net_state(self.net_)}
+        shapes = self._format.state()
+        return {**kept, **shapes, "_dtype": self._dtype.name, "net_": net_state(self.net_)}
 
     @final
     def _restore_state(self, state: dict[str, Any], device: torch.device) -> None:
         super()._restore_state(state, device)
         if "net_" not in state:
             return
-        self._layout = Layout(**state["_layout"])
+        self._format = restored_format(state)
+        for name in self._format.state():
+            del self.__dict__[name]
         self._dtype = np.dtype({"float32": np.float32, "float64": np.float64}[state["_dtype"]])
         net, model = restored_net(state["net_"], device)
-        sizes = {math.prod(part) for part in (model.shape, self._layout.axes, self._layout.shape)}
-        if sizes != {self.n_features_in_}:
-            raise ValueError(f"the networks are for {sizes} features, not {self.n_features_in_}")
+        if not self._format.fits(model.shape, self.n_features_in_):
+            raise ValueError(f"the networks are for rows of shape {model.shape}, not those of X")
         self._set_fitted(net, model, device)
 
-    def _model_settings(self, shape: tuple[int, ...]) -> ModelSettings:
+    def _model_settings(self) -> ModelSettings:
         """Return the settings of the model, checked."""
+        shape = self._format.shape
         posterior, prior = self._make_posterior(), self._make_prior()
         terms = self._make_terms()
         for _, term in terms:
@@ -228,10 +224,10 @@ class BaseAutoencoder(
             n_components=self.n_components,
             architecture=self._architecture(shape),
             posterior=posterior,
-            likelihood=make_likelihood(self.likelihood),
+            likelihood=self._format.likelihood(self.likelihood),
             prior=prior,
             terms=terms,
-            corruption=self._corruption(),
+            corruption=made_corruption(self.noise, self._format),
             unit_codes=self._unit_codes,
             precision=self.precision,
         )
@@ -242,16 +238,6 @@ class BaseAutoencoder(
             self.hidden_layer_sizes, self.activation, self.normalization, self.dropout
         )
         return make_architecture(self.network, perceptrons, shape)
-
-    def _corruption(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-        """Return the function that corrupts the encoder's input in training."""
-        if self.noise is None:
-            return None
-        noise = _NOISES[self.noise]() if isinstance(self.noise, str) else deepcopy(self.noise)
-        if isinstance(noise, BaseImageNoise) and noise.image_shape is None:
-            noise.image_shape = self._layout.image  # batches come as flat rows
-        corruption: Callable[[Tensor, torch.Generator], Tensor] = noise.corrupt
-        return corruption
 
     def _training_settings(self, device: torch.device) -> TrainingSettings:
         """Return the settings of the training."""
@@ -342,7 +328,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         rows = self._rows(X)
-        mean, std = map_rows(self.net_, _encode, rows, values_per_row=self._width)
+        mean, std = map_rows(self.net_, encode_moments, rows, values_per_row=self._width)
         self._checked("posterior_moments", mean, rows)
         return mean, self._checked("posterior_moments", std, rows)
 
@@ -359,7 +345,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z], in units and layout of the training data.
+            E[x|z], in units and layout of the training data. For tables (``likelihood="auto"``) a
+            table of the kind of the training data: means of numbers, the most probable categories.
 
         Raises
         ------
@@ -368,9 +355,17 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
+        decoded: NDArray[Any] = self._format.restore(
+            self._decoded(codes), self.net_.autoencoder.likelihood.bound()
+        )
+        return decoded
+
+    def _decoded(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return what the likelihood's ``mean`` is at codes, (n_samples, n_outputs)."""
         decode = lambda model, z: [model.likelihood.mean(model.decode(z))]
-        (decoded,) = map_rows(self.net_, decode, codes, values_per_row=self._width)
-        return self._layout.restore(self._checked("inverse_transform", decoded, codes))
+        (means,) = map_rows(self.net_, decode, codes, values_per_row=self._width)
+        checked: NDArray[Any] = self._checked("inverse_transform", means, codes)
+        return checked
 
     @final
     @own_modes()
@@ -385,7 +380,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z = E[z|x]], in units and layout of the training data.
+            E[x|z = E[z|x]], in units and layout of the training data; for tables as
+            :meth:`inverse_transform` gives it.
 
         Raises
         ------
@@ -409,11 +405,8 @@ class BaseAutoencoder(
         return float(self._checked("score", mean, X))
 
     def _rows(self, X: Any) -> NDArray[Any]:
-        """Return rows or images as flat rows, checked against those of ``fit``."""
-        flat, axes = flatten(X)
-        rows = check_rows(self, flat, reset=False, dtype=ROWS)
-        self._layout.check(axes)
-        return rows
+        """Return X as stored rows, checked against those of ``fit``."""
+        return self._format.read(self, X)
 
     @final
     @own_modes()
@@ -492,7 +485,7 @@ class BaseAutoencoder(
         return tags
 
 
-def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+def encode_moments(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and standard deviation."""
     loc, scale, _ = model.encode(x)
     return loc, torch.zeros_like(loc) if scale is None else scale

@@ -1,6 +1,6 @@
 """Base classes of autoencoders with a prior: sampling and log-likelihood."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from skvim._base import BaseAutoencoder
 from skvim._declare import estimator, parameter
 from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
+from skvim._tabular import TabularAutoencoder
 from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, integer, real
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import (
@@ -25,6 +25,7 @@ from skvim.objectives import (
     Posterior,
     Prior,
     Term,
+    importance_draws,
     importance_log_weights,
     log_mean,
     make_divergence,
@@ -42,7 +43,7 @@ __all__ = [
 
 
 @estimator
-class BaseGenerativeAutoencoder(BaseAutoencoder):
+class BaseGenerativeAutoencoder(TabularAutoencoder):
     """Base class of autoencoders with a prior: sampling and log-likelihood.
 
     Attributes
@@ -86,35 +87,69 @@ class BaseGenerativeAutoencoder(BaseAutoencoder):
     @final
     @own_modes()
     def sample(
-        self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[Any]:
-        """Draw codes from the prior and decode them.
+        self,
+        n_samples: int = 1,
+        *,
+        codes: str = "auto",
+        mean: bool | None = None,
+        given: Mapping[Any, Any] | None = None,
+        missing: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Draw codes and decode them.
 
         Parameters
         ----------
         n_samples : int in [1, inf), default=1
             Number of rows.
+        codes : {"auto", "prior", "fitted"}, default="auto"
+            Law of the codes: the prior p(z), or the density ``code_density_`` that was fitted to
+            the codes of training rows, closer to the data where the codes do not follow the prior.
+            "auto" is "fitted" if there is one.
+        mean : bool or None, default=None
+            Whether to return E[x|z], or else a draw x ~ p(x|z). None is True for arrays and images,
+            False for tables (``likelihood="auto"``).
+        given : mapping or None, default=None
+            For tables, values of some columns by name (or position); the others are drawn given
+            these, with codes from p(z|x_given) whatever ``codes`` is.
+        missing : bool, default=False
+            For tables, whether cells are missing in samples as in random training rows.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z] for z ~ p(z), in dtype, units and layout of the training data.
+        X : ndarray or data frame of shape (n_samples, n_features), or images
+            In kind, dtypes, units and layout of the training data.
 
         Raises
         ------
         ValueError
-            If n_samples is not a positive integer, or a draw or its E[x|z] is beyond the range of
-            the dtype of the training data.
+            If n_samples is not a positive integer, codes or given are not possible for the model,
+            or a draw or its E[x|z] is beyond the range of the dtype of the training data.
         """
-        check_is_fitted(self)
-        generator = torch.Generator().manual_seed(draw_seed(random_state))
-        shape = (check_count("n_samples", n_samples), self._n_features_out)
-        draws = self.prior_.draw(shape, generator, torch.float64).numpy()
-        with ignore_overflow():
-            codes = draws.astype(self._dtype)
-        return self.inverse_transform(self._checked("sample", codes, draws, of="the prior"))
+        law = self._law(codes, "prior")
+        seed = draw_seed(random_state)
+        draws = None
+        if law == "prior" and given is None:
+            generator = torch.Generator().manual_seed(seed)
+            shape = (check_count("n_samples", n_samples), self._n_features_out)
+            draws = self.prior_.draw(shape, generator, torch.float64).numpy()
+        return self._sample(n_samples, law, draws, mean, given, missing, seed)
+
+    def _posterior_codes(
+        self, rows: NDArray[Any], n_draws: int, seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        noise = _standard_normal(seed, (n_draws, self._n_features_out), np.dtype(np.float64))
+
+        def draw(model: Autoencoder, x: Tensor) -> list[Tensor]:
+            draws = torch.from_numpy(noise).to(x.device)
+            codes, log_weights = importance_draws(model, self.prior_, x, draws)
+            return [codes, log_weights.softmax(-1)]
+
+        width = self._width * max(noise.shape)
+        codes, weights = map_rows(self.net_, draw, rows, values_per_row=width)
+        return codes, weights
 
     @final
     @own_modes()

@@ -13,6 +13,7 @@ from skvim.engine import ACCELERATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES
 from skvim.engine._checkpoints import Checkpoints
 from skvim.networks import ACTIVATIONS, NORMALIZATIONS, Architecture
 from skvim.objectives import Likelihood
+from skvim.tables import Columns
 
 __all__ = ["CommonParameters"]
 
@@ -28,14 +29,28 @@ class CommonParameters:
         doc="Number of latent dimensions, the columns that ``transform`` returns.",
         kw_only=False,
     )
-    likelihood: str | Likelihood = parameter(
+    likelihood: str | Likelihood | Columns = parameter(
         default="gaussian",
-        kind='{"gaussian", "bernoulli"} or Likelihood',
-        allowed=[StrOptions({"gaussian", "bernoulli"}), Likelihood],
+        kind='{"gaussian", "bernoulli", "auto"}, Likelihood or Columns',
+        allowed=[StrOptions({"gaussian", "bernoulli", "auto"}), Likelihood, Columns],
         doc="""
         Likelihood p(x|z). "gaussian" has one variance for all features, its maximum-likelihood
         estimate; :class:`~skvim.objectives.Gaussian` offers others. "bernoulli" needs every value
-        of X in [0, 1].
+        of X in [0, 1]. "auto" is for tables with mixed columns and missing cells: each column has
+        a density of its own, found from its dtype and values;
+        :class:`~skvim.tables.Columns` sets kinds of columns. See :doc:`/tables`.
+        """,
+    )
+    code_density: Any = parameter(
+        default="auto",
+        kind='{"auto", "gaussian-mixture"}, density estimator or None',
+        allowed=[StrOptions({"auto", "gaussian-mixture"}), HasMethods(["fit", "sample"]), None],
+        doc="""
+        Density to fit to the codes of training rows, for ``sample(codes="fitted")``.
+        "gaussian-mixture" chooses the number of components, a power of 2 up to 32, by the
+        likelihood of held-out codes; or an estimator with ``fit`` and ``sample``, such as one of
+        scikit-learn's. "auto" is "gaussian-mixture" for tables (``likelihood="auto"``) and None
+        otherwise.
         """,
     )
     network: Any = parameter(

@@ -37,6 +37,7 @@ __all__ = [
     "check_count",
     "check_is_fitted",
     "check_matrix",
+    "check_names",
     "check_parameters",
     "check_results",
     "check_rows",
@@ -170,6 +171,20 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
         rows = rows.copy()  # X is the caller's
         rows.sum_duplicates()
     return (rows, *labels) if y else rows
+
+
+def check_names(estimator: BaseEstimator, X: Any, *, reset: bool, least: int = 1) -> None:
+    """Check number, names and order of columns as scikit-learn does, and no values.
+
+    ``reset`` sets ``n_features_in_`` and ``feature_names_in_`` instead. ``ValueError`` for fewer
+    rows than ``least``.
+    """
+    if count_rows("X", X) < least:
+        raise ValueError(
+            f"Found {count_rows('X', X)} sample(s) while a minimum of {least} is required by "
+            f"{type(estimator).__name__}."
+        )
+    validation.validate_data(estimator, X, reset=reset, skip_check_array=True)
 
 
 def check_rows(

@@ -25,7 +25,7 @@ from skvim._plain_numbers import plain
 from skvim._torch_modes import torch_defaults
 from skvim._torch_private import distribution_state, transform_state
 
-__all__ = ["ByValue", "NotComparableError", "by_bytes", "describe", "itself"]
+__all__ = ["ByValue", "NotComparableError", "attributes", "by_bytes", "describe", "itself"]
 
 _ATOMS = (str, bytes, bool, type(None), type(Ellipsis))
 _NAMED = (type, FunctionType, BuiltinFunctionType, torch.dtype, torch.device, torch.Size)
@@ -48,22 +48,22 @@ class ByValue:
         if type(self) is not type(other):
             return NotImplemented
         try:
-            return self is other or describe(_attributes(self)) == describe(_attributes(other))
+            return self is other or describe(attributes(self)) == describe(attributes(other))
         except NotComparableError:
             return False
 
     def __hash__(self) -> int:
         try:
-            return hash((type(self), describe(_attributes(self))))
+            return hash((type(self), describe(attributes(self))))
         except NotComparableError:
             return hash(type(self))
 
     @final
     def with_plain_numbers(self) -> Self:
         """Return a copy with Python's numbers in the place of NumPy's; itself if there are none."""
-        attributes = _attributes(self)
-        converted = {name: plain(value) for name, value in attributes.items()}
-        if all(converted[name] is value for name, value in attributes.items()):
+        own = attributes(self)
+        converted = {name: plain(value) for name, value in own.items()}
+        if all(converted[name] is value for name, value in own.items()):
             return self
         copied = object.__new__(type(self))
         for name, value in converted.items():
@@ -71,7 +71,7 @@ class ByValue:
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: by_bytes(value) for name, value in _attributes(self).items()}
+        return {name: by_bytes(value) for name, value in attributes(self).items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
@@ -105,7 +105,7 @@ def describe(value: Any) -> Any:
         raise NotComparableError(f"{type(value).__name__} refers to itself.") from error
 
 
-def _attributes(value: object) -> dict[str, Any]:
+def attributes(value: object) -> dict[str, Any]:
     """Return the attributes of an object, those in slots included but no cached properties."""
     state: Any = object.__getstate__(value)
     parts = state if isinstance(state, tuple) else (state,)
@@ -183,7 +183,7 @@ def _describe_object(value: Any) -> Any:
 _STATES: list[tuple[type, Callable[[Any], Any]]] = [
     (Distribution, distribution_state),
     (Transform, transform_state),
-    (ByValue, _attributes),
+    (ByValue, attributes),
 ]
 
 

@@ -1,24 +1,26 @@
 """Base classes of autoencoders without a prior."""
 
 import warnings
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
-from skvim._base import BaseAutoencoder
+from skvim._base import encode_moments
 from skvim._declare import estimator
-from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
+from skvim._tabular import TabularAutoencoder
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows, one_thread
 from skvim.exceptions import ChainLostWarning
 from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
 
-__all__ = ["BaseChainAutoencoder", "BasePlainAutoencoder"]
+__all__ = ["BaseChainAutoencoder", "BaseCodeAutoencoder", "BasePlainAutoencoder"]
 
 # Root mean square of codes, 1 for training rows, above which a chain has left the data.
 _MAX_CODE_RMS = 10.0
@@ -27,7 +29,7 @@ _N_CHAINS = 100
 
 
 @estimator
-class BasePlainAutoencoder(BaseAutoencoder):
+class BasePlainAutoencoder(TabularAutoencoder):
     """Base class of autoencoders without a prior, scored by the distortion."""
 
     def _make_posterior(self) -> Posterior:
@@ -77,6 +79,74 @@ class BasePlainAutoencoder(BaseAutoencoder):
         (values,) = map_rows(self.net_, log_likelihood, rows, values_per_row=self._width)
         return self._mean_score(values, rows)
 
+    def _posterior_codes(
+        self, rows: NDArray[Any], n_draws: int, seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        loc, scale = map_rows(self.net_, encode_moments, rows, values_per_row=self._width)
+        codes = loc[:, None, :]
+        if scale.any():
+            noise = np.random.default_rng(seed).standard_normal((n_draws, loc.shape[1]))
+            codes = codes + scale[:, None, :] * noise
+        return codes, np.full(codes.shape[:2], 1 / codes.shape[1])
+
+
+def _has_density(model: Any) -> bool:
+    """Tell whether a model has, or will have, a density of its codes to sample from."""
+    return bool(model._asks_for_density())
+
+
+@estimator
+class BaseCodeAutoencoder(BasePlainAutoencoder):
+    """Base class of autoencoders whose only samples are those of a density of their codes."""
+
+    @final
+    @available_if(_has_density)  # type: ignore[untyped-decorator]
+    @own_modes()
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        codes: str = "auto",
+        mean: bool | None = None,
+        given: Mapping[Any, Any] | None = None,
+        missing: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Draw codes from the density fitted to those of training rows, and decode them.
+
+        Available for tables (``likelihood="auto"``), or with another ``code_density`` than "auto".
+
+        Parameters
+        ----------
+        n_samples : int in [1, inf), default=1
+            Number of rows.
+        codes : {"auto", "fitted"}, default="auto"
+            The model has no prior: both are the density ``code_density_``.
+        mean : bool or None, default=None
+            Whether to return E[x|z], or else a draw x ~ p(x|z). None is True for arrays and images,
+            False for tables (``likelihood="auto"``).
+        given : mapping or None, default=None
+            For tables, values of some columns by name (or position); the others are drawn given
+            these.
+        missing : bool, default=False
+            For tables, whether cells are missing in samples as in random training rows.
+        random_state : int, RandomState or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray or data frame of shape (n_samples, n_features), or images
+            In kind, dtypes, units and layout of the training data.
+
+        Raises
+        ------
+        ValueError
+            If n_samples is not a positive integer, given is not possible for the model, or a draw
+            or its E[x|z] is beyond the range of the dtype of the training data.
+        """
+        law = self._law(codes, None)
+        return self._sample(n_samples, law, None, mean, given, missing, draw_seed(random_state))
+
 
 @estimator
 class BaseChainAutoencoder(BasePlainAutoencoder):
@@ -90,9 +160,13 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         *,
         burn_in: int = 100,
         thin: int = 10,
+        codes: str = "auto",
+        mean: bool | None = None,
+        given: Mapping[Any, Any] | None = None,
+        missing: bool = False,
         random_state: int | np.random.RandomState | None = None,
-    ) -> NDArray[Any]:
-        """Draw rows by the Markov chain x → z ~ q(z|x) → x ~ p(x|z).
+    ) -> Any:
+        """Draw rows by the Markov chain x → z ~ q(z|x) → x ~ p(x|z), or by a density of codes.
 
         Parameters
         ----------
@@ -103,29 +177,48 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         thin : int in [1, inf), default=10
             Steps between two rows of one chain. Up to 100 chains run in parallel, each from a
             normal draw with mean and scale of the training data.
+        codes : {"auto", "chain", "fitted"}, default="auto"
+            Where codes come from: the chain, or the density ``code_density_`` that was fitted to
+            the codes of training rows. "auto" is "fitted" if there is one.
+        mean : bool or None, default=None
+            Whether to return E[x|z], or else a draw x ~ p(x|z). None is True for arrays and images,
+            False for tables (``likelihood="auto"``).
+        given : mapping or None, default=None
+            For tables, values of some columns by name (or position); the others are drawn given
+            these.
+        missing : bool, default=False
+            For tables, whether cells are missing in samples as in random training rows.
         random_state : int, RandomState or None, default=None
-            Seed of the chain.
+            Seed of the draws.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            E[x|z] of the codes of the chains, in dtype, units and layout of the training data.
+        X : ndarray or data frame of shape (n_samples, n_features), or images
+            In kind, dtypes, units and layout of the training data.
 
         Raises
         ------
         ValueError
-            If one of the numbers is out of range, or a code or its E[x|z] is beyond the range of
-            the dtype of the training data.
+            If one of the numbers is out of range, codes or given are not possible for the model,
+            or a code or its E[x|z] is beyond the range of the dtype of the training data.
 
         Warns
         -----
         ChainLostWarning
             If the chains have left the training data, so that the rows are no samples of them.
         """
-        check_is_fitted(self)
-        n_samples, thin = check_count("n_samples", n_samples), check_count("thin", thin)
+        law, seed = self._law(codes, "chain"), draw_seed(random_state)
+        counts = check_count("n_samples", n_samples), check_count("thin", thin)
         burn_in = check_count("burn_in", burn_in, least=0)
-        generator = torch.Generator().manual_seed(draw_seed(random_state))
+        chain = law == "chain" and given is None
+        drawn = self._chain_codes(*counts, burn_in, seed) if chain else None
+        return self._sample(n_samples, law, drawn, mean, given, missing, seed)
+
+    def _chain_codes(
+        self, n_samples: int, thin: int, burn_in: int, seed: int
+    ) -> NDArray[np.float64]:
+        """Return codes of Markov chains; warn where they have left the data."""
+        generator = torch.Generator().manual_seed(seed)
         model = deepcopy(self.net_.in_precision(torch.float64)).cpu()
         steps = (burn_in, thin, -(-n_samples // _N_CHAINS))
         with torch.no_grad(), one_thread():
@@ -137,8 +230,6 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
                 f"of {rms:.3g}, those of training rows 1. Fit with a larger scale, more epochs or "
                 "fewer n_components, or reduce burn_in and thin.",
                 ChainLostWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        with ignore_overflow():
-            drawn = codes[:n_samples].numpy().astype(self._dtype)
-        return self.inverse_transform(self._checked("sample", drawn, codes.numpy(), of="the chain"))
+        return codes[:n_samples].numpy()

@@ -280,7 +280,15 @@ def concrete(base):
 
 PARTS = [cls for base in (Prior, Posterior, Likelihood, Term) for cls in concrete(base)]
 PARTS = [cls for cls in PARTS if cls.__abstractmethods__ == frozenset()]
-ARGUMENTS = {"Capacity": (3.0, 0.25), "Factorised": (distributions.Cauchy(0.0, 1.0),), "KL": (0.5,)}
+ARGUMENTS = {
+    "Capacity": (3.0, 0.25),
+    "Categorical": (1, (0.25, 0.75)),
+    "Cells": ([objectives.Interval(0)],),
+    "Continuous": (2,),
+    "Factorised": (distributions.Cauchy(0.0, 1.0),),
+    "Interval": (3,),
+    "KL": (0.5,),
+}
 
 
 @pytest.mark.parametrize("cls", [*PARTS, Convolutional, Perceptrons], ids=lambda cls: cls.__name__)

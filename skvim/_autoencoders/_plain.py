@@ -4,7 +4,7 @@ from typing import Any, final
 
 from skvim._declare import estimator, parameter
 from skvim._validation import HasMethods, StrOptions, real
-from skvim._without_prior import BaseChainAutoencoder, BasePlainAutoencoder
+from skvim._without_prior import BaseChainAutoencoder, BaseCodeAutoencoder
 from skvim.objectives import Contraction, GaussianPosterior, Posterior, Term
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
 
 @final
 @estimator
-class AETransformer(BasePlainAutoencoder):
+class AETransformer(BaseCodeAutoencoder):
     """Unregularised autoencoder: minimise E[−log p(x|e(x))].
 
     It has no prior, and so neither ``sample`` nor ``score_samples``.
@@ -51,7 +51,7 @@ class AETransformer(BasePlainAutoencoder):
 
 @final
 @estimator
-class DenoisingAETransformer(BasePlainAutoencoder):
+class DenoisingAETransformer(BaseCodeAutoencoder):
     """Denoising autoencoder: minimise E[−log p(x|e(x̃))] over corrupted copies x̃ of x.
 
     Every batch is corrupted anew; the target of the reconstruction is its clean rows.
@@ -92,7 +92,7 @@ class DenoisingAETransformer(BasePlainAutoencoder):
 
 @final
 @estimator
-class ContractiveAETransformer(BasePlainAutoencoder):
+class ContractiveAETransformer(BaseCodeAutoencoder):
     """Contractive autoencoder: minimise E[−log p(x|e(x))] + λ E‖∂e/∂x‖².
 
     With ``gamma`` above 0 it is the higher-order form, which adds γ E‖∂e/∂x(x) − ∂e/∂x(x + ε)‖².

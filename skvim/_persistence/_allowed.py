@@ -53,6 +53,7 @@ MODULES = (
     "skvim.noise",
     "skvim.objectives",
     "skvim.semi_supervised",
+    "skvim.tables",
     "torch.distributions",
     "torch.optim",
     *SKLEARN,
@@ -67,6 +68,9 @@ PARTS = frozenset(
                 "Adversarial",
                 "Bernoulli",
                 "Capacity",
+                "Categorical",
+                "Cells",
+                "Continuous",
                 "Contraction",
                 "DensityRatioKL",
                 "DiracPosterior",
@@ -74,6 +78,7 @@ PARTS = frozenset(
                 "Gaussian",
                 "GaussianPosterior",
                 "InfoNCE",
+                "Interval",
                 "KL",
                 "Logistic",
                 "LogisticPosterior",
@@ -86,6 +91,7 @@ PARTS = frozenset(
         "skvim.networks.Convolutional",
         "skvim.networks.Paired",
         "skvim.networks.Perceptrons",
+        "skvim.tables.Columns",
     }
 )
 _ALTERNATIVES = {

@@ -61,6 +61,16 @@ class ModelSettings:
     precision: str = "float32"
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what the encoder sees of a row."""
+        return self.likelihood.input_shape(self.shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the decoder's output."""
+        return self.likelihood.output_shape(self.shape)
+
+    @property
     def min_rows(self) -> int:
         """Rows that the networks need in training."""
         return max(self.architecture.min_rows, 2 if self.unit_codes else 1)
@@ -175,11 +185,13 @@ def _param_groups(model: ModelSettings, net_params: dict[str, Any]) -> dict[str,
 def build_autoencoder(settings: ModelSettings, seed: int) -> Autoencoder:
     """Return a new model; the user's likelihood is copied."""
     generator = torch.Generator().manual_seed(child_seed(seed, "initialisation"))
-    posterior, shape, n_components = settings.posterior, settings.shape, settings.n_components
-    encoder = settings.architecture.encoder(shape, posterior.n_outputs(n_components), generator)
+    posterior, n_components = settings.posterior, settings.n_components
+    encoder = settings.architecture.encoder(
+        settings.input_shape, posterior.n_outputs(n_components), generator
+    )
     if settings.unit_codes:
         encoder = BatchNormEncoder(encoder, n_components)
-    decoder = settings.architecture.decoder(n_components, shape, generator)
+    decoder = settings.architecture.decoder(n_components, settings.output_shape, generator)
     likelihood, precision = deepcopy(settings.likelihood), PRECISIONS[settings.precision]
     return Autoencoder(encoder, decoder, posterior, likelihood, settings.corruption, precision)
 

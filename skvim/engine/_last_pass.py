@@ -1,5 +1,6 @@
 """Last pass over training rows: the likelihood's optimum, and a diagnosis of the codes."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -15,9 +16,9 @@ from skvim.objectives._diagnosis import concatenate, diagnose, rows_to_diagnose
 
 __all__ = ["diagnose_training", "fit_likelihood", "is_finite"]
 
-# Rows of the pass, which give the mean error to a per cent in a fraction of an epoch's time, and
-# values of a chunk of them.
-_ROWS, _CHUNK_VALUES = 4096, 2**22
+# Rows of the pass, which give the mean error to a per cent in a fraction of an epoch's time: at
+# least and, where a feature is often missing, at most; and values of a chunk of them.
+_ROWS, _MOST_ROWS, _CHUNK_VALUES = 4096, 2**16, 2**22
 # Rows whose codes and reconstructions have to be finite.
 _CHECKED_ROWS = 100
 
@@ -27,14 +28,17 @@ def fit_likelihood(model: Autoencoder, x: Rows, streams: Streams) -> Moments | N
     standardised = isinstance(model.encoder, BatchNormEncoder)
     if not (model.likelihood.learns or standardised):
         return None
-    if len(x) > _ROWS:
+    share = model.likelihood.bound().least_observed
+    n_rows = _ROWS if share == 1 else min(_MOST_ROWS, math.ceil(_ROWS / max(share, 1e-6)))
+    if len(x) > n_rows:
         order = torch.randperm(len(x), generator=streams.shuffle, device=x.device)
-        x = x.select(order[:_ROWS])
+        x = x.select(order[:n_rows])
     codes, errors = [], []
     with torch.no_grad():
         if standardised:  # by these rows instead of running averages of batches
             encoder = cast("BatchNormEncoder", model.encoder)
-            parts = [encoder.encoder(model.standardise(rows)) for rows in _chunks(x)]
+            inputs = (model.likelihood.inputs(rows) for rows in _chunks(x))
+            parts = [encoder.encoder(model.standardise(part)) for part in inputs]
             encoder.calibrate(torch.cat(parts))
         for rows in _chunks(x):
             codes.append(model.encode(rows))

@@ -30,7 +30,7 @@ from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
-from skvim.engine._statistics import data_statistics
+from skvim.engine._statistics import data_statistics, statistics_of_cells
 from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
 from skvim.engine._training_state import (
@@ -96,7 +96,9 @@ class AutoencoderNet(NeuralNet):
         self.initialize()
         if isinstance(rows, Tensor):
             split = self.split(len(rows))
-            rows = data_statistics(rows, device, None if split is None else split.train)
+            has_holes = self.autoencoder.likelihood.settings.takes_missing
+            measure = statistics_of_cells if has_holes else data_statistics
+            rows = measure(rows, device, None if split is None else split.train)
         self.autoencoder.prepare(rows)
         self.streams_ = Streams(self.seed, device)
         self.noise_ = self.streams_.noise

@@ -37,8 +37,10 @@ def pretrain_encoder(
     distances: list[float] = []
     while len(distances) < steps and not (distances and distances[-1] < _CLOSE):
         rows, _ = next(endless)
-        seen = rows if model.corruption is None else model.corruption(rows, generator)
-        codes = model.posterior.draw(model.encode(seen), generator)
+        seen = model.likelihood.inputs(rows)
+        if model.corruption is not None:
+            seen = model.corruption(seen, generator)
+        codes = model.posterior.draw(model.encode_inputs(seen), generator)
         if target is None:
             target = _spread(prior.draw((_DRAWS, codes.shape[1]), generator, codes.dtype))
         distance = _distance(_spread(codes), target)

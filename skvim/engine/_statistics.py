@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skvim.objectives import DataStatistics
 
-__all__ = ["data_statistics"]
+__all__ = ["data_statistics", "statistics_of_cells"]
 
 # Squares, and products of a few of them, stay within float32.
 _SMALLEST, _LARGEST = 1e-15, 1e15
@@ -45,6 +45,21 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     centre = mean.to(device=device, dtype=torch.float32)
     n_rows = len(x if index is None else index)
     return DataStatistics(centre, 1.0 if constant else spread, low, high, n_rows)
+
+
+def statistics_of_cells(
+    x: Tensor, device: torch.device, index: Tensor | None = None
+) -> DataStatistics:
+    """Return the observed share of every stored number of rows with missing cells.
+
+    ``index`` has the rows that train, None for all. Their values are of unit size already.
+    """
+    n_rows = len(x if index is None else index)
+    observed = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for rows in _chunks(x, index, max(1, _CHUNK_VALUES // x.shape[1])):
+        observed += rows.isnan().logical_not_().sum(0)
+    shares = (observed / n_rows).to(device=device, dtype=torch.float32)
+    return DataStatistics(torch.zeros_like(shares), 1.0, 0.0, 0.0, n_rows, shares)
 
 
 def _moments(x: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:

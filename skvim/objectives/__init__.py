@@ -15,6 +15,7 @@ from skvim.objectives._aggregated import (
 )
 from skvim.objectives._annealed import Annealing, annealed_log_weights
 from skvim.objectives._autoencoder import Autoencoder, Outputs
+from skvim.objectives._cells import Cells
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
 from skvim.objectives._contrastive import InfoNCE, contrastive_loss
@@ -27,10 +28,11 @@ from skvim.objectives._estimates import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._importance import LogMean, importance_log_weights, log_mean
+from skvim.objectives._importance import LogMean, importance_draws, importance_log_weights, log_mean
 from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
 from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
 from skvim.objectives._objective import Losses, Objective, TermModule
+from skvim.objectives._parts import Categorical, Continuous, Interval, Part
 from skvim.objectives._posteriors import (
     DiracPosterior,
     GaussianPosterior,
@@ -52,6 +54,9 @@ __all__ = [
     "Autoencoder",
     "Bernoulli",
     "Capacity",
+    "Categorical",
+    "Cells",
+    "Continuous",
     "Contraction",
     "DataStatistics",
     "DensityRatioKL",
@@ -63,6 +68,7 @@ __all__ = [
     "GaussianPosterior",
     "InfoNCE",
     "InformationEstimates",
+    "Interval",
     "Likelihood",
     "LikelihoodModule",
     "LogMean",
@@ -74,6 +80,7 @@ __all__ = [
     "Normal",
     "Objective",
     "Outputs",
+    "Part",
     "Penalty",
     "Posterior",
     "Prior",
@@ -85,6 +92,7 @@ __all__ = [
     "count_active_units",
     "effective_rank",
     "estimate_information",
+    "importance_draws",
     "importance_log_weights",
     "is_unbounded",
     "log_mean",

@@ -17,16 +17,16 @@ class Outputs(NamedTuple):
 
     Attributes
     ----------
-    x : Tensor of shape (n_samples, n_features)
-        Rows as the encoder saw them.
+    x : Tensor of shape (n_samples, n_inputs)
+        What the encoder saw: rows, or with :class:`Cells` the values and masks of their cells.
     q : Moments
         Posterior of every row.
     z : Tensor of shape (n_samples, n_components)
         One draw from every posterior.
     log_likelihood : Tensor of shape (n_samples,)
         log p(x|z) in nats, summed over features.
-    clean : Tensor of shape (n_samples, n_features)
-        Rows before they were corrupted; ``x`` itself where they were not.
+    clean : Tensor of shape (n_samples, n_inputs)
+        The same before it was corrupted; ``x`` itself where it was not.
     """
 
     x: Tensor
@@ -42,22 +42,23 @@ class Autoencoder(nn.Module):
 
     The encoder sees (x − mean)/scale and the decoder's output is scaled back, with one scale for
     all features: values in the networks are near unit size in any unit of the data, and the
-    relative scales of features are unchanged.
+    relative scales of features are unchanged. A likelihood of mixed columns has other inputs and
+    outputs than features, of unit size by themselves.
 
     Parameters
     ----------
     encoder : Module
-        (n, n_features) → (n, posterior.n_outputs(n_components)).
+        (n, n_inputs) → (n, posterior.n_outputs(n_components)).
     decoder : Module
-        (n, n_components) → (n, n_features).
+        (n, n_components) → (n, n_outputs).
     posterior : Posterior
         Turns the encoder's output into q(z|x).
     likelihood : Likelihood
         Turns the decoder's output into p(x|z); the attribute of this name is the module that also
         holds its state.
     corruption : callable or None, default=None
-        Takes a batch and a generator, and returns the encoder's input in training; the target
-        stays clean.
+        Takes what the encoder sees of a batch and a generator, and returns its input in training;
+        the target stays clean.
     precision : torch.dtype, default=torch.float32
         Precision of the networks' products in training, on weights, codes and outputs in float32:
         torch.bfloat16 by torch's autocast. Draws, likelihood and divergences, and all of
@@ -94,19 +95,25 @@ class Autoencoder(nn.Module):
         """Start from the training data's statistics; ``ValueError`` if they do not fit."""
         self.likelihood.check_support(data.low, data.high)
         self.likelihood.prepare(data)
-        offset, scale = self.likelihood.settings.output_affine(data)
-        self.mean = data.mean.clone()
-        self.scale = data.mean.new_tensor(data.scale)
+        settings = self.likelihood.settings
+        mean, input_scale = settings.input_affine(data)
+        offset, scale = settings.output_affine(data)
+        self.mean = mean.clone()
+        self.scale = data.mean.new_tensor(input_scale)
         self.output_offset = offset.clone()
         self.output_scale = data.mean.new_tensor(scale)
 
     def encode(self, x: Tensor) -> Moments:
         """Return q(z|x) for rows of shape (n_samples, n_features)."""
-        return self.posterior.moments(self._run(self.encoder, self.standardise(x)))
+        return self.encode_inputs(self.likelihood.inputs(x))
 
-    def standardise(self, x: Tensor) -> Tensor:
-        """Return rows near unit size, as the encoder takes them."""
-        return (x - self.mean) / self.scale
+    def encode_inputs(self, inputs: Tensor) -> Moments:
+        """Return q(z|x) for what the encoder sees of rows, of shape (n_samples, n_inputs)."""
+        return self.posterior.moments(self._run(self.encoder, self.standardise(inputs)))
+
+    def standardise(self, inputs: Tensor) -> Tensor:
+        """Return the encoder's input near unit size."""
+        return (inputs - self.mean) / self.scale
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's parameters for codes of shape (n_samples, n_components)."""
@@ -128,9 +135,9 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator) -> Outputs:
         """Encode, draw and decode a batch of shape (n_samples, n_features)."""
-        seen = x
+        clean = seen = self.likelihood.inputs(x)
         if self.training and self.corruption is not None:
-            seen = self.corruption(x, generator)
-        q = self.encode(seen)
+            seen = self.corruption(clean, generator)
+        q = self.encode_inputs(seen)
         z = self.posterior.draw(q, generator)
-        return Outputs(seen, q, z, self.likelihood(x, self.decode(z)), x)
+        return Outputs(seen, q, z, self.likelihood(x, self.decode(z)), clean)

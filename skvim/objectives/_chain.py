@@ -21,7 +21,7 @@ def markov_chain(
     model : Autoencoder
         In evaluation mode.
     n_chains : int
-        Chains side by side, each from a normal draw with the mean and scale of the training data.
+        Chains side by side, each from a normal draw with the mean and scale of the encoder's input.
     steps : (int, int, int)
         Steps before the first codes that are kept, steps from one to the next, and how many of
         each chain to keep.
@@ -39,13 +39,13 @@ def markov_chain(
     """
     burn_in, thin, n_kept = steps
     mean = model.mean.expand(n_chains, -1)
-    x = mean + model.scale * torch.empty_like(mean).normal_(generator=generator)
+    inputs = mean + model.scale * torch.empty_like(mean).normal_(generator=generator)
     kept = []
     for step in range(burn_in + thin * (n_kept - 1) + 1):
-        z = model.posterior.draw(model.encode(x), generator)
-        x = model.likelihood.draw(model.decode(z), generator)
+        z = model.posterior.draw(model.encode_inputs(inputs), generator)
+        inputs = model.likelihood.inputs(model.likelihood.draw(model.decode(z), generator))
         # A chain that diverges stays finite; its codes show the caller that it diverged.
-        x = mean + (x - mean).clamp(-_FAR * model.scale, _FAR * model.scale)
+        inputs = mean + (inputs - mean).clamp(-_FAR * model.scale, _FAR * model.scale)
         if step >= burn_in and (step - burn_in) % thin == 0:
             kept.append(z)
     return torch.cat(kept)

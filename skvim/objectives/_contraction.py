@@ -37,18 +37,18 @@ def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
     ----------
     model : Autoencoder
         Model with the posterior mean e(x).
-    x : Tensor of shape (n_samples, n_features)
-        Rows.
+    x : Tensor of shape (n_samples, n_inputs)
+        What the encoder sees of rows.
 
     Returns
     -------
-    Tensor of shape (n_components, n_samples, n_features)
+    Tensor of shape (n_components, n_samples, n_inputs)
         Jacobian, differentiable in the encoder's weights. The encoder is in evaluation mode:
         without dropout, and with the running moments of batch normalisation.
     """
     with torch.enable_grad(), _evaluation_mode(model.encoder):
         x = x.detach().requires_grad_()
-        codes = model.encode(x).loc  # (n, k)
+        codes = model.encode_inputs(x).loc  # (n, k)
         columns = [
             torch.autograd.grad(codes[:, j].sum(), x, create_graph=True)[0]
             for j in range(codes.shape[1])

@@ -121,5 +121,5 @@ class InfoNCE(Term):
         self, model: Autoencoder, outputs: Outputs, prior: Prior | None, noise: torch.Generator
     ) -> Tensor:
         """Return the term of a batch, a scalar."""
-        clean = outputs.q if outputs.clean is outputs.x else model.encode(outputs.clean)
+        clean = outputs.q if outputs.clean is outputs.x else model.encode_inputs(outputs.clean)
         return contrastive_loss(outputs.z, clean.loc, number(self.temperature))

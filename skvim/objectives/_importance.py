@@ -20,6 +20,7 @@ _MARGIN = 0.1
 __all__ = [
     "LogMean",
     "cholesky_factor",
+    "importance_draws",
     "importance_log_weights",
     "laplace_proposal",
     "log_mean",
@@ -112,13 +113,13 @@ def laplace_proposal(
         likelihood: Tensor = model.likelihood(row, model.decode(transform(y)))
         return likelihood + transform.log_density(prior, y)
 
-    def slopes(y: Tensor) -> tuple[Tensor, Tensor]:
+    def slopes(y: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
         z = transform(y)
         jacobian = transposed_jacobian(model, z) * transform.log_derivative(y).exp().unsqueeze(-1)
-        return jacobian, model.likelihood.precision(model.decode(z))  # (k, d), (d,)
+        return model.likelihood.information(row, model.decode(z), jacobian)  # (k, d), (d,)
 
     centre = transform.inverse(model.encode(x).loc, _MARGIN)
-    factor = cholesky_factor(*vmap(slopes)(centre), 1 / transform.variances)
+    factor = cholesky_factor(*vmap(slopes)(centre, x), 1 / transform.variances)
     for _ in range(_N_STEPS if transform.is_identity else 2 * _N_STEPS):
         gradient = vmap(grad(log_joint))(centre, x)
         step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
@@ -127,7 +128,7 @@ def laplace_proposal(
         # The best of them, row by row; damping 0 keeps a row that no step improves.
         best = log_joint(tried, x).nan_to_num(nan=-math.inf).argmax(0)
         centre = tried[best, torch.arange(len(x), device=x.device)]
-        factor = cholesky_factor(*vmap(slopes)(centre), 1 / transform.variances)
+        factor = cholesky_factor(*vmap(slopes)(centre, x), 1 / transform.variances)
     return centre, factor
 
 
@@ -169,6 +170,21 @@ def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tens
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
     """Return the log-weights of importance sampling, in nats; weights have mean p(x).
 
+    Parameters and distributions are those of :func:`importance_draws`.
+
+    Returns
+    -------
+    Tensor of shape (n, n_draws)
+        log p(x|z_j) p(z_j)/r(z_j|x).
+    """
+    return importance_draws(model, prior, x, noise)[1]
+
+
+def importance_draws(
+    model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return codes drawn from a proposal for every row, and their log-weights for p(z|x).
+
     Parameters
     ----------
     model : Autoencoder
@@ -183,9 +199,11 @@ def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: T
 
     Returns
     -------
-    Tensor of shape (n, n_draws)
-        log p(x|z_j) p(z_j)/r(z_j|x) with z_j ~ r, the Laplace proposal: gaussian in coordinates
-        without bounds, so that no draw leaves the prior's support.
+    codes : Tensor of shape (n, n_draws, n_components)
+        z_j ~ r, the Laplace proposal: gaussian in coordinates without bounds, so that no draw
+        leaves the prior's support.
+    log_weights : Tensor of shape (n, n_draws)
+        log p(x|z_j) p(z_j)/r(z_j|x) in nats.
     """
     transform = SupportTransform(prior, noise)
     centre, factor = laplace_proposal(model, prior, x, transform)
@@ -198,13 +216,14 @@ def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: T
         - 0.5 * noise.square().sum(-1)  # (n_draws,)
         - 0.5 * n_components * math.log(2 * math.pi)
     )
-    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(transform(y)))  # (n, n_draws)
+    codes = transform(y)
+    log_likelihood = model.likelihood(x.unsqueeze(1), model.decode(codes))  # (n, n_draws)
     log_weights: Tensor = log_likelihood + transform.log_density(prior, y) - log_proposal
-    return log_weights
+    return codes, log_weights
 
 
 def transposed_jacobian(model: Autoencoder, z: Tensor) -> Tensor:
-    """Return the decoder's Jacobian at one code, transposed: shape (n_components, n_features).
+    """Return the decoder's Jacobian at one code, transposed: shape (n_components, n_outputs).
 
     The pull-back u ↦ Jᵀu is linear in u, so differentiating it gives Jᵀ in as many reverse passes
     as there are latent dimensions. Forward mode would do too, but torch's is not safe in threads.

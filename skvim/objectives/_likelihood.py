@@ -25,6 +25,8 @@ class DataStatistics(NamedTuple):
         Smallest and largest value.
     n_rows : int
         Number of rows.
+    observed : Tensor of shape (n_features,) or None
+        Share of the rows in which every feature is observed; None where all are.
     """
 
     mean: Tensor
@@ -32,10 +34,11 @@ class DataStatistics(NamedTuple):
     low: float
     high: float
     n_rows: int
+    observed: Tensor | None = None
 
 
 class Likelihood(Settings, ABC):
-    """A density over features given the decoder's output, independent between features.
+    """A density over the features of a row given the decoder's output.
 
     Subclass it to bring your own: the abstract methods are enough for one without state. One that
     learns, as :class:`Gaussian` does its variance, returns tensors from :meth:`start` and updates
@@ -49,6 +52,8 @@ class Likelihood(Settings, ABC):
 
     #: Smallest and largest value that the density is defined for.
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    #: Whether features may be missing, NaN; the log-density is then that of the others.
+    takes_missing: ClassVar[bool] = False
 
     @abstractmethod
     def check(self) -> None:
@@ -60,7 +65,7 @@ class Likelihood(Settings, ABC):
 
     @abstractmethod
     def error(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return what the log-density depends on: (n_samples,), or one number a feature too."""
+        """Return what the log-density depends on: (n_samples,), or some numbers a row."""
 
     @abstractmethod
     def log_density(self, error: Tensor, n_features: int) -> Tensor:
@@ -76,12 +81,53 @@ class Likelihood(Settings, ABC):
 
     @abstractmethod
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw x ~ p(x|z), of the output's shape."""
+        """Draw x ~ p(x|z), of the rows' shape."""
+
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of what the encoder sees of rows of a shape (hook; the same)."""
+        return shape
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the decoder's output for rows of a shape (hook; the same)."""
+        return shape
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of rows, before it is standardised (hook; ``x``)."""
+        return x
+
+    def input_affine(self, data: DataStatistics) -> tuple[Tensor, float]:
+        """Return offset and scale by which the encoder's input is standardised (hook)."""
+        return data.mean, data.scale
+
+    def information(self, x: Tensor, output: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a matrix and a diagonal whose product J D Jᵀ is the information on codes (hook).
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_features)
+            Rows, of which features may be missing.
+        output : Tensor of shape (..., n_outputs)
+            The decoder's output.
+        jacobian : Tensor of shape (..., n_components, n_outputs)
+            Its derivative by codes, transposed.
+
+        Returns
+        -------
+        matrix, diagonal : Tensor of shape (..., n_components, n_outputs), (..., n_outputs)
+            By default the Jacobian and :meth:`precision`, for outputs without information on each
+            other.
+        """
+        return jacobian, self.precision(output)
 
     @property
     def learns(self) -> bool:
         """Whether :meth:`observe` and :meth:`settle` update the state (hook)."""
         return False
+
+    @property
+    def least_observed(self) -> float:
+        """Share of rows in which the feature that is missing most is observed (hook; 1)."""
+        return 1.0
 
     def start(self, data: DataStatistics) -> dict[str, Tensor]:
         """Return the state before training by name: tensors like ``data.mean`` (hook)."""
@@ -157,38 +203,46 @@ class LikelihoodModule(nn.Module):
         """Raise ``ValueError`` when values from ``low`` to ``high`` leave the support."""
         self.settings.check_support(low, high)
 
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of rows, before it is standardised."""
+        return self.settings.inputs(x)
+
     def error(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return what the log-density depends on: (n_samples,), or one number a feature too."""
-        return self._bound().error(x, output)
+        """Return what the log-density depends on: (n_samples,), or some numbers a row."""
+        return self.bound().error(x, output)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return E[x|z], of the output's shape."""
-        return self._bound().mean(output)
+        return self.bound().mean(output)
 
     def precision(self, output: Tensor) -> Tensor:
         """Return the Fisher information of each output, of the output's shape."""
-        return self._bound().precision(output)
+        return self.bound().precision(output)
+
+    def information(self, x: Tensor, output: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a matrix and a diagonal whose product J D Jᵀ is the information on codes."""
+        return self.bound().information(x, output, jacobian)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw x ~ p(x|z), of the output's shape."""
-        return self._bound().draw(output, generator)
+        """Draw x ~ p(x|z), of the rows' shape."""
+        return self.bound().draw(output, generator)
 
     def settle(self, error: Tensor, n_features: int) -> None:
         """Set the state to its optimum for these errors, after training."""
-        bound = self._bound()
+        bound = self.bound()
         bound.settle(error, n_features)
         self._keep(bound)
 
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
         """Return log p(x|z) of every row in nats, of shape (n_samples,)."""
-        bound, n_features = self._bound(), x.shape[-1]
+        bound, n_features = self.bound(), x.shape[-1]
         error = bound.error(x, output)
         if self.training:
             bound.observe(error.detach(), n_features)
             self._keep(bound)
         return bound.log_density(error, n_features)
 
-    def _bound(self) -> Likelihood:
+    def bound(self) -> Likelihood:
         """Return a copy of the settings with the state as attributes."""
         return self.settings.bound(**{"n_rows": self.n_rows, **self._buffers})
 

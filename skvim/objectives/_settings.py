@@ -2,7 +2,7 @@
 
 from typing import Any, Self, final
 
-from skvim._values import ByValue
+from skvim._values import ByValue, attributes
 
 __all__ = ["Settings"]
 
@@ -35,5 +35,5 @@ class Settings(ByValue):
 
     def __repr__(self) -> str:
         """Show the settings."""
-        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        shown = ", ".join(f"{name}={value!r}" for name, value in attributes(self).items())
         return f"{type(self).__name__}({shown})"

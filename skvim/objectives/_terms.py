@@ -137,9 +137,10 @@ class Penalty(Term, ABC):
         Parameters
         ----------
         model : Autoencoder
-            Its ``encode`` is penalised.
-        x : Tensor of shape (n_samples, n_features)
-            Rows as the encoder sees them.
+            Its ``encode_inputs`` is penalised.
+        x : Tensor of shape (n_samples, n_inputs)
+            What the encoder sees of rows: the rows themselves, except with
+            :class:`~skvim.objectives.Cells`.
         generator : torch.Generator
             Source of every random number used.
         """

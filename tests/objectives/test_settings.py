@@ -51,6 +51,7 @@ PARTS = [
     *("Adversarial()", "Adversarial((8,), lr=1e-4)", "Adversarial(prior_trick=True)"),
     *("DensityRatioKL()", "DensityRatioKL((8,), penalty=0.0)"),
     *("InfoNCE()", "InfoNCE(0.2)", "Contraction()", "Contraction(0.5, 0.2)"),
+    *("Cells([Continuous(0), Categorical(1, (0.5, 0.5))])", "Cells([Interval(0)])"),
 ]
 
 

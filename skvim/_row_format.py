@@ -1,0 +1,264 @@
+"""Formats of rows: how rows of X are stored for a model, and how its results become rows of X."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from skvim._layout import Layout, flatten
+from skvim._validation import ROWS, check_names, check_rows
+from skvim.objectives import Cells, Likelihood, make_likelihood
+from skvim.tables import Columns, Table
+
+__all__ = ["ArrayRows", "RowFormat", "TableRows", "fitted_format", "restored_format"]
+
+# Rows of the training data whose patterns of missing cells are kept.
+_N_PATTERNS = 1000
+
+
+class RowFormat(ABC):
+    """How rows of X are stored as numbers for a model, and its results turned into rows of X."""
+
+    #: What ``code_density="auto"`` stands for.
+    code_density: ClassVar[str | None]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a stored row."""
+
+    @property
+    @abstractmethod
+    def image(self) -> tuple[int, int, int] | None:
+        """(height, width, channels), if rows are images."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> list[int] | None:
+        """Column of every number that the encoder sees; None if each is a column of its own."""
+
+    @abstractmethod
+    def likelihood(self, given: Any) -> Likelihood:
+        """Return the likelihood for the value of the estimator's parameter, checked."""
+
+    @abstractmethod
+    def read(self, estimator: BaseEstimator, X: Any) -> NDArray[Any]:
+        """Return X as stored rows (n_samples, n_stored), checked against those of ``fit``."""
+
+    @abstractmethod
+    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> Any:
+        """Return what ``likelihood.mean`` gave, (n_samples, n_outputs), as rows of X."""
+
+    @abstractmethod
+    def restore_draws(self, rows: NDArray[Any]) -> Any:
+        """Return drawn stored rows, (n_samples, n_stored), as rows of X."""
+
+    @abstractmethod
+    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
+        """Tell whether networks for a shape and a number of features agree with the format."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return the format as values for a file, by the name under which it is kept."""
+
+
+@final
+class ArrayRows(RowFormat):
+    """Rows of numbers or images, stored as they are.
+
+    Parameters
+    ----------
+    layout : Layout
+        Shape of the rows.
+    """
+
+    code_density = None
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @classmethod
+    def fit(cls, estimator: BaseEstimator, X: Any) -> tuple[Self, NDArray[Any]]:
+        """Return the format of training rows, and the rows."""
+        flat, axes = flatten(X)
+        rows = check_rows(estimator, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
+        return cls(Layout.of(rows.shape[1], axes, estimator.image_shape)), rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image, or (n_features,)."""
+        return self.layout.shape
+
+    @property
+    def image(self) -> tuple[int, int, int] | None:
+        """(height, width, channels), if rows are images."""
+        return self.layout.image
+
+    @property
+    def groups(self) -> list[int] | None:
+        """None."""
+        return None
+
+    def likelihood(self, given: Any) -> Likelihood:
+        """Return the likelihood that was given."""
+        return make_likelihood(given)
+
+    def read(self, estimator: BaseEstimator, X: Any) -> NDArray[Any]:
+        """Return rows or images as flat rows."""
+        flat, axes = flatten(X)
+        rows = check_rows(estimator, flat, reset=False, dtype=ROWS)
+        self.layout.check(axes)
+        return rows
+
+    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> NDArray[Any]:
+        """Return rows in the layout of ``fit``."""
+        return self.layout.restore(means)
+
+    def restore_draws(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return rows in the layout of ``fit``."""
+        return self.layout.restore(rows)
+
+    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
+        """Tell whether all numbers of features agree."""
+        shapes = (shape, self.layout.axes, self.layout.shape)
+        return {int(np.prod(part)) for part in shapes} == {n_features}
+
+    def state(self) -> dict[str, Any]:
+        """Return the shapes."""
+        return {"_layout": {"axes": self.layout.axes, "image": self.layout.image}}
+
+
+@final
+class TableRows(RowFormat):
+    """Rows of a table with mixed columns, stored as the parts of their cells.
+
+    Parameters
+    ----------
+    table : Table
+        The fitted description of the columns.
+    patterns : ndarray of bool of shape (n_patterns, n_columns)
+        Which cells are missing in some rows of the training data.
+
+    Attributes
+    ----------
+    cells : Cells
+        The likelihood of its parts, before training.
+    """
+
+    code_density = "gaussian-mixture"
+
+    def __init__(self, table: Table, patterns: NDArray[np.bool_]) -> None:
+        self.table = table
+        self.patterns = patterns
+        self.cells = Cells(tuple(table.parts))
+
+    @classmethod
+    def fit(cls, estimator: BaseEstimator, X: Any) -> tuple[Self, NDArray[Any]]:
+        """Return the format of training rows, and the rows."""
+        given = estimator.likelihood
+        columns = Columns() if isinstance(given, str) else given
+        columns.check()
+        check_names(estimator, X, reset=True, least=2)
+        table = Table.fit(X, columns)
+        missing = table.missing(X)
+        step = -(-len(missing) // _N_PATTERNS)
+        made = cls(table, missing[::step])
+        return made, made.stored(table.encode(X))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_stored,)."""
+        return (self.cells.layout.n_stored,)
+
+    @property
+    def image(self) -> None:
+        """None."""
+        return None
+
+    @property
+    def groups(self) -> list[int]:
+        """Column of every number that the encoder sees."""
+        return self.cells.layout.columns_of_inputs()
+
+    def likelihood(self, given: Any) -> Likelihood:
+        """Return the product over the parts of the columns."""
+        return self.cells
+
+    def read(self, estimator: BaseEstimator, X: Any) -> NDArray[np.float64]:
+        """Return the stored numbers of rows."""
+        check_names(estimator, X, reset=False)
+        return self.stored(self.table.encode(X))
+
+    def read_given(self, given: Mapping[Any, Any], n_rows: int) -> NDArray[np.float64]:
+        """Return equal rows of which some columns are observed."""
+        return self.stored(self.table.encode_given(given, n_rows))
+
+    def stored(self, parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the parts of rows as one array (n_samples, n_stored)."""
+        rows = np.empty((len(parts[0]), self.cells.layout.n_stored))
+        for places, part in zip(self.cells.layout.stored(), parts, strict=True):
+            rows[:, places] = part
+        return rows
+
+    def expectations(
+        self, means: NDArray[Any], likelihood: Likelihood
+    ) -> list[NDArray[np.float64]]:
+        """Return expectations by column: means, or probabilities of categories."""
+        parameters = [means[:, place] for place in self.cells.layout.outputs()]
+        return self.table.expectations(parameters, self.scales(likelihood))
+
+    def scales(self, likelihood: Likelihood) -> NDArray[np.float64]:
+        """Return σ of every part, NaN for categorical ones."""
+        layout = self.cells.layout
+        scales = np.full(len(layout.parts), np.nan)
+        variance = likelihood.variance.cpu().numpy()  # type: ignore[attr-defined]  # of Cells
+        scales[layout.order[: layout.n_normal]] = np.sqrt(variance)
+        return scales
+
+    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> Any:
+        """Return best guesses as a table: means, and the most probable categories."""
+        return self.table.build(self.table.best(self.expectations(means, likelihood)))
+
+    def values_of_draws(self, rows: NDArray[Any]) -> list[Any]:
+        """Return values by column for drawn stored rows."""
+        firsts = [rows[:, places[:1]] for places in self.cells.layout.stored()]
+        return list(self.table.decode(firsts))
+
+    def with_given(self, values: list[Any], given: Mapping[Any, Any], n_rows: int) -> list[Any]:
+        """Return values by column with those that are given in their places."""
+        stored = self.read_given(given, n_rows)
+        parts = zip(self.cells.layout.parts, self.cells.layout.stored(), strict=True)
+        columns = {part.column for part, places in parts if not np.isnan(stored[0, places[0]])}
+        fixed = self.values_of_draws(stored)
+        return [fixed[j] if j in columns else column for j, column in enumerate(values)]
+
+    def restore_draws(self, rows: NDArray[Any]) -> Any:
+        """Return drawn values as a table."""
+        return self.table.build(self.values_of_draws(rows))
+
+    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
+        """Tell whether numbers of columns and of stored numbers agree."""
+        wide = self.patterns.ndim == 2 and self.patterns.shape[1] == n_features
+        return wide and self.table.n_columns == n_features and shape == self.shape
+
+    def state(self) -> dict[str, Any]:
+        """Return table and patterns."""
+        return {"_table": {"table": self.table.state(), "patterns": self.patterns}}
+
+
+def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:
+    """Return the format of training rows that the estimator's likelihood asks for, and the rows."""
+    given = estimator.likelihood
+    is_table = isinstance(given, Columns) or (isinstance(given, str) and given == "auto")
+    return (TableRows if is_table else ArrayRows).fit(estimator, X)
+
+
+def restored_format(state: dict[str, Any]) -> RowFormat:
+    """Return the format of a state of a file; an error of any type if it is wrong."""
+    if "_table" in state:
+        kept = state["_table"]
+        return TableRows(Table.from_state(kept["table"]), np.asarray(kept["patterns"], dtype=bool))
+    return ArrayRows(Layout(**state["_layout"]))
