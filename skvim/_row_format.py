@@ -218,6 +218,15 @@ class TableRows(RowFormat):
         scales[layout.order[: layout.n_normal]] = np.sqrt(variance)
         return scales
 
+    def variances(self, likelihood: Likelihood) -> NDArray[np.float64]:
+        """Return σ² by column, NaN for those of categories alone."""
+        variances = np.full(self.table.n_columns, np.nan)
+        parts = zip(self.cells.layout.parts, self.scales(likelihood), strict=True)
+        for part, scale in parts:
+            if not np.isnan(scale):
+                variances[part.column] = scale**2
+        return variances
+
     def restore(self, means: NDArray[Any], likelihood: Likelihood) -> Any:
         """Return best guesses as a table: means, and the most probable categories."""
         return self.table.build(self.table.best(self.expectations(means, likelihood)))
@@ -232,7 +241,7 @@ class TableRows(RowFormat):
         stored = self.read_given(given, n_rows)
         parts = zip(self.cells.layout.parts, self.cells.layout.stored(), strict=True)
         columns = {part.column for part, places in parts if not np.isnan(stored[0, places[0]])}
-        fixed = self.values_of_draws(stored)
+        fixed = self.values_of_draws(np.nan_to_num(stored))  # of other columns it is not used
         return [fixed[j] if j in columns else column for j, column in enumerate(values)]
 
     def restore_draws(self, rows: NDArray[Any]) -> Any:

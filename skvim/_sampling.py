@@ -16,8 +16,8 @@ from skvim._float_errors import ignore_overflow
 from skvim._row_format import TableRows
 from skvim._validation import check_count, check_is_fitted
 from skvim.engine import child_seed, map_rows
-from skvim.objectives import Autoencoder
-from skvim.tables import Columns
+from skvim.objectives import Autoencoder, Gaussian
+from skvim.tables import Columns, Table
 
 __all__ = ["SamplingAutoencoder", "table_rows"]
 
@@ -37,7 +37,40 @@ def table_rows(model: Any, method: str) -> TableRows:
 
 @estimator
 class SamplingAutoencoder(BaseAutoencoder, ABC):
-    """Base class of autoencoders that turn codes into samples."""
+    """Base class of autoencoders that turn codes into samples.
+
+    Attributes
+    ----------
+    table_ : Table
+        For tables (``likelihood="auto"``), the description of the columns that ``fit`` found, such
+        as their ``kinds``.
+    noise_variance_ : ndarray of shape () or (n_features,)
+        σ² of p(x|z) for likelihoods that have one.
+    """
+
+    @property
+    def table_(self) -> Table:
+        """Description of the columns that ``fit`` found, for a model of a table."""
+        if "_format" not in vars(self) or not isinstance(self._format, TableRows):
+            raise AttributeError("only models that were fitted to a table have table_.")
+        return self._format.table
+
+    @property
+    def noise_variance_(self) -> NDArray[np.float64]:
+        """σ² of p(x|z), of shape () or (n_features,), for likelihoods that have one.
+
+        For a table of shape (n_features,), of the values on the scale of ``table_`` where a column
+        is about normal; NaN for columns of categories.
+        """
+        if "net_" not in vars(self):
+            raise AttributeError("noise_variance_ is there after fit.")
+        likelihood = self.net_.autoencoder.likelihood.bound()
+        if isinstance(self._format, TableRows):
+            return self._format.variances(likelihood)
+        if not isinstance(likelihood, Gaussian):
+            raise AttributeError(f"the likelihood {type(likelihood).__name__} has no variance.")
+        variance: NDArray[np.float64] = likelihood.value.cpu().numpy().astype(np.float64)
+        return variance
 
     @abstractmethod
     def _posterior_codes(

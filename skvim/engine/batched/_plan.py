@@ -299,8 +299,9 @@ def _train_together(
 
 
 def _same(rows: NDArray[Any], others: NDArray[Any]) -> bool:
-    """Tell whether two arrays of rows are equal."""
-    return rows.dtype == others.dtype and np.array_equal(rows, others)
+    """Tell whether two arrays of rows are equal, with missing cells in the same places."""
+    holes = rows.dtype.kind == "f"
+    return rows.dtype == others.dtype and np.array_equal(rows, others, equal_nan=holes)
 
 
 def _n_fits(jobs: list[_Job]) -> int:

@@ -1,0 +1,310 @@
+"""Autoencoders of tables: mixed columns, missing cells, and tables as results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from family import GENERATIVE, MODELS, PLAIN
+from scipy import stats
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import BayesianGaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+
+import skvim
+from skvim import AETransformer, DenoisingAETransformer, VAETransformer, VIMAETransformer
+from skvim.model_selection import BatchedSearchCV
+from skvim.noise import MaskingNoise, SwapNoise
+from skvim.tables import Columns
+
+SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0, "n_components": 3}
+by_model = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
+
+
+def frame_of(n: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Return a table with numbers on wild scales, counts, categories, dates and missing cells."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 80, n)
+    frame = pd.DataFrame(
+        {
+            "wage": 2e5 + 1e5 * rng.normal(size=n) + 1e3 * age,
+            "age": age,
+            "children": rng.poisson(1.0, n),
+            "gain": np.where(rng.random(n) < 0.7, 0.0, rng.lognormal(8, 1, n)),
+            "sex": rng.choice(["female", "male"], n),
+            "married": rng.random(n) < 0.5,
+            "size": pd.Categorical(rng.choice(["s", "m", "l"], n), ["s", "m", "l"], ordered=True),
+            "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "D"),
+            "country": ["here"] * n,
+        }
+    )
+    holes = rng.random((n, 2)) < 0.1
+    frame.loc[holes[:, 0], "wage"] = np.nan
+    frame.loc[holes[:, 1], "sex"] = None
+    return frame
+
+
+FRAME = frame_of()
+
+
+def fitted(cls=VIMAETransformer, frame=FRAME, **options):
+    """Return a small model of a table."""
+    return cls(likelihood="auto", **{**SMALL, **options}).fit(frame)
+
+
+@by_model
+def test_results_are_tables_of_the_kind_of_the_data(cls):
+    model = fitted(cls)
+    Z = model.transform(FRAME)
+    assert Z.shape == (200, 3)
+    assert np.isfinite(Z).all()
+    filled = model.impute(FRAME)
+    tables = (
+        *(model.inverse_transform(Z), model.reconstruct(FRAME), filled),
+        *(model.sample(7, random_state=0), model.sample(7, mean=True, random_state=0)),
+        *model.impute(FRAME, n_draws=2, random_state=0),
+    )
+    for table in tables:
+        assert list(table) == list(FRAME)
+        assert table.dtypes.equals(FRAME.dtypes)
+        assert not table.isna().any(axis=None)
+        assert set(table["sex"]) <= {"female", "male"}
+        assert set(table["country"]) == {"here"}
+    observed = FRAME.notna()
+    pd.testing.assert_frame_equal(filled.where(observed), FRAME.where(observed))
+    scores = model.column_scores(FRAME)
+    assert scores.shape == FRAME.shape
+    assert np.array_equal(np.isnan(scores), FRAME.isna())
+    assert np.isfinite(model.score(FRAME))
+    assert model.information(FRAME).distortion == pytest.approx(-np.nansum(scores) / 200, rel=0.3)
+
+
+@by_model
+def test_equal_fits_are_equal_and_other_columns_are_refused(cls):
+    one, other = fitted(cls), fitted(cls)
+    np.testing.assert_array_equal(one.transform(FRAME), other.transform(FRAME))
+    pd.testing.assert_frame_equal(one.sample(5, random_state=1), other.sample(5, random_state=1))
+    pd.testing.assert_frame_equal(one.impute(FRAME), other.impute(FRAME))
+    reverse = FRAME[[*FRAME][::-1]]
+    for wrong in (FRAME.drop(columns="age"), reverse, FRAME.rename(columns=str.upper)):
+        with pytest.raises(ValueError, match="feature"):
+            one.transform(wrong)
+
+
+def test_rows_without_an_observed_cell_are_refused():
+    frame = FRAME[["wage", "sex"]].dropna()
+    model = fitted(frame=frame)
+    empty = frame.astype(object)
+    empty.iloc[3] = None
+    empty = empty.astype({"wage": float})
+    for method in (model.transform, model.impute, model.score_samples, model.fit):
+        with pytest.raises(ValueError, match=r"observed cell.*\[3\]"):
+            method(empty)
+
+
+@pytest.mark.parametrize("cls", [VIMAETransformer, DenoisingAETransformer])
+def test_saved_models_give_the_same(cls, tmp_path):
+    model = fitted(cls)
+    model.save(tmp_path / "model.skvim")
+    loaded = skvim.load(tmp_path / "model.skvim")
+    np.testing.assert_array_equal(loaded.transform(FRAME), model.transform(FRAME))
+    pd.testing.assert_frame_equal(loaded.impute(FRAME), model.impute(FRAME))
+    for codes in ("auto", "fitted"):
+        drawn = [m.sample(9, codes=codes, random_state=0, missing=True) for m in (model, loaded)]
+        pd.testing.assert_frame_equal(*drawn)
+
+
+def test_scales_of_columns_do_not_matter():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=1000)
+    other = 0.8 * z + 0.6 * rng.normal(size=1000)
+    frame = pd.DataFrame({"wage": 2e5 + 1e5 * z, "age": 45 + 13 * other})
+    model = VAETransformer(2, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
+    drawn = model.sample(4000, codes="prior", random_state=0)
+    np.testing.assert_allclose(drawn.std() / frame.std(), 1, atol=0.15)
+    np.testing.assert_allclose((drawn.mean() - frame.mean()) / frame.std(), 0, atol=0.15)
+    errors = (model.reconstruct(frame) - frame).std() / frame.std()
+    assert (errors < 1).all()
+
+
+def linear_model(missing: float, n: int = 3000, hidden: tuple[int, ...] = (), d: int = 5):
+    """Return rows of a linear gaussian model with missing cells, and a VAE of them."""
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(2, d))
+    rows = rng.normal(size=(n, 2)) @ loadings + 0.5 * rng.normal(size=(n, d))
+    whole = rows.copy()
+    rows[rng.random(rows.shape) < missing] = np.nan
+    rows[:, 0] = np.where(np.isnan(rows).all(1), whole[:, 0], rows[:, 0])
+    model = VAETransformer(
+        *(2,), likelihood="auto", hidden_layer_sizes=hidden, max_epochs=60, lr=5e-3, random_state=0
+    )
+    return rows, whole, model.fit(rows)
+
+
+def gaussian_of(model):
+    """Return mean and covariance of an affine model, in the units of the networks."""
+    net = model.net_.autoencoder
+    weights = net.decoder.layers[0].weight.detach().double().numpy()
+    bias = (net.decoder.layers[0].bias + net.output_offset).detach().double().numpy()
+    noise = net.likelihood.bound().variance.double().numpy()
+    return bias, weights @ weights.T + np.diag(noise)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_likelihood_of_observed_cells_is_that_of_a_linear_gaussian_model(missing):
+    rows, _, model = linear_model(missing)
+    assert set(model.table_.kinds.values()) == {"continuous"}
+    mean, covariance = gaussian_of(model)
+    parts = model.table_.encode(rows[:200])
+    y, log_slopes = (np.column_stack([part[:, i] for part in parts]) for i in (0, 1))
+    expected = []
+    for row, slopes in zip(y, log_slopes, strict=True):
+        seen = np.isfinite(row)
+        law = stats.multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
+        expected.append(law.logpdf(row[seen]) + slopes[seen].sum())
+    np.testing.assert_allclose(model.score_samples(rows[:200]), expected, atol=0.02)
+
+
+def test_imputed_cells_are_conditional_means_and_draws_have_their_covariance():
+    rows, _, model = linear_model(0.4)
+    assert set(model.table_.kinds.values()) == {"continuous"}
+    mean, covariance = gaussian_of(model)
+    row = np.array([[rows[0, 0], np.nan, 0.5, np.nan, -0.3]])
+    row[0, 0] = 0.2
+    seen = np.isfinite(row[0])
+    y = np.array([part[0, 0] for part in model.table_.encode(row)])
+    gain = covariance[np.ix_(~seen, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+    centre = mean[~seen] + gain @ (y[seen] - mean[seen])
+    rest = covariance[np.ix_(~seen, ~seen)] - gain @ covariance[np.ix_(seen, ~seen)]
+    drawn = model.impute(np.repeat(row, 4000, axis=0), n_draws=1, random_state=0)[0]
+    scores = np.column_stack([part[:, 0] for part in model.table_.encode(drawn)])[:, ~seen]
+    np.testing.assert_allclose(scores.mean(0), centre, atol=0.05)
+    np.testing.assert_allclose(np.cov(scores.T), rest, atol=0.06)
+    # In the units of the table, the guess is the mean of such draws.
+    guess = model.impute(row)[0, ~seen]
+    np.testing.assert_allclose(guess, drawn[:, ~seen].mean(0), atol=0.05)
+
+
+def test_variances_do_not_depend_on_missing_cells():
+    models = [linear_model(share, hidden=(64, 64), d=20)[2] for share in (0.0, 0.6)]
+    whole, incomplete = (model.noise_variance_ for model in models)
+    np.testing.assert_allclose(incomplete, whole, rtol=0.2, atol=0.05)
+
+
+def test_given_values_stay_and_condition_the_others():
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["a", "b"], 1500)
+    frame = pd.DataFrame({"kind": kind, "x": np.where(kind == "a", -3.0, 3.0)})
+    frame["x"] += rng.normal(size=1500)
+    model = VIMAETransformer(2, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
+    for codes in ("fitted", "prior"):
+        drawn = model.sample(300, given={"kind": "a"}, codes=codes, random_state=0)
+        assert set(drawn["kind"]) == {"a"}
+        assert np.mean(drawn["x"] < 0) > 0.85
+        fixed = model.sample(50, given={"x": 2.5}, codes=codes, random_state=0)
+        np.testing.assert_allclose(fixed["x"], 2.5)
+        assert np.mean(fixed["kind"] == "b") > 0.9
+    with pytest.raises(ValueError, match="nobody"):
+        model.sample(2, given={"nobody": 1})
+    with pytest.raises(ValueError, match="kind"):
+        model.sample(2, given={"kind": "c"})
+
+
+def test_missing_cells_are_drawn_as_in_the_data():
+    model = fitted()
+    drawn = model.sample(3000, missing=True, random_state=0)
+    np.testing.assert_allclose(drawn.isna().mean(), FRAME.isna().mean(), atol=0.03)
+    assert drawn.dtypes.equals(FRAME.dtypes)
+
+
+@pytest.mark.parametrize(
+    "density", ["gaussian-mixture", BayesianGaussianMixture(n_components=3), KernelDensity()]
+)
+def test_arrays_are_sampled_by_a_density_of_codes_too(density):
+    rng = np.random.default_rng(0)
+    centres = rng.choice([-4.0, 4.0], (600, 1))
+    X = centres + rng.normal(size=(600, 4))
+    model = AETransformer(2, code_density=density, hidden_layer_sizes=(16,), random_state=0)
+    assert hasattr(model, "sample")
+    model.fit(X)
+    drawn = model.sample(500, random_state=0)
+    assert drawn.shape == (500, 4)
+    assert np.mean(drawn.mean(1) < 0) == pytest.approx(np.mean(centres < 0), abs=0.1)
+    noisy = model.sample(500, mean=False, random_state=0)
+    assert noisy.std(0).mean() > drawn.std(0).mean()
+    np.testing.assert_array_equal(drawn, model.sample(500, codes="fitted", random_state=0))
+
+
+def test_laws_of_codes_that_do_not_exist_are_refused():
+    X = FRAME[["age"]].to_numpy(float)
+    for cls in PLAIN[:3]:
+        assert not hasattr(cls(), "sample")
+        with pytest.raises(ValueError, match="codes must be one of"):
+            fitted(cls).sample(codes="prior")
+    for cls in GENERATIVE:
+        model = cls(**SMALL, batch_size=50).fit(X)
+        with pytest.raises(ValueError, match="codes='fitted' needs"):
+            model.sample(codes="fitted")
+        with pytest.raises(ValueError, match="likelihood='auto'"):
+            model.impute(X)
+
+
+def test_pipelines_searches_and_containers():
+    y = (FRAME["age"] > 50).to_numpy()
+    model = VIMAETransformer(likelihood="auto", **SMALL)
+    pipeline = make_pipeline(model, LogisticRegression())
+    search = GridSearchCV(pipeline, {"vimaetransformer__lam": [0.1, 10.0]}, cv=2)
+    assert search.fit(FRAME, y).predict(FRAME).shape == (200,)
+    batched = BatchedSearchCV(clone(pipeline), {"vimaetransformer__lam": [0.1, 10.0]}, cv=2)
+    batched.fit(FRAME, y)
+    np.testing.assert_allclose(
+        batched.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"], atol=0.05
+    )
+    framed = clone(model).set_output(transform="pandas").fit(FRAME)
+    codes = framed.transform(FRAME.set_index(np.arange(200) + 7))
+    assert list(codes) == [f"vimaetransformer{i}" for i in range(3)]
+    assert list(codes.index[:2]) == [7, 8]
+    assert framed.n_features_in_ == 9
+    assert list(framed.feature_names_in_) == list(FRAME)
+
+
+@pytest.mark.parametrize("noise", [SwapNoise(0.3), MaskingNoise(0.3), "swap", "gaussian"])
+def test_noise_treats_the_numbers_of_a_cell_together(noise):
+    model = fitted(DenoisingAETransformer, noise=noise)
+    assert np.isfinite(model.transform(FRAME)).all()
+    assert noise == "swap" or getattr(noise, "groups", None) is None  # the user's stays
+
+
+def test_kinds_of_columns_may_be_given():
+    columns = Columns({"children": "category", "age": "continuous"})
+    model = VIMAETransformer(likelihood=columns, **SMALL).fit(FRAME)
+    assert model.table_.kinds["age"] == "continuous"
+    assert model.table_.kinds["children"] == "category"
+    with pytest.raises(ValueError, match="nobody"):
+        VIMAETransformer(likelihood=Columns({"nobody": "grid"}), **SMALL).fit(FRAME)
+
+
+def test_wrong_tables_lose_no_fitted_model():
+    model = fitted()
+    before = model.transform(FRAME)
+    for column, value, message in (("wage", np.inf, "wage"), ("sex", None, "sex")):
+        wrong = FRAME.copy()
+        wrong[column] = value
+        with pytest.raises(ValueError, match=message):
+            model.fit(wrong)
+        np.testing.assert_array_equal(model.transform(FRAME), before)
+
+
+def test_arrays_with_missing_cells():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 4)).astype(np.float32)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X[:, 0] = np.nan_to_num(X[:, 0])
+    model = fitted(VAETransformer, X)
+    filled = model.impute(X)
+    assert isinstance(filled, np.ndarray)
+    assert filled.dtype == np.float32
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[np.isfinite(X)], X[np.isfinite(X)])
+    assert model.sample(3, random_state=0).dtype == np.float32
