@@ -210,7 +210,7 @@ def _fit_grid(
     if points is None:
         step = float(np.median(np.diff(values)))
         return Grid.fit(values, counts.astype(float), step, closed)
-    seen = np.searchsorted(points, values)
+    seen = np.rint((values - points[0]) / (points[1] - points[0])).astype(np.intp)
     # Half a row in all for each value seen, spread over all points.
     weights = np.full(len(points), 0.5 * len(values) / len(points))
     weights[seen] += counts

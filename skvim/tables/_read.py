@@ -260,12 +260,20 @@ def _categories(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) 
 
 def _times(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Cells:
     values: Any = series.to_numpy()
-    if _is_object(values.dtype):  # dates
-        values = values.copy()
-        values[missing] = None
-        values = values.astype("M8[D]")
+    if _is_object(values.dtype):
+        values = _parsed(np.where(missing, np.array(None), values), series.dtype)
     content = "datetime" if values.dtype.kind == "M" else "duration"
     return Cells(content, values, missing, dtype)
+
+
+def _parsed(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return objects that stand for dates, moments or durations, None where missing."""
+    if isinstance(dtype, nw.Date):
+        return values.astype("M8[D]")
+    unit = dtype.time_unit
+    if isinstance(dtype, nw.Duration):
+        return pd.to_timedelta(values).to_numpy().astype(f"m8[{unit}]")
+    return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy().astype(f"M8[{unit}]")
 
 
 def _decimals(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Cells:
