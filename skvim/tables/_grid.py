@@ -80,6 +80,8 @@ class Grid(ByValue):
             raise ValueError("values and cuts of a grid must increase strictly.")
         if not (self.cuts[:-1] <= self.middles).all() or not (self.middles <= self.cuts[1:]).all():
             raise ValueError("y of a grid must lie between its cuts.")
+        if type(self.step) is not float or type(self.closed) is not tuple:
+            raise TypeError("a grid has a step and two ends.")
         if not 0 < self.step < np.inf or [type(end) for end in self.closed] != [bool, bool]:
             raise ValueError("a grid has a positive step and two ends.")
 

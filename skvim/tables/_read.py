@@ -1,6 +1,5 @@
 """Columns of arrays and data frames of any library, as arrays of NumPy's."""
 
-from collections import Counter
 from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Any, final
@@ -117,10 +116,9 @@ def _read_frame(frame: nw.DataFrame[Any]) -> Read:
     odd = [name for name in names if type(name) not in (str, int)]
     if odd:
         raise TypeError(f"Names of columns must be str or int. Got {odd!r} instead.")
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ValueError(f"Names of columns must differ. Several columns are named {twice!r}.")
-    columns = [_named(_read_series, frame[name], library, name=name) for name in names]
+    # frame[name] would take a name that is an int for the position of a row.
+    pairs = zip(names, frame.iter_columns(), strict=True)
+    columns = [_named(_read_series, series, library, name=name) for name, series in pairs]
     return Read(library, list(names), columns, len(frame))
 
 
@@ -129,6 +127,8 @@ def _read_array(X: Any) -> Read:
     array = np.asarray(X)
     if array.dtype.kind in "OSU" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # keeps numbers beside text
+    if array.dtype.kind == "c":
+        raise ValueError("Complex data not supported: a table holds real numbers.")
     if array.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {array.ndim}D array instead. Reshape your data either using "

@@ -58,6 +58,8 @@ class Smooth(ByValue):
         arrays = (self.t, self.y, self.slopes)
         if any(a.dtype != np.float64 or a.shape != self.t.shape or a.ndim != 1 for a in arrays):
             raise ValueError("knots must be float64 arrays of one length.")
+        if type(self.centre) is not float or type(self.scale) is not float:
+            raise TypeError("centre and scale are floats.")
         numbers = np.concatenate([*arrays, [self.centre, self.scale]])
         if not len(self.t) or not np.isfinite(numbers).all() or not self.scale > 0:
             raise ValueError("knots must be finite.")
@@ -82,7 +84,6 @@ class Smooth(ByValue):
 
     def mean(self, mu: Floats, sigma: float) -> Floats:
         """Return E[x] of y ~ N(μ, σ²) for each μ (n,)."""
-
         y = self._segments()
         x = self.inverse(np.concatenate([[y[0] - 1], y, [y[-1] + 1]]))
         slopes = np.diff(x) / np.concatenate([[1.0], np.diff(y), [1.0]])

@@ -32,7 +32,8 @@ def test_kinds_are_found_from_types_and_values():
 
 
 @pytest.mark.parametrize(
-    ("kind", "shown"), [("category", "category"), ("values", "values"), ("continuous", "continuous")]
+    ("kind", "shown"),
+    [("category", "category"), ("values", "values"), ("continuous", "continuous")],
 )
 def test_kinds_are_overridden(kind, shown):
     frame = pd.DataFrame({"x": rng.poisson(5, 300), "y": rng.normal(size=300)})
@@ -92,7 +93,7 @@ def bad_columns():
     yield {("a", "b"): [1.0, 2.0]}, TypeError, "Names of columns must be str or int"
 
 
-@pytest.mark.parametrize(("columns", "error", "match"), bad_columns())
+@pytest.mark.parametrize(("columns", "error", "match"), list(bad_columns()))
 def test_bad_columns_are_named(columns, error, match):
     with pytest.raises(error, match=match):
         Table.fit(pd.DataFrame(columns), Columns())
@@ -108,7 +109,7 @@ def test_bad_columns_are_named(columns, error, match):
         (np.empty((3, 0)), ValueError, r"Found array with 0 feature\(s\) \(shape=\(3, 0\)\)"),
         (pd.DataFrame(), ValueError, "Found array with 0"),
         (pd.Series([1.0, 2.0]), ValueError, "Expected 2D array"),
-        (pd.DataFrame(np.eye(2), columns=["a", "a"]), ValueError, "named 'a'|duplicate"),
+        (pd.DataFrame(np.eye(2), columns=["a", "a"]), ValueError, "nique column names"),
     ],
 )
 def test_what_is_no_table_is_refused(X, error, match):
@@ -121,7 +122,9 @@ def test_labels_differ_by_type():
     table = Table.fit(frame, Columns())
     assert [part.n_outputs for part in table.parts] == [4]
     back = table.decode(draws_of(table.encode(frame.iloc[:4])))[0]
-    assert [(type(value), value) for value in back] == [(type(v), v) for v in (1, True, "1", "True")]
+    assert [(type(value), value) for value in back] == [
+        (type(v), v) for v in (1, True, "1", "True")
+    ]
 
 
 def test_rare_categories_share_a_level():

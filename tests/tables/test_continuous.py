@@ -1,5 +1,7 @@
 """Columns with a density: the map, its derivative, and means."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,7 +73,7 @@ def test_the_density_integrates_to_one(x):
 
     at = np.linspace(-6, 6, 25)
     cuts = [table.codings[0].rest.inverse(np.array([y]))[0] for y in [-9, *at, 9]]
-    total = sum(quad(density, a, b, epsabs=1e-9)[0] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
+    total = sum(quad(density, a, b, epsabs=1e-9)[0] for a, b in pairwise(cuts))
     assert total == pytest.approx(1, abs=1e-6)
 
 
@@ -110,7 +112,9 @@ def test_other_values_are_better_described_than_by_an_affine_map():
         x = VALUES[name]
         y, log_slope = encoded(fitted(x[::2]), x[1::2])
         gain = (log_normal(y) + log_slope).mean()
-        affine = (log_normal((x[1::2] - x[::2].mean()) / x[::2].std()) - np.log(x[::2].std())).mean()
+        affine = (
+            log_normal((x[1::2] - x[::2].mean()) / x[::2].std()) - np.log(x[::2].std())
+        ).mean()
         assert gain > affine + 0.05, name
 
 
