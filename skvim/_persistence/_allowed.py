@@ -53,6 +53,7 @@ MODULES = (
     "skvim.noise",
     "skvim.objectives",
     "skvim.semi_supervised",
+    "skvim.tables",
     "torch.distributions",
     "torch.optim",
     *SKLEARN,
@@ -86,6 +87,7 @@ PARTS = frozenset(
         "skvim.networks.Convolutional",
         "skvim.networks.Paired",
         "skvim.networks.Perceptrons",
+        "skvim.tables.Columns",
     }
 )
 _ALTERNATIVES = {

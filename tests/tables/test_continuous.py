@@ -148,7 +148,7 @@ def test_larger_values_have_larger_scores(values):
     if table.kinds == {"x": "values"}:
         return
     y, _ = encoded(table, np.sort(values))
-    assert (np.diff(y) >= 0).all()
+    assert (np.diff(y) >= -1e-12 * (1 + np.abs(y[1:]))).all()  # up to rounding
 
 
 @pytest.mark.trust("Any finite numbers make a column whose values all have a finite density.")
