@@ -283,7 +283,9 @@ PARTS = [cls for cls in PARTS if cls.__abstractmethods__ == frozenset()]
 ARGUMENTS = {"Capacity": (3.0, 0.25), "Factorised": (distributions.Cauchy(0.0, 1.0),), "KL": (0.5,)}
 
 
-@pytest.mark.parametrize("cls", [*PARTS, Convolutional, Perceptrons, Columns], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [*PARTS, Convolutional, Perceptrons, Columns], ids=lambda cls: cls.__name__
+)
 def test_every_public_part_comes_back(cls, reopen):
     part = cls(*ARGUMENTS.get(cls.__name__, ()))
     # Unfitted, any parameter takes it.

@@ -20,11 +20,11 @@ from skvim.tables._checks import (
     find_column,
     kinds_by_position,
 )
+from skvim.tables._choice import fit_coding
 from skvim.tables._coding import Coding
 from skvim.tables._columns import Columns
 from skvim.tables._dtypes import LIBRARIES, check_dtype
 from skvim.tables._field import Field
-from skvim.tables._choice import fit_coding
 from skvim.tables._given import cells_of
 from skvim.tables._read import Cells, Read, read_table
 from skvim.tables._write import build_table, fill_table
