@@ -45,6 +45,7 @@ from skvim.objectives import (
     Term,
 )
 from skvim.semi_supervised import TransductiveSVC
+from skvim.tables import Columns
 
 NAMED = pd.DataFrame(X, columns=["a", "b", "c", "dé"])
 
@@ -291,7 +292,9 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("cls", [*PARTS, Convolutional, Perceptrons], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [*PARTS, Convolutional, Perceptrons, Columns], ids=lambda cls: cls.__name__
+)
 def test_every_public_part_comes_back(cls, reopen):
     part = cls(*ARGUMENTS.get(cls.__name__, ()))
     # Unfitted, any parameter takes it.

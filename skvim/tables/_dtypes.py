@@ -126,7 +126,7 @@ def check_dtype(library: str, described: Any) -> None:
         _check_arrow(values[0][0], list(values[0][1:]))
     elif name == "category":
         labels, inner, ordered = values
-        check_labels(labels.tolist())
+        check_labels(labels)
         check_dtype(library, inner)
         if type(ordered) is not bool:
             raise TypeError("ordered is a bool.")
@@ -153,6 +153,6 @@ def _check_values(name: Any, values: list[Any], known: dict[str, tuple[str, ...]
         raise ValueError(f"{name} has other attributes.")
     for attribute, value in zip(attributes, values, strict=True):
         if attribute == "categories":
-            check_labels(value.tolist())
+            check_labels(value)
         elif not isinstance(value, int if attribute in ("precision", "scale") else str | None):
             raise ValueError(f"{attribute} of {name} is invalid.")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skvim._values import ByValue
 from skvim.tables._averages import Floats
-from skvim.tables._labels import Label, Labels, check_labels, labels_of
+from skvim.tables._labels import Label, Labels, check_labels, labels_of, objects
 from skvim.tables._read import Cells
 
 __all__ = ["Field"]
@@ -100,7 +100,9 @@ class Field(ByValue):
             raise ValueError("the range of a column is one of 64 bits.")
         if type(self.listed) is not tuple:
             raise TypeError("listed labels are a tuple.")
-        check_labels(list(self.listed))
+        check_labels(objects(self.listed))
+        if type(self.unit) is not str:
+            raise TypeError("a unit is text.")
         kind = {"datetime": "M", "duration": "m"}.get(self.content, "")
         if (np.dtype(self.unit).kind if self.unit else "") != kind:
             raise ValueError("dates and durations have a unit.")

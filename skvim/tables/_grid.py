@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from skvim._float_errors import ignore_overflow
 from skvim._values import ByValue
 from skvim.tables._averages import Floats, smooth_in_mean
 
@@ -79,6 +80,8 @@ class Grid(ByValue):
             raise ValueError("values and cuts of a grid must increase strictly.")
         if not (self.cuts[:-1] <= self.middles).all() or not (self.middles <= self.cuts[1:]).all():
             raise ValueError("y of a grid must lie between its cuts.")
+        if type(self.step) is not float or type(self.closed) is not tuple:
+            raise TypeError("a grid has a step and two ends.")
         if not 0 < self.step < np.inf or [type(end) for end in self.closed] != [bool, bool]:
             raise ValueError("a grid has a positive step and two ends.")
 
@@ -179,6 +182,16 @@ def _increasing(cuts: Floats) -> Floats:
 
 
 def positions(values: Floats, x: Floats) -> NDArray[np.intp]:
-    """Return the position of each x among increasing values, −1 where it is none of them."""
-    at = np.clip(np.searchsorted(values, x), 0, len(values) - 1)
-    return np.where(values[at] == x, at, -1)
+    """Return the position of each x among increasing values, −1 where it is none of them.
+
+    A number and the nearest one in float32 are taken for the same.
+    """
+    after = np.clip(np.searchsorted(values, x), 0, len(values) - 1)
+    before = np.maximum(after - 1, 0)
+    found = np.full(len(x), -1, dtype=np.intp)
+    with ignore_overflow():
+        for at in (before, after):
+            value = values[at]
+            short = (value.astype(np.float32) == x) | (value == x.astype(np.float32))
+            found = np.where((value == x) | (short & (value != np.rint(value))), at, found)
+    return found

@@ -115,7 +115,7 @@ class Categories(Coding):
         n_levels = len(self.labels) + (len(self.pooled) > 0)
         if n_levels != len(self.probabilities) or not n_levels:
             raise ValueError("each level has one probability.")
-        check_labels([*self.labels, *self.pooled])
+        check_labels(self.labels, self.pooled)
 
     def parts(self, column: int) -> tuple[Part, ...]:
         """Return which level."""
@@ -174,7 +174,7 @@ class Ranks(Coding):
 
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
-        check_labels(list(self.labels))
+        check_labels(self.labels)
         if not isinstance(self.grid, Grid):
             raise TypeError("ranks have a grid.")
         self.grid.check()
@@ -251,8 +251,11 @@ def take(labels: NDArray[Any], positions: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels[positions.astype(np.intp)])
 
 
-def check_labels(labels: list[Any]) -> None:
+def check_labels(*arrays: NDArray[Any]) -> None:
     """Raise ``ValueError`` unless all are different and of types that columns may hold."""
+    if any(array.dtype != object or array.ndim != 1 for array in arrays):
+        raise ValueError("labels are in arrays of objects.")
+    labels = [label for array in arrays for label in array]
     if any(type(label) not in (str, bool, int, float) for label in labels):
         raise ValueError("labels are text, bools or numbers.")
     if len(set(map(_key, labels))) < len(labels):

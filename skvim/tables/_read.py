@@ -1,6 +1,5 @@
 """Columns of arrays and data frames of any library, as arrays of NumPy's."""
 
-from collections import Counter
 from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Any, final
@@ -117,10 +116,9 @@ def _read_frame(frame: nw.DataFrame[Any]) -> Read:
     odd = [name for name in names if type(name) not in (str, int)]
     if odd:
         raise TypeError(f"Names of columns must be str or int. Got {odd!r} instead.")
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ValueError(f"Names of columns must differ. Several columns are named {twice!r}.")
-    columns = [_named(_read_series, frame[name], library, name=name) for name in names]
+    # frame[name] would take a name that is an int for the position of a row.
+    pairs = zip(names, frame.iter_columns(), strict=True)
+    columns = [_named(_read_series, series, library, name=name) for name, series in pairs]
     return Read(library, list(names), columns, len(frame))
 
 
@@ -129,6 +127,8 @@ def _read_array(X: Any) -> Read:
     array = np.asarray(X)
     if array.dtype.kind in "OSU" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # keeps numbers beside text
+    if array.dtype.kind == "c":
+        raise ValueError("Complex data not supported: a table holds real numbers.")
     if array.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {array.ndim}D array instead. Reshape your data either using "
@@ -260,12 +260,20 @@ def _categories(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) 
 
 def _times(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Cells:
     values: Any = series.to_numpy()
-    if _is_object(values.dtype):  # dates
-        values = values.copy()
-        values[missing] = None
-        values = values.astype("M8[D]")
+    if _is_object(values.dtype):
+        values = _parsed(np.where(missing, np.array(None), values), series.dtype)
     content = "datetime" if values.dtype.kind == "M" else "duration"
     return Cells(content, values, missing, dtype)
+
+
+def _parsed(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return objects that stand for dates, moments or durations, None where missing."""
+    if isinstance(dtype, nw.Date):
+        return values.astype("M8[D]")
+    unit = dtype.time_unit
+    if isinstance(dtype, nw.Duration):
+        return pd.to_timedelta(values).to_numpy().astype(f"m8[{unit}]")
+    return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy().astype(f"M8[{unit}]")
 
 
 def _decimals(series: nw.Series[Any], missing: NDArray[np.bool_], dtype: Any) -> Cells:

@@ -23,8 +23,7 @@ _LEAST_GAIN = 3.0  # nats by which more knots have to be better on rows held out
 _BETWEEN = 3  # different values from one knot to the next, at least
 _ROWS = 20_000  # to choose the knots with
 _FURTHEST = 1e15  # |y| of the furthest value: its square is finite in float32 as well
-_NODES = np.linspace(-8.0, 8.0, 161)
-_WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
+_SEGMENTS = 400  # straight ones, in which the map's inverse is averaged
 
 
 @final
@@ -59,6 +58,8 @@ class Smooth(ByValue):
         arrays = (self.t, self.y, self.slopes)
         if any(a.dtype != np.float64 or a.shape != self.t.shape or a.ndim != 1 for a in arrays):
             raise ValueError("knots must be float64 arrays of one length.")
+        if type(self.centre) is not float or type(self.scale) is not float:
+            raise TypeError("centre and scale are floats.")
         numbers = np.concatenate([*arrays, [self.centre, self.scale]])
         if not len(self.t) or not np.isfinite(numbers).all() or not self.scale > 0:
             raise ValueError("knots must be finite.")
@@ -70,24 +71,50 @@ class Smooth(ByValue):
         """Return y = g(x) and log dy/dx for finite x (n,)."""
         t = _standardise(x, self.centre, self.scale)
         with ignore_overflow():
-            y, slope = _spline(t, self.t, self.y, self.slopes)
+            y, slope = _spline(t, *self._knots)
         y = np.asarray(np.clip(y, -_FURTHEST, _FURTHEST))
         return y, np.log(slope) - np.log(self.scale)
 
     def inverse(self, y: Floats) -> Floats:
         """Return x with g(x) = y; the largest finite float where it would be infinite."""
         with ignore_overflow():
-            x = self.centre + self.scale * _inverse(y, self.t, self.y, self.slopes)
+            x = self.centre + self.scale * _inverse(y, *self._knots)
         largest = np.finfo(np.float64).max
         return np.asarray(np.clip(x, -largest, largest))
 
     def mean(self, mu: Floats, sigma: float) -> Floats:
         """Return E[x] of y ~ N(μ, σ²) for each μ (n,)."""
+        y = self._segments()
+        x = self.inverse(np.concatenate([[y[0] - 1], y, [y[-1] + 1]]))
+        slopes = np.diff(x) / np.concatenate([[1.0], np.diff(y), [1.0]])
+        levels = x[1:] - slopes * np.append(y, y[-1] + 1)  # of each line at y = 0
 
         def expectation(means: Floats) -> Floats:
-            return np.asarray(self.inverse(means[:, None] + sigma * _NODES) @ _WEIGHTS)
+            standard = (y - means[:, None]) / sigma
+            shares = np.diff(ndtr(standard), axis=1, prepend=0.0, append=1.0)
+            bell = np.exp(-0.5 * np.clip(standard, -40, 40) ** 2) / np.sqrt(2 * np.pi)
+            pulls = np.diff(bell, axis=1, prepend=0.0, append=0.0)
+            return np.asarray(
+                shares @ levels + means * (shares @ slopes) - sigma * (pulls @ slopes)
+            )
 
-        return smooth_in_mean(expectation, mu, sigma, len(_NODES))
+        return smooth_in_mean(expectation, mu, sigma, len(y))
+
+    def _segments(self) -> Floats:
+        """Return increasing y between which the inverse is about straight."""
+        if len(self.t) == 1:
+            return self.y
+        n_each = max(_SEGMENTS // (2 * (len(self.t) - 1)), 8)
+        share = np.arange(n_each) / n_each
+        even_y = self.y[:-1, None] + np.diff(self.y)[:, None] * share
+        even_t = self.t[:-1, None] + np.diff(self.t)[:, None] * share
+        y = np.concatenate([even_y.ravel(), _spline(even_t.ravel(), *self._knots)[0], self.y])
+        different = np.unique(y)
+        return different[np.diff(different, prepend=-np.inf) > 1e-9]
+
+    @property
+    def _knots(self) -> tuple[Floats, Floats, Floats]:
+        return self.t, self.y, self.slopes
 
 
 def _centre_and_scale(x: Floats) -> tuple[float, float]:
@@ -193,9 +220,12 @@ def _inverse(y: Floats, knots: Floats, values: Floats, slopes: Floats) -> Floats
     up = np.clip(y - values[at], 0.0, rise)
     curved = up * (left + right - 2 * secant)
     a, b, c = rise * (secant - left) + curved, rise * left - curved, -secant * up
-    # b is positive or the sum below it is: this root loses no digits.
+    # The form of the root whose sum has terms of one sign.
     root = np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
-    xi = np.where(up > 0, 2 * c / np.where(up > 0, -b - root, 1.0), 0.0)
+    tops = np.where(b > 0, 2 * c, root - b)
+    bottoms = np.where(b > 0, -b - root, 2 * a)
+    # Both vanish at the upper end of a piece in which y hardly rises.
+    xi = np.where(bottoms == 0, up > 0, tops / np.where(bottoms == 0, 1.0, bottoms))
     return np.where(below | above, linear, knots[at] + width * np.clip(xi, 0.0, 1.0))
 
 

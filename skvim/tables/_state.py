@@ -6,7 +6,7 @@ from typing import Any
 from skvim.tables._field import Field
 from skvim.tables._grid import Grid
 from skvim.tables._labels import Categories, Ranks
-from skvim.tables._numbers import Numbers
+from skvim.tables._numeric import Numbers
 from skvim.tables._smooth import Smooth
 
 __all__ = ["classes", "object_of", "state_of"]

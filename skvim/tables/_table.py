@@ -20,11 +20,11 @@ from skvim.tables._checks import (
     find_column,
     kinds_by_position,
 )
+from skvim.tables._choice import fit_coding
 from skvim.tables._coding import Coding
 from skvim.tables._columns import Columns
 from skvim.tables._dtypes import LIBRARIES, check_dtype
 from skvim.tables._field import Field
-from skvim.tables._fit import fit_coding
 from skvim.tables._given import cells_of
 from skvim.tables._read import Cells, Read, read_table
 from skvim.tables._write import build_table, fill_table
@@ -351,6 +351,16 @@ class Table(ByValue):
             raise TypeError("a table has names or not, and a type.")
         if type(self.fields) is not tuple or type(self.codings) is not tuple or not self.fields:
             raise TypeError("columns are tuples.")
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Raise ``ValueError`` or ``TypeError`` when a column is invalid."""
+        is_array = self.library == "numpy"
+        if self.has_names == is_array or self.dtype != (self.fields[0].dtype if is_array else ""):
+            raise ValueError("frames have names, and arrays one type.")
+        names = self.names
+        if len(set(names)) < len(names) or (is_array and names != list(range(len(names)))):
+            raise ValueError("names differ, and are positions in arrays.")
         for field, coding in zip(self.fields, self.codings, strict=True):
             if not isinstance(field, Field) or not isinstance(coding, Coding):
                 raise TypeError("a column has a field and a coding.")

@@ -104,7 +104,13 @@ def _fill_polars(frame: Any, i: int, values: Any, field: Field, mask: NDArray[An
 
 def _fill_pyarrow(table: Any, i: int, values: Any, field: Field, mask: NDArray[Any]) -> Any:
     pyarrow, compute = import_whole("pyarrow"), import_whole("pyarrow.compute")
-    made = compute.if_else(pyarrow.array(mask), _pyarrow(values, field), table.column(i))
+    old, made = table.column(i), _pyarrow(values, field)
+    if pyarrow.types.is_dictionary(old.type):  # if_else would put its labels into another order
+        pairs = zip(mask, made.to_pylist(), old.to_pylist(), strict=True)
+        plain = [new if is_missing else kept for is_missing, new, kept in pairs]
+        made = _pyarrow_labels(plain, old.type, field.listed)
+    else:
+        made = compute.if_else(pyarrow.array(mask), made, old)
     return table.set_column(i, table.schema.field(i), made)
 
 

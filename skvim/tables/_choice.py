@@ -5,7 +5,7 @@ import numpy as np
 from skvim.tables._coding import Coding
 from skvim.tables._field import Field
 from skvim.tables._labels import fit_categories, fit_ranks
-from skvim.tables._numbers import fit_numbers
+from skvim.tables._numeric import fit_numbers
 from skvim.tables._read import Cells
 
 __all__ = ["fit_coding"]

@@ -18,7 +18,8 @@ __all__ = ["KINDS_OF_NUMBERS", "Numbers", "fit_numbers"]
 KINDS_OF_NUMBERS = ("values", "grid", "ordered", "continuous")
 
 _FEW = 10  # values that are categories with a mean
-_REPEATED = 5.0  # mean number of rows per value from which on a column is a grid
+_REPEATED = 5.0  # mean number of rows per value from which on a column is a grid,
+_REPEATED_POINTS = 3.0  # and where all points of the grid are known
 _END_SHARE = 0.2  # share of a value at an end of the range that has a probability of its own
 _INNER_SHARE = 0.1  # and of any value of a continuous column
 _MOST_POINTS = 2000  # of a grid that is enumerated
@@ -158,16 +159,16 @@ def fit_numbers(x: Floats, kind: str | None, relative: float) -> Numbers:
         shares = tuple((counts / len(x)).tolist())
         return Numbers(values, shares, None, None, -np.inf, np.inf)
     lattice = find_lattice(values, relative)
-    atom = _atoms(values, counts, kind)
+    atom = _atoms(values, counts, lattice, kind)
     low, high = _range(values, atom)
-    n_rest = int(counts[~atom].sum())
     rest: Grid | Smooth
-    if _is_grid(n_rest, int((~atom).sum()), kind):
+    if _is_grid(values[~atom], counts[~atom], lattice, kind):
         closed = bool(atom[0] or low == values[~atom][0]), bool(atom[-1])
         rest = _fit_grid(values[~atom], counts[~atom], lattice, closed)
     else:
         rest = Smooth.fit(x[~np.isin(x, values[atom])])
-    shares = tuple((np.append(counts[atom], n_rest) / len(x)).tolist()) if atom.any() else ()
+    numbers = np.append(counts[atom], counts[~atom].sum())
+    shares = tuple((numbers / len(x)).tolist()) if atom.any() else ()
     return Numbers(values[atom], shares, rest, lattice, low, high)
 
 
@@ -178,12 +179,27 @@ def _range(values: Floats, atom: NDArray[np.bool_]) -> tuple[float, float]:
     return low, high
 
 
-def _is_grid(n: int, n_values: int, kind: str | None) -> bool:
+def _is_grid(
+    values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, kind: str | None
+) -> bool:
     """Tell whether values repeat so often that they are those of a grid."""
-    return kind in ("grid", "ordered") or (kind is None and n >= _REPEATED * n_values)
+    if kind is not None:
+        return kind in ("grid", "ordered")
+    # Where all points are known, values that occur once say little against a grid.
+    least = _REPEATED if _points(values, lattice) is None else _REPEATED_POINTS
+    return bool(counts.sum() >= least * len(values))
 
 
-def _atoms(values: Floats, counts: NDArray[np.intp], kind: str | None) -> NDArray[np.bool_]:
+def _points(values: Floats, lattice: Lattice | None) -> Floats | None:
+    """Return all points of a lattice between the ends, None if there are too many."""
+    if lattice is None:
+        return None
+    return lattice_points(lattice, float(values[0]), float(values[-1]), _MOST_POINTS)
+
+
+def _atoms(
+    values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, kind: str | None
+) -> NDArray[np.bool_]:
     """Return which values have a probability of their own."""
     atom = np.zeros(len(values), dtype=bool)
     if kind is not None or len(values) <= _FEW + 1:
@@ -191,9 +207,9 @@ def _atoms(values: Floats, counts: NDArray[np.intp], kind: str | None) -> NDArra
     for end in (0, -1):
         if counts[end] >= _END_SHARE * counts.sum() and len(values) - atom.sum() > _FEW + 1:
             atom[end] = True
-    n_rest = int(counts[~atom].sum())
     inner = counts >= _INNER_SHARE * counts.sum()
-    if not _is_grid(n_rest, int((~atom).sum()), kind) and len(values) - inner.sum() > _FEW:
+    is_grid = _is_grid(values[~atom], counts[~atom], lattice, kind)
+    if not is_grid and len(values) - inner.sum() > _FEW:
         atom |= inner
     return atom
 
@@ -202,15 +218,11 @@ def _fit_grid(
     values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, closed: tuple[bool, bool]
 ) -> Grid:
     """Fit a grid: all points of the lattice between the ends, or the values seen if too many."""
-    points = (
-        None
-        if lattice is None
-        else lattice_points(lattice, float(values[0]), float(values[-1]), _MOST_POINTS)
-    )
+    points = _points(values, lattice)
     if points is None:
         step = float(np.median(np.diff(values)))
         return Grid.fit(values, counts.astype(float), step, closed)
-    seen = np.searchsorted(points, values)
+    seen = np.rint((values - points[0]) / (points[1] - points[0])).astype(np.intp)
     # Half a row in all for each value seen, spread over all points.
     weights = np.full(len(points), 0.5 * len(values) / len(points))
     weights[seen] += counts

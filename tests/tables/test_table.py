@@ -1,0 +1,211 @@
+"""Tables other than that in fit, given values, and files."""
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from tables.tables import mixed_frame
+
+from skvim.tables import Columns, Table
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return mixed_frame()
+
+
+@pytest.fixture(scope="module")
+def table(frame):
+    return Table.fit(frame, Columns())
+
+
+def small():
+    return pd.DataFrame({"age": [31.5, 45.0, 20.25, 31.0], "sex": ["f", "m", "f", "f"]})
+
+
+def test_names_are_known(table, frame):
+    assert table.n_columns == frame.shape[1]
+    assert table.feature_names.tolist() == list(frame)
+    assert table.feature_names.dtype == object
+    assert Table.fit(small().to_numpy(), Columns()).feature_names is None
+    numbered = frame.set_axis(range(frame.shape[1]), axis=1)
+    assert Table.fit(numbered, Columns()).feature_names is None
+    built = Table.fit(numbered, Columns())
+    assert list(built.kinds) == list(range(frame.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda X: X.rename(columns={"age": "years"}), "unseen at fit time:\n- years\n"),
+        (lambda X: X.rename(columns={"age": "years"}), "yet now missing:\n- age\n"),
+        (lambda X: X[["sex", "age"]], "must be in the same order as they were in fit"),
+        (lambda X: X[["sex"]], "yet now missing:\n- age\n"),
+        (lambda X: X.to_numpy()[:, :1], "X has 1 features, but Table is expecting 2 features"),
+        (lambda X: X.assign(age=[np.inf, 1, 2, 3]), "'age' contain infinity"),
+        (lambda X: X.assign(age=np.nan, sex=None), r"4 rows have none; .* \[0, 1, 2, 3\]"),
+        (
+            lambda X: X.mask([[i == 2] * 2 for i in range(4)]),
+            r"1 rows have none; the first are at positions \[2\]",
+        ),
+    ],
+)
+def test_other_tables_are_refused(change, match):
+    table = Table.fit(small(), Columns())
+    with pytest.raises(ValueError, match=match):
+        table.encode(change(small()))
+
+
+def test_other_contents_are_refused():
+    table = Table.fit(small().assign(day=pd.Timestamp("2020-01-01")), Columns())
+    X = small().assign(day=pd.Timestamp("2020-01-01"))
+    with pytest.raises(TypeError, match="Column 'age' held numbers in fit, but holds labels now"):
+        table.encode(X.assign(age="old"))
+    with pytest.raises(TypeError, match="Column 'day' held dates in fit, but holds numbers now"):
+        table.encode(X.assign(day=1))
+    with pytest.raises(TypeError, match="Column 'sex' held labels in fit, but holds dates now"):
+        table.encode(X.assign(sex=X["day"]))
+
+
+def test_rows_with_nothing_observed_may_be_allowed():
+    table = Table.fit(small(), Columns())
+    empty = pd.DataFrame({"age": [np.nan], "sex": [None]})
+    assert all(np.isnan(part).all() for part in table.encode(empty, allow_empty=True))
+
+
+def test_unknown_categories_are_missing_or_an_error():
+    X = pd.DataFrame({"age": [20.0, 30.0], "sex": ["x", "f"]})
+    _, sex = Table.fit(small(), Columns()).encode(X)
+    np.testing.assert_array_equal(sex, [[np.nan], [0.0]])
+    table = Table.fit(small(), Columns(handle_unknown="error"))
+    with pytest.raises(ValueError, match=r"has not seen: 'sex' \('x'\)"):
+        table.encode(X)
+    # They are observed all the same: nothing fills them.
+    assert not table.missing(X).any()
+    filled = table.fill(X, [np.zeros(2), np.array(["f", "f"], dtype=object)])
+    pd.testing.assert_frame_equal(filled, X)
+
+
+def test_given_values_alone_are_observed(table, frame):
+    given = {
+        "wage": 1e5,
+        "code": 2,
+        "flag": True,
+        "word": "red",
+        "moment": "2021-01-01",
+        "span": pd.Timedelta(days=3),
+        "size": "M",
+        "mixture": "1",
+    }
+    stored = table.encode_given(given, 3)
+    for part, values in zip(table.parts, stored, strict=True):
+        observed = table.feature_names[part.column] in given
+        assert values.shape == (3, part.n_stored)
+        assert np.isnan(values).all() != observed
+    columns = {name: [value] for name, value in given.items()}
+    columns["moment"] = pd.to_datetime(columns["moment"])
+    row = frame.iloc[:1].assign(**columns).astype({"size": frame["size"].dtype})
+    for expected, values in zip(table.encode(row), stored, strict=True):
+        if not np.isnan(values).any():
+            np.testing.assert_array_equal(np.repeat(expected, 3, axis=0), values)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"height": 1}, ValueError, "given names the column 'height'"),
+        ({"word": "pink"}, ValueError, r"has not seen: 'word' \('pink'\)"),
+        ({"code": 17}, ValueError, r"has not seen: 'code' \(17\)"),
+        ({"flag": 1}, ValueError, "has not seen: 'flag'"),
+        ({"wage": "much"}, TypeError, "types of their columns. Got 'much' for column 'wage'"),
+        ({"wage": True}, TypeError, "types of their columns"),
+        ({"wage": np.nan}, ValueError, "given must hold values. Got nan for column 'wage'"),
+        ({"wage": np.inf}, ValueError, "'wage' contain infinity"),
+        ({"moment": "never"}, ValueError, "given holds 'never' for column 'moment'"),
+        ({"word": None}, ValueError, "given must hold values. Got None for column 'word'"),
+        ({"word": ["red"]}, TypeError, "types of their columns"),
+    ],
+)
+def test_wrong_given_values_are_refused(table, given, error, match):
+    with pytest.raises(error, match=match):
+        table.encode_given(given, 2)
+
+
+def test_arrays_take_positions():
+    table = Table.fit(np.array([[1.5, 2.0], [2.5, 4.0], [5.0, 2.0]]), Columns())
+    values = table.encode_given({1: 4.0}, 2)
+    assert np.isnan(values[0]).all()
+    assert values[1].tolist() == [[1.0], [1.0]]
+    with pytest.raises(ValueError, match=r"given names the column 2, .* It has 2 columns"):
+        table.encode_given({2: 4.0}, 2)
+
+
+def test_averages_of_expectations_are_expectations(table):
+    rng = np.random.default_rng(0)
+    outputs = [
+        rng.dirichlet(np.ones(p.n_outputs), 4) if p.n_outputs > 1 else rng.normal(size=(4, 1))
+        for p in table.parts
+    ]
+    outputs = [
+        np.ones((4, 1)) if type(p).__name__ == "Categorical" and p.n_outputs == 1 else o
+        for p, o in zip(table.parts, outputs, strict=True)
+    ]
+    scales = np.full(len(table.parts), 0.4)
+    expected = table.expectations(outputs, scales)
+    found = table.best([e.mean(axis=0, keepdims=True) for e in expected])
+    for values, e, field in zip(found, expected, table.fields, strict=True):
+        if field.content == "float":
+            np.testing.assert_allclose(values, e.mean())
+        elif field.content == "label":
+            np.testing.assert_allclose(e.sum(axis=1), 1)
+
+
+def test_equal_tables_hash_alike(table, frame):
+    again = Table.fit(frame, Columns())
+    assert hash(again) == hash(table)
+    assert joblib.hash(again) == joblib.hash(table)
+    assert Columns({"a": "grid"}) == Columns({"a": "grid"}) != Columns({"a": "values"})
+
+
+def damaged(value, rng):
+    """Return a state with one changed value, at random."""
+    if isinstance(value, dict | tuple) and len(value):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = keys[int(rng.integers(len(keys)))]
+        new = damaged(value[key], rng)
+        if isinstance(value, dict):
+            return {**value, key: new}
+        return (*value[:key], new, *value[key + 1 :])
+    if isinstance(value, np.ndarray) and rng.random() < 0.7:
+        changed = [value[::-1], value[:-1], value[:0], value[None], value.astype(str)]
+        return changed[int(rng.integers(len(changed)))]
+    wrong = ["x", -7, 2.5, None, np.nan, (), {}, True, np.array([[1.0]]), np.array(["a"])]
+    return wrong[int(rng.integers(len(wrong)))]
+
+
+def refusal(state):
+    """Return the message by which a state is refused, None if it describes a table."""
+    try:
+        Table.from_state(state).check()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.trust("A damaged description of a table is refused by a ValueError, or is a table.")
+def test_damaged_states_are_refused(table, amount):
+    rng = np.random.default_rng(0)
+    n = amount("descriptions of tables damaged", quick=300, full=20_000)
+    messages = [refusal(damaged(table.state(), rng)) for _ in range(n)]
+    refused = [message for message in messages if message is not None]
+    assert all(message.startswith("The state of a table is invalid") for message in refused)
+    assert len(refused) > 0.9 * n
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_states_name_no_functions(library):
+    table = Table.fit(pd.DataFrame({"x": [1.5, 2.5]}), Columns())
+    state = table.state()
+    field = {**state["fields"][0], "dtype": ("read_csv", "/etc/passwd")}
+    with pytest.raises(ValueError, match="'read_csv' is no type of a column"):
+        Table.from_state({**state, "library": library, "fields": (field,)})
