@@ -263,7 +263,8 @@ class BaseAutoencoder(
         if not self.early_stopping:
             return None
         fraction, tol = float(self.validation_fraction), float(self.tol)
-        return Stopping(fraction, int(self.n_iter_no_change), tol)
+        patience = int(self.n_iter_no_change), int(self.n_steps_no_change)
+        return Stopping(fraction, patience[0], tol, patience[1])
 
     def _checkpoints(self) -> Checkpoints | None:
         """Return where and how often to write checkpoints, if it is asked for."""

@@ -175,7 +175,18 @@ class CommonParameters:
         allowed=[integer(1)],
         doc="""
         Consecutive epochs without an improvement by more than ``tol`` after which
-        ``early_stopping`` stops training.
+        ``early_stopping`` stops training, if they have ``n_steps_no_change`` steps.
+        """,
+    )
+    n_steps_no_change: int = parameter(
+        default=2000,
+        kind="int in [0, inf)",
+        allowed=[integer(0)],
+        doc="""
+        Steps, one per batch, that the epochs without an improvement have at least, unless they are
+        100 epochs: with few rows an epoch has few steps, and ``n_iter_no_change`` epochs are too
+        few to learn in. They need not have so many if the validation loss rises clearly, see
+        :doc:`/early_stopping`. With 0 epochs alone count.
         """,
     )
     tol: float = parameter(

@@ -393,6 +393,7 @@ BAD_PARAMETERS = [
     ("validation_fraction", 1.0),
     ("n_iter_no_change", 0),
     ("n_iter_no_change", 2.5),
+    ("n_steps_no_change", -1),
     ("tol", -1e-4),
     ("optimizer", "newton"),
     ("callbacks", "all"),

@@ -29,6 +29,7 @@ X = normal_rows(90, 6, 2)
 SMALL = {"hidden_layer_sizes": (16,), "batch_size": 40, "random_state": 0}
 # A rate at which the loss of a small network soon goes up and down.
 FAST = {**SMALL, "lr": 0.03, "max_epochs": 60, "early_stopping": True, "n_iter_no_change": 3}
+FAST["n_steps_no_change"] = 0
 
 by_model = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
 pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
@@ -107,7 +108,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch(cls, fitted):
 def test_without_it_nothing_is_set_aside_and_its_settings_do_nothing(cls):
     options = {**SMALL, "max_epochs": 3}
     plain = cls(3, **options).fit(X)
-    ignored = {"validation_fraction": 0.7, "n_iter_no_change": 1, "tol": 1e9}
+    ignored = {"validation_fraction": 0.7, "n_iter_no_change": 1, "n_steps_no_change": 0}
+    ignored["tol"] = 1e9
     other = cls(3, **options, **ignored).fit(X)
     for one, two in zip(everything(plain), everything(other), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -227,6 +229,43 @@ def test_a_share_is_rounded_up_and_no_row_is_in_both_parts(n, fraction, n_valid)
 def test_the_rule_counts_epochs_since_the_last_improvement_above_the_tolerance(
     losses, tol, n_seen, best, monkeypatch
 ):
+    model = fit_with_losses(losses, monkeypatch, n_iter_no_change=2, tol=tol)
+    assert model.validation_loss_curve_ == pytest.approx(losses[:n_seen])
+    assert model.best_validation_loss_ == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "n_epochs"), [(0, 3), (4, 3), (5, 4), (6, 4), (7, 5), (500, 101)]
+)
+def test_epochs_without_an_improvement_have_at_least_so_many_steps(n_steps, n_epochs, monkeypatch):
+    """Of 81 rows there are batches of 40 and 41; the first epoch is the best one."""
+    losses = [1.0] * 110
+    model = fit_with_losses(losses, monkeypatch, n_iter_no_change=2, n_steps_no_change=n_steps)
+    assert model.n_iter_ == n_epochs
+
+
+# Of six features 0.2 nats each are 1.2 nats, more than a fifth of small decreases.
+@pytest.mark.parametrize(
+    ("losses", "n_seen"),
+    [
+        ([3.0, 0.0, 1.1, 1.1, 1.1, 1.1], 6),
+        ([3.0, 0.0, 1.3, 1.3, 1.3, 1.3], 4),
+        ([3.0, 0.0, 0.0, 2.6, 0.0, 0.0], 4),  # the mean of two losses
+        ([3.0, 0.0, 2.6, -1.0, 2.6, 2.6], 6),  # an improvement in between
+        ([10.0, 0.0, 1.9, 1.9, 1.9, 1.9], 6),
+        ([10.0, 0.0, 2.1, 2.1, 2.1, 2.1], 4),
+        ([0.0, 5.0, 5.0, 5.0], 3),
+    ],
+)
+def test_losses_that_rise_clearly_end_training_before_those_steps(losses, n_seen, monkeypatch):
+    options = {"n_iter_no_change": 2, "n_steps_no_change": 500}
+    model = fit_with_losses(losses, monkeypatch, **options)
+    assert model.validation_loss_curve_ == pytest.approx(losses[:n_seen])
+    assert model.best_validation_loss_ == pytest.approx(min(losses[:n_seen]))
+
+
+def fit_with_losses(losses, monkeypatch, **options):
+    """Fit a model whose validation losses are these."""
     coming = iter(losses)
 
     def log_density(likelihood, x, output):
@@ -234,10 +273,8 @@ def test_the_rule_counts_epochs_since_the_last_improvement_above_the_tolerance(
         return -squares if likelihood.training else torch.full_like(squares, -next(coming))
 
     monkeypatch.setattr(LikelihoodModule, "forward", log_density)
-    options = {**FAST, "max_epochs": len(losses), "n_iter_no_change": 2, "tol": tol}
-    model = AETransformer(2, likelihood=Gaussian(1.0), **options).fit(X)
-    assert model.validation_loss_curve_ == pytest.approx(losses[:n_seen])
-    assert model.best_validation_loss_ == pytest.approx(best)
+    options = {**FAST, "max_epochs": len(losses), **options}
+    return AETransformer(2, likelihood=Gaussian(1.0), **options).fit(X)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def _of_figures(figures: Any) -> Iterator[tuple[str, str, set[str], bool]]:
 
 # Parameters that are kept elsewhere or change no result.
 _NO_EFFECT = ("random_state", "checkpoint")
+# Parameters added since the stored results, which hold for these values of them.
+_ADDED = {"groups": None, "n_steps_no_change": 2000}
 # Of presets: they choose seeds, or show in the model.
 _NO_SIZES = ("n_seeds", "n_tabular_seeds", "epochs", "default_epochs", "hidden", "width")
 
@@ -88,7 +90,8 @@ def describe(value: Any) -> Any:
     """Return settings as JSON holds them: an object is its class and all of its parameters.
 
     Of other libraries' classes those that differ from the defaults: theirs are no news. The seed is
-    left out, which is the cell's, and what changes no result.
+    left out, which is the cell's, what changes no result, and parameters that older results lack at
+    the values that these have.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
@@ -102,6 +105,7 @@ def describe(value: Any) -> Any:
     given = describe({name: getattr(value, name) for name in parameters})
     if type(value).__module__.partition(".")[0] != "skvim":
         given = {k: item for k, item in given.items() if item != describe(parameters[k].default)}
+    given = {k: item for k, item in given.items() if k not in _ADDED or item != _ADDED[k]}
     return {"class": type(value).__name__, **given}
 
 

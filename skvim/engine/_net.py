@@ -109,7 +109,8 @@ class AutoencoderNet(NeuralNet):
         self.accelerator_: Accelerator | None = None
         self.plain_because_ = ""
         self.pretraining_curve_: list[float] | None = None
-        self.stopper_ = None if self.stopping is None else EarlyStopper(self.stopping)
+        n_features = self.autoencoder.mean.numel()
+        self.stopper_ = None if self.stopping is None else EarlyStopper(self.stopping, n_features)
         self.validation_rows_: Rows | None = None
         self.checkpoint_: CheckpointFile | None = None
         self.resumed_: dict[str, Any] | None = None
@@ -364,8 +365,10 @@ class AutoencoderNet(NeuralNet):
             # Fused kernels and CUDA graphs do not count the versions of the weights they change.
             self.casts_.clear()
         self.record_epoch(prefix, means, len(iterator.x), len(iterator))
-        if stopper is not None and stopper.update(means[0]):
-            stopper.save(self._tensors())
+        if stopper is not None:
+            n_steps = self.history[-1]["train_batch_count"]
+            if stopper.update(means[0], n_steps):
+                stopper.save(self._tensors())
 
     def train_step_single(self, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
         """Compute the losses of a batch and the gradients of their sum."""

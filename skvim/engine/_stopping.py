@@ -13,6 +13,11 @@ from skvim.engine._streams import child_seed
 __all__ = ["EarlyStopper", "Split", "Stopping", "split_rows"]
 
 _ROUNDING = 1e-12
+# Most epochs that are waited for to reach a patience in steps.
+_MOST_EPOCHS = 100
+# By how much recent losses exceed the lowest where a model overfits: share of the decrease so far,
+# and nats per row and feature. Small validation sets and plateaus have losses closer to the lowest.
+_CLEAR_SHARE, _CLEAR_NATS = 0.2, 0.2
 
 
 @final
@@ -23,6 +28,7 @@ class Stopping:
     fraction: float  # of the rows to validate on, in (0, 1)
     patience: int  # epochs without an improvement that end training
     tol: float  # what an improvement has to exceed, in nats per row
+    step_patience: int = 0  # steps that those epochs have, unless they are many or losses rise
 
     def n_valid(self, n_rows: int) -> int:
         """Return the number of validation rows, rounded up."""
@@ -56,26 +62,48 @@ def split_rows(stopping: Stopping, n_rows: int, seed: int, needed: tuple[int, in
 
 @final
 class EarlyStopper:
-    """State of early stopping: lowest validation loss, epochs waited and the best tensors."""
+    """State of early stopping: losses, epochs waited and the best tensors."""
 
-    def __init__(self, stopping: Stopping) -> None:
+    def __init__(self, stopping: Stopping, n_features: int) -> None:
         self.stopping = stopping
+        self.n_features = n_features
+        self.n_steps = 1  # of an epoch
+        self.first_loss = math.inf
         self.best_loss = math.inf
+        self.recent_losses: list[float] = []  # of the last epochs, as many as the patience
         self.n_waited = 0  # epochs since a loss was more than tol below the lowest before it
         self.best_tensors: list[Tensor] = []
 
     @property
     def n_to_wait(self) -> int:
-        """Epochs after which training ends if none of them is an improvement; 0 ends it now."""
-        return max(0, self.stopping.patience - self.n_waited)
+        """Epochs after which training ends if none of them is an improvement; 0 ends it now.
 
-    def update(self, loss: float) -> bool:
-        """Take an epoch's loss, and return whether it is the lowest so far."""
+        It ends sooner if the losses rise clearly.
+        """
+        patience = self.stopping.patience
+        if self.n_waited >= patience and self._rises():
+            return 0
+        by_steps = min(math.ceil(self.stopping.step_patience / self.n_steps), _MOST_EPOCHS)
+        return max(0, max(patience, by_steps) - self.n_waited)
+
+    def update(self, loss: float, n_steps: int) -> bool:
+        """Take the loss after an epoch of some steps; return whether it is the lowest so far."""
+        if not self.recent_losses:
+            self.first_loss = loss
+        self.n_steps = n_steps
+        self.recent_losses = [*self.recent_losses, loss][-self.stopping.patience :]
         improved = loss < self.best_loss - self.stopping.tol
         self.n_waited = 0 if improved else self.n_waited + 1
         is_lowest = loss < self.best_loss
         self.best_loss = min(self.best_loss, loss)
         return is_lowest
+
+    def _rises(self) -> bool:
+        """Tell whether the mean of the recent losses is clearly above the lowest."""
+        decrease = self.first_loss - self.best_loss
+        clear = max(_CLEAR_SHARE * decrease, _CLEAR_NATS * self.n_features)
+        mean = sum(self.recent_losses) / len(self.recent_losses)
+        return mean > self.best_loss + clear
 
     def save(self, tensors: Iterable[Tensor]) -> None:
         """Copy the values of tensors as the best ones."""

@@ -88,7 +88,8 @@ def stopper_state(stopper: EarlyStopper | None) -> dict[str, Any] | None:
     """Return the state of early stopping."""
     if stopper is None:
         return None
-    return {name: value for name, value in vars(stopper).items() if name != "stopping"}
+    settings = ("stopping", "n_features")
+    return {name: value for name, value in vars(stopper).items() if name not in settings}
 
 
 def load_stopper(stopper: EarlyStopper | None, state: dict[str, Any] | None) -> None:

@@ -46,7 +46,7 @@ def fits():
         return [found.cv_results_["mean_test_score"], found.transform(X)]
 
     kinds = {cls.__name__: lambda at, cls=cls: fit(cls, at) for cls in MODELS}
-    stopping = {"early_stopping": True, "n_iter_no_change": 5, "lr": 0.02}
+    stopping = {"early_stopping": True, "n_iter_no_change": 5, "n_steps_no_change": 0, "lr": 0.02}
     return kinds | {
         "adversarial": lambda at: fit(VIMAETransformer, at, divergence=Adversarial((8,))),
         "captured": lambda at: fit(VAETransformer, at, acceleration="capture", dropout=0.2),

@@ -90,12 +90,13 @@ def assert_same(one, other):
 
 
 PROMISE = "A fit that was interrupted goes on from its checkpoint and ends with the same bits."
+STOPPING = {"early_stopping": True, "n_steps_no_change": 4}
 KINDS = [(cls, {}) for cls in MODELS]
 KINDS += [(VIMAETransformer, {"divergence": Adversarial((8,))})]
 KINDS += [(cls, {"acceleration": "capture"}) for cls in (VAETransformer, AAETransformer)]
 KINDS += [
     (VIMAETransformer, {"dropout": 0.2, "noise": MaskingNoise(0.2), "acceleration": "capture"}),
-    (VAETransformer, {"early_stopping": True, "n_iter_no_change": 1, "lr": 0.05}),
+    (VAETransformer, {**STOPPING, "n_iter_no_change": 1, "lr": 0.05}),
     (VAETransformer, {"normalization": "batch", "optimizer": "sgd"}),
     (VAETransformer, {"net_params": {"optimizer__amsgrad": True}}),
     (VAETransformer, {"image_shape": (2, 3), "precision": "bfloat16"}),
@@ -125,7 +126,7 @@ def test_a_fit_goes_on_from_where_it_was(tmp_path, capsys):
 
 
 @pytest.mark.trust(PROMISE)
-@pytest.mark.parametrize("parameters", [{}, {"early_stopping": True, "n_iter_no_change": 2}])
+@pytest.mark.parametrize("parameters", [{}, {**STOPPING, "n_iter_no_change": 2}])
 @pytest.mark.parametrize("n_steps", [2, 13, 17])
 def test_a_path_goes_on(n_steps, parameters, tmp_path):
     plain = lam_path(small(VIMAETransformer, None, **parameters), X, [0.1, 1.0, 10.0])

@@ -167,6 +167,7 @@ def test_a_path_on_a_gpu_is_of_the_models_trained_alone(name, stops, monkeypatch
         monkeypatch.setattr(groups, "_FEW", 0.99)
         monkeypatch.setattr(groups, "_WORTHWHILE", 0)
         options |= {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 12}
+        options["n_steps_no_change"] = 0
     model = clone(model).set_params(**{**OPTIONS, **options})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkvimWarning)

@@ -38,6 +38,7 @@ OPTIONS = {
     "random_state": 0,
     "early_stopping": True,
     "n_iter_no_change": 2,
+    "n_steps_no_change": 0,
 }
 ABLE = [cls for cls in (*PLAIN, *GENERATIVE) if cls is not AAETransformer]
 VARIED = {
@@ -229,7 +230,12 @@ def test_a_search_stops_fit_by_fit():
 
 @pytest.mark.parametrize(
     ("param", "values"),
-    [("tol", [0.0, 0.1]), ("n_iter_no_change", [2, 4]), ("validation_fraction", [0.1, 0.2])],
+    [
+        ("tol", [0.0, 0.1]),
+        ("n_iter_no_change", [2, 4]),
+        ("n_steps_no_change", [6, 12]),
+        ("validation_fraction", [0.1, 0.2]),
+    ],
 )
 def test_settings_that_differ_train_one_by_one_and_those_without_effect_together(param, values):
     with pytest.warns(BatchingWarning, match="2 of the fits .*no other fit is like it"):

@@ -172,9 +172,9 @@ class Group:
             return False
         places = self._places_of(live)
         n_left = len(places) * len(places[0])
-        # Epochs that are certain to come.
-        n_certain = min(n_epochs, max(stopper.n_to_wait for stopper in stoppers))
-        saved = (n_slots - n_left) * n_certain * self.n_steps
+        # Epochs that come unless the validation losses rise.
+        n_expected = min(n_epochs, max(stopper.n_to_wait for stopper in stoppers))
+        saved = (n_slots - n_left) * n_expected * self.n_steps
         return n_left <= _FEW * n_slots and saved > _WORTHWHILE
 
     def narrowed(self, live: Sequence[AutoencoderNet]) -> "Group":

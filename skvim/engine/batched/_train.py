@@ -148,7 +148,8 @@ class _Training:
             except TrainingDivergedError as error:
                 self.errors[net] = error
                 continue
-            if net.stopper_ is not None and net.stopper_.update(net.history[-1]["valid_loss"]):
+            last, stopper = net.history[-1], net.stopper_
+            if stopper is not None and stopper.update(last["valid_loss"], self.group.n_steps):
                 lowest.append((i, j))
         self.group.keep(lowest)
         for net in self._live():
