@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -80,7 +78,7 @@ def main() -> None:
     path = options.results or (
         Path("demo/tables.json") if options.quick else RESULTS / "tables.json"
     )
-    command = f"python -m mixed_tables {shlex.join(sys.argv[1:])}"
+    command = "python -m mixed_tables --tables DIR --elsewhere PYTHON"
     versions = machine() | elsewhere.versions()
     description = {"measured on": versions, "load": os.getloadavg(), "command": command}
     results = Results(path, description)

@@ -29,8 +29,8 @@ _RIDGE = 1e-3  # added to the variances of a mixture
 
 
 def training_rows(train: pd.DataFrame, n_rows: int, seed: int) -> pd.DataFrame:
-    """Draw training rows themselves: what perfect copies score."""
-    return train.sample(n_rows, replace=True, random_state=seed, ignore_index=True)
+    """Draw training rows themselves, each once: what copies score."""
+    return train.sample(n_rows, random_state=seed, ignore_index=True)
 
 
 def independent(train: pd.DataFrame, n_rows: int, seed: int) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def mixture(n_gaussians: int) -> Draw:
     return draw
 
 
-def contenders(elsewhere: Elsewhere) -> dict[str, Draw]:
+def contenders(elsewhere: Elsewhere) -> dict[str, tuple[Draw, Elsewhere]]:
     """Return the contenders by name, with sdmetrics' measures where its environment is there."""
     found: dict[str, Draw] = {
         "training rows": training_rows,
@@ -104,14 +104,17 @@ def _codes(frame: pd.DataFrame, train: pd.DataFrame) -> Array:
             values = train[name].value_counts().index
             columns.append(pd.Categorical(frame[name], categories=values).codes.astype(float))
             continue
-        grid = np.unique(as_floats(train[name].dropna()))
-        x = as_floats(frame[name])
-        right = np.clip(np.searchsorted(grid, x), 1, max(1, len(grid) - 1)) if len(grid) > 1 else 0
-        nearest = np.where(
-            np.abs(x - grid[right - 1]) <= np.abs(x - grid[right]), grid[right - 1], grid[right]
-        )
-        columns.append(np.where(np.isnan(x), np.nan, nearest))
+        columns.append(_snapped(as_floats(frame[name]), as_floats(train[name].dropna())))
     return np.column_stack(columns)
+
+
+def _snapped(x: Array, known: Array) -> Array:
+    """Return the nearest known numbers, NaN where x is NaN."""
+    grid = np.unique(known)
+    right = np.clip(np.searchsorted(grid, x), min(1, len(grid) - 1), len(grid) - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(x - grid[left] <= grid[right] - x, grid[left], grid[right])
+    return np.where(np.isnan(x), np.nan, nearest)
 
 
 def _two_sample(train: pd.DataFrame, test: pd.DataFrame, drawn: pd.DataFrame, seed: int) -> float:

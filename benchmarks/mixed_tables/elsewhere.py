@@ -38,7 +38,6 @@ class Elsewhere:
             path = Path(folder) / "job.pickle"
             sent = {name: _sent(value) for name, value in inputs.items()}
             path.write_bytes(pickle.dumps({"job": job, "inputs": sent}))
-            assert process.stdin is not None
             print(path, file=process.stdin, flush=True)
             try:
                 answer = self._answers.get(timeout=self.patience)
@@ -82,7 +81,6 @@ class Elsewhere:
 
 def _read(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:
     """Pass on a worker's answers, and an empty one when it ends."""
-    assert process.stdout is not None
     for line in process.stdout:
         answers.put(line)
     answers.put("")

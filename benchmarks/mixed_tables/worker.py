@@ -74,7 +74,18 @@ def _with_times(sent):
 
 
 def miceforest(train, seed, candidates):
-    """Return the rows with missing cells filled by chained boosted trees, one data set."""
+    """Return the rows with missing cells filled by chained boosted trees, one data set.
+
+    Its default way to match means fails where a probability is 0 or 1; another is taken then.
+    """
+    try:
+        return _miceforest(train, seed, candidates, "normal")
+    except ValueError:
+        return _miceforest(train, seed, candidates, "fast")
+
+
+def _miceforest(train, seed, candidates, matching):
+    """Return the rows with missing cells filled, with a way to match means."""
     from miceforest import ImputationKernel
 
     frame = frame_of(train)
@@ -83,7 +94,12 @@ def miceforest(train, seed, candidates):
     for i, name in names.items():
         if train["kinds"][name] == "category":
             frame[f"c{i}"] = frame[f"c{i}"].astype("category")
-    kernel = ImputationKernel(frame, random_state=seed, mean_match_candidates=candidates)
+    kernel = ImputationKernel(
+        frame,
+        random_state=seed,
+        mean_match_candidates=candidates,
+        mean_match_strategy=matching,
+    )
     kernel.mice(5, num_threads=1)
     filled = kernel.complete_data(0)
     filled.columns = list(names.values())
