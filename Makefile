@@ -5,7 +5,7 @@ VENV ?= .venv
 OUT ?= demo
 PRESET ?= cpu
 PAPER_ARGS ?=
-TABLES ?= tables
+TABLES ?=
 TABLES_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_NEXT ?= 2.14.1
@@ -116,7 +116,9 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM
 bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
 
-bench-tables: $(VENV)/installed-plot $(VENV)-mixed/installed  ## mixed tables; TABLES=folder of CSV files, TABLES_ARGS="--quick"
+bench-tables: $(VENV)/installed-plot $(VENV)-mixed/installed  ## mixed tables; TABLES=DIR, TABLES_ARGS="--quick"
+	@test -d "$(TABLES)" || { echo "name the folder of the tables:" \
+		"make bench-tables TABLES=DIR" >&2; exit 1; }
 	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(bin)/python -m mixed_tables --tables $(TABLES) \
 		--elsewhere $(VENV)-mixed/bin/python $(TABLES_ARGS)
 

@@ -81,6 +81,8 @@ def main() -> None:
     command = "python -m mixed_tables --tables DIR --elsewhere PYTHON"
     versions = machine() | elsewhere.versions()
     description = {"measured on": versions, "load": os.getloadavg(), "command": command}
+    if options.quick:
+        path.unlink(missing_ok=True)
     results = Results(path, description)
     results.forget(options.again)
     try:
