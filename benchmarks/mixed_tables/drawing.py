@@ -97,12 +97,19 @@ def measure(how: tuple[Draw, Elsewhere], split: Split) -> dict[str, Any]:
 
 
 def _codes(frame: pd.DataFrame, train: pd.DataFrame) -> Array:
-    """Return numbers as the nearest of the training rows', and categories by their places."""
-    columns = []
+    """Return numbers as the nearest of the training rows', and categories by their places.
+
+    A value of a category that no training row has becomes that of a random training row.
+    """
+    random, columns = np.random.default_rng(0), []
     for name in train:
         if not is_number(train[name]):
             values = train[name].value_counts().index
-            columns.append(pd.Categorical(frame[name], categories=values).codes.astype(float))
+            codes = pd.Categorical(frame[name], categories=values).codes.astype(float)
+            known = pd.Categorical(train[name].dropna(), categories=values).codes
+            new = (codes < 0) & frame[name].notna().to_numpy()
+            codes[new] = random.choice(known, new.sum())
+            columns.append(codes)
             continue
         columns.append(_snapped(as_floats(frame[name]), as_floats(train[name].dropna())))
     return np.column_stack(columns)

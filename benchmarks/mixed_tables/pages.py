@@ -15,6 +15,9 @@ from mixed_tables.summary import Scores, difference, mean_ranks
 __all__ = ["measured_on", "pages"]
 
 _LABELS = ("50", "all")
+_FILLER = "KNNImputer"
+# Tables with one category at most.
+_NUMERIC = ("abalone", "auto-mpg", "phoneme", "winequality-white")
 
 
 def features(path: Path) -> list[str]:
@@ -70,11 +73,13 @@ def filling(path: Path) -> list[str]:
         return []
     ranks = mean_ranks(scores, lambda measure: measure.endswith("RMSE"))
     measures = [(m, what) for what in ("RMSE", "accuracy") for m in MECHANISMS]
-    names = ["mean rank", *(f"{what}, {m}" for m, what in measures), "seconds", "tables × splits"]
+    names = ["mean rank", *(f"{what}, {m}" for m, what in measures)]
+    names += [f"RMSE, at random, − {_FILLER}", "seconds", "tables × splits"]
     lines = [header("20 % of cells filled", names)]
     for contender in sorted(scores.cells, key=lambda name: ranks.get(name, math.inf)):
         cells = [f"{ranks[contender]:.1f}" if contender in ranks else "–"]
         cells += [f"{scores.mean(contender, f'{m}, {what}'):.3f}" for m, what in measures]
+        cells += [_beside(scores, contender, "at random, RMSE", _FILLER)]
         cells += [_seconds(scores, contender), _n_tables(scores, contender)]
         lines.append(line(contender, cells))
     score = "at random, RMSE"
@@ -95,9 +100,14 @@ def drawing(path: Path) -> list[str]:
         "near copies among test rows": "among test rows",
         "nearer to training rows": "nearer to training rows",
     }
-    lines = [header("drawing", [*measures.values(), "seconds", "tables × splits"])]
+    base = "mixture of 10 gaussians"
+    kinds = {"numeric": _NUMERIC, "mixed": [t for t in scores.tables if t not in _NUMERIC]}
+    names = [*measures.values(), *(f"AUC − {base}, {kind}" for kind in kinds)]
+    lines = [header("drawing", [*names, "seconds", "tables × splits"])]
     for contender in sorted(scores.cells, key=lambda name: scores.mean(name, "AUC")):
         cells = [f"{scores.mean(contender, measure):.3f}" for measure in measures]
+        for tables in kinds.values():
+            cells.append(_beside(scores.only(tables), contender, "AUC", base))
         cells += [_seconds(scores, contender), _n_tables(scores, contender)]
         lines.append(line(contender, cells))
     of_tables = _per_table(scores, "two-sample AUC", "AUC", 1, 3)
@@ -110,9 +120,11 @@ def odd(path: Path) -> list[str]:
     if not scores.cells:
         return []
     measures = ("AUC", "average precision", "seconds per 1,000 rows")
-    lines = [header("odd rows", measures)]
+    best = max(scores.cells, key=lambda name: scores.mean(name, "AUC"))
+    lines = [header("odd rows", [*measures, f"AUC − {best}"])]
     for contender in sorted(scores.cells, key=lambda name: -scores.mean(name, "AUC")):
-        lines.append(line(contender, [f"{scores.mean(contender, m):.3f}" for m in measures]))
+        cells = [f"{scores.mean(contender, m):.3f}" for m in measures]
+        lines.append(line(contender, [*cells, _beside(scores, contender, "AUC", best)]))
     return [*lines, "", *_per_table(scores, "AUC", "AUC", 1, 3), *_failures(scores)]
 
 
@@ -142,6 +154,14 @@ def _against(scores: Scores, contender: str, score: str, bases: list[str]) -> st
         return mean
     middle, half, _, _ = difference(scores, contender, score, bases)
     return f"{mean} ({100 * middle:+.1f} ± {100 * half:.1f})"
+
+
+def _beside(scores: Scores, contender: str, score: str, base: str) -> str:
+    """Format the difference from another contender with its interval."""
+    if contender == base or not {contender, base} <= set(scores.cells):
+        return ""
+    mean, half, _, n = difference(scores, contender, score, [base])
+    return f"{mean:+.3f} ± {half:.3f}" if n > 1 else "–"
 
 
 def _per_table(scores: Scores, title: str, score: str, unit: float, digits: int) -> list[str]:

@@ -1,9 +1,10 @@
 """Means over tables, paired differences and ranks, from the file of results."""
 
+import copy
 import json
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ class Scores:
                 continue
             of_contender = self.cells.setdefault(contender, {})
             of_contender[table, int(number)] = cell["scores"] | {"seconds": cell["seconds"]}
+
+    def only(self, tables: Sequence[str]) -> "Scores":
+        """Return the cells of some tables."""
+        found = copy.copy(self)
+        found.cells = {
+            contender: {key: cell for key, cell in cells.items() if key[0] in tables}
+            for contender, cells in self.cells.items()
+        }
+        return found
 
     @property
     def tables(self) -> list[str]:
