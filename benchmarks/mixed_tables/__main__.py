@@ -34,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--names", nargs="+", choices=TABLES, help="some of the tables")
     parser.add_argument("--contenders", nargs="+", help="some of the contenders")
     parser.add_argument("--again", nargs="+", default=[], help="contenders to measure again")
+    parser.add_argument("--retry", action="store_true", help="measure again what failed")
     parser.add_argument("--elsewhere", type=Path, help="Python of the other packages")
     parser.add_argument("--patience", type=float, default=300, help="seconds of another's job")
     parser.add_argument("--results", type=Path, help="file of results")
@@ -84,7 +85,7 @@ def main() -> None:
     if options.quick:
         path.unlink(missing_ok=True)
     results = Results(path, description)
-    results.forget(options.again)
+    results.forget(options.again, options.retry)
     try:
         run(options, results, elsewhere)
     finally:

@@ -23,14 +23,18 @@ class Results:
         self.path = path
         self.description = description
 
-    def forget(self, contenders: Iterable[str]) -> None:
-        """Remove the cells of contenders."""
+    def forget(self, contenders: Iterable[str], failed: bool = False) -> None:
+        """Remove the cells of contenders, and all that failed if so asked."""
         gone = tuple(f"| {name}" for name in contenders)
 
         def without(cells: dict[str, Cell]) -> dict[str, Cell]:
-            return {key: cell for key, cell in cells.items() if not key.endswith(gone)}
+            return {
+                key: cell
+                for key, cell in cells.items()
+                if not (key.endswith(gone) or (failed and "error" in cell))
+            }
 
-        if gone:
+        if gone or failed:
             self._change(without)
 
     def has(self, key: str) -> bool:
