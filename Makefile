@@ -5,6 +5,8 @@ VENV ?= .venv
 OUT ?= demo
 PRESET ?= cpu
 PAPER_ARGS ?=
+TABLES ?=
+TABLES_ARGS ?=
 PYTEST_ARGS ?=
 TORCH_NEXT ?= 2.14.1
 
@@ -20,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
-.PHONY: bench-lamda bench-paths
+.PHONY: bench-lamda bench-paths bench-tables
 
 help:  ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +116,12 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM
 bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
 
+bench-tables: $(VENV)/installed-plot $(VENV)-mixed/installed  ## mixed tables; TABLES=DIR, TABLES_ARGS="--quick"
+	@test -d "$(TABLES)" || { echo "name the folder of the tables:" \
+		"make bench-tables TABLES=DIR" >&2; exit 1; }
+	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(bin)/python -m mixed_tables --tables $(TABLES) \
+		--elsewhere $(VENV)-mixed/bin/python $(TABLES_ARGS)
+
 check: lint types imports doctest docs oldest demo paper-tiny numerics test  ## all checks that a change has to pass
 
 clean:  ## remove build products and caches, keep the environment
@@ -158,6 +166,17 @@ $(VENV)-pythae/installed: $(VENV)/created
 	$(bin)/python -m venv $(VENV)-pythae
 	@echo "Installing pythae into $(VENV)-pythae (minutes the first time)"
 	$(VENV)-pythae/bin/python -m pip install --quiet 'torch==2.13.0' 'pythae==0.1.2'
+	@touch $@
+
+# miceforest fails with newer lightgbm, ctgan and sdmetrics need an older pandas. MIWAE does not need
+# most of what hyperimpute requires.
+$(VENV)-mixed/installed: $(VENV)/created
+	$(bin)/python -m venv $(VENV)-mixed
+	@echo "Installing packages for tables into $(VENV)-mixed (minutes the first time)"
+	$(VENV)-mixed/bin/python -m pip install --quiet 'torch==2.13.0' 'pandas==2.3.3' \
+		'skrub==0.11.0' 'sdmetrics==0.32.0' 'miceforest==6.0.5' 'lightgbm==4.6.0' 'ctgan==0.12.1' \
+		'mostlyai-engine==2.7.3' loguru optuna
+	$(VENV)-mixed/bin/python -m pip install --quiet --no-deps 'hyperimpute==0.1.17'
 	@touch $@
 
 # Its newest release requires old versions, and packages that its SVM does not need.

@@ -27,7 +27,8 @@ from contenders import (
     skvim_plain,
 )
 from machine import machine
-from tables import RESULTS, header, row, write_tables
+from markdown_lines import header
+from tables import RESULTS, row, write_tables
 
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
 ROWS = 20_000

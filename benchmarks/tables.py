@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESULTS", "header", "row", "write_tables"]
+from markdown_lines import header
+from mixed_tables.pages import measured_on, pages
+
+__all__ = ["RESULTS", "row", "write_tables"]
 
 RESULTS = Path(__file__).parent / "results"
 FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
-
-
-def header(first: str, names: Iterable[str]) -> str:
-    """Return the header of a table of implementations."""
-    names = list(names)
-    return f"| {first} | {' | '.join(names)} |\n| --- |" + " --: |" * len(names)
 
 
 def row(run: dict[str, Any], names: Iterable[str]) -> str:
@@ -54,6 +51,9 @@ def write_tables() -> None:
         _write("transductive.md", _transductive(json.loads(transductive.read_text())))
     if paths.exists():
         _write("paths.md", _paths(json.loads(paths.read_text())))
+    mixed = RESULTS / "tables.json"
+    for part, lines in pages(mixed).items():
+        _write(f"mixed_{part}.md", [*lines, "", _machine(measured_on(mixed))])
 
 
 def _limits() -> dict[str, str]:

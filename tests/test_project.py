@@ -256,6 +256,7 @@ def test_a_folder_without_the_report_of_promises_is_named(tmp_path):
 
 
 def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
