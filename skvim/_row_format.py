@@ -1,5 +1,6 @@
 """Formats of rows: how rows of X are stored for a model, and how its results become rows of X."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, final
@@ -13,7 +14,14 @@ from skvim._validation import ROWS, check_names, check_rows
 from skvim.objectives import Cells, Likelihood, make_likelihood
 from skvim.tables import Columns, Table
 
-__all__ = ["ArrayRows", "RowFormat", "TableRows", "fitted_format", "restored_format"]
+__all__ = [
+    "ArrayRows",
+    "RowFormat",
+    "TableRows",
+    "fitted_format",
+    "restored_format",
+    "takes_table",
+]
 
 # Rows of the training data whose patterns of missing cells are kept.
 _N_PATTERNS = 1000
@@ -25,10 +33,20 @@ class RowFormat(ABC):
     #: What ``code_density="auto"`` stands for.
     code_density: ClassVar[str | None]
 
+    @final
+    def law(self, given: Any) -> Any:
+        """Return the density of codes to fit, or None, for the value of the parameter."""
+        return self.code_density if isinstance(given, str) and given == "auto" else given
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of a stored row."""
+
+    @property
+    @abstractmethod
+    def n_columns(self) -> int:
+        """Number of columns of X."""
 
     @property
     @abstractmethod
@@ -91,6 +109,11 @@ class ArrayRows(RowFormat):
     def shape(self) -> tuple[int, ...]:
         """(height, width, channels) of an image, or (n_features,)."""
         return self.layout.shape
+
+    @property
+    def n_columns(self) -> int:
+        """Number of features."""
+        return math.prod(self.layout.shape)
 
     @property
     def image(self) -> tuple[int, int, int] | None:
@@ -172,6 +195,11 @@ class TableRows(RowFormat):
     def shape(self) -> tuple[int, ...]:
         """(n_stored,)."""
         return (self.cells.layout.n_stored,)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of the table."""
+        return self.table.n_columns
 
     @property
     def image(self) -> None:
@@ -260,9 +288,12 @@ class TableRows(RowFormat):
 
 def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:
     """Return the format of training rows that the estimator's likelihood asks for, and the rows."""
-    given = estimator.likelihood
-    is_table = isinstance(given, Columns) or (isinstance(given, str) and given == "auto")
-    return (TableRows if is_table else ArrayRows).fit(estimator, X)
+    return (TableRows if takes_table(estimator.likelihood) else ArrayRows).fit(estimator, X)
+
+
+def takes_table(likelihood: Any) -> bool:
+    """Tell whether a value of the parameter ``likelihood`` stands for that of a table."""
+    return isinstance(likelihood, Columns) or (isinstance(likelihood, str) and likelihood == "auto")
 
 
 def restored_format(state: dict[str, Any]) -> RowFormat:
