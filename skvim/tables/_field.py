@@ -89,6 +89,11 @@ class Field(ByValue):
             least, most = -(2**31), 2**31 - 1
         return cls(name, cells.content, cells.dtype, unit, origin, step, least, most)
 
+    @property
+    def holds(self) -> str:
+        """What the cells hold: "numbers", "dates", "durations" or "labels"."""
+        return _CONTENTS[self.content]
+
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
         if type(self.name) not in (str, int) or self.content not in _CONTENTS:
@@ -145,7 +150,7 @@ class Field(ByValue):
 
     def _check_content(self, cells: Cells) -> None:
         """Raise ``TypeError`` for cells that are something else than in ``fit``."""
-        before, now = _CONTENTS[self.content], _CONTENTS[cells.content]
+        before, now = self.holds, _CONTENTS[cells.content]
         if before != now:
             raise TypeError(f"Column {self.name!r} held {before} in fit, but holds {now} now.")
 

@@ -13,6 +13,7 @@ from skvim.tables._averages import Floats, finite, smooth_in_mean
 __all__ = ["Grid", "positions"]
 
 _FURTHEST = 1e15  # as that of continuous columns
+_LEAST_RISE = 1e-5  # from one cut to the next: 20 times the resolution of float32 near 4
 _MOST_STEPS = 100  # of the grid beyond an end, that are summed one by one
 
 
@@ -59,9 +60,7 @@ class Grid(ByValue):
         spare = 0.5 / (total + 1)  # share of all values beyond each end
         shares = spare + (1 - 2 * spare) * np.concatenate([[0.0], np.cumsum(counts) / total])
         shares[-1] = 1 - spare
-        cuts = ndtri(shares)
-        # Far out shares may be too close to 1 to differ; cuts have to.
-        cuts = _increasing(cuts)
+        cuts = _increasing(ndtri(shares))
         outer = np.array([0.0 if closed[0] else shares[0], 1.0 if closed[1] else shares[-1]])
         inner = np.concatenate([outer[:1], shares[1:-1], outer[1:]])
         middles = np.clip(ndtri((inner[1:] + inner[:-1]) / 2), cuts[:-1], cuts[1:])
@@ -178,10 +177,10 @@ def _mean_steps(distance: Floats, sigma: float, length: float) -> Floats:
 
 
 def _increasing(cuts: Floats) -> Floats:
-    """Return cuts that increase strictly, the nearest to given ones that do not fall."""
-    least = 1e-9
-    spread: Floats = np.maximum.accumulate(cuts - least * np.arange(len(cuts)))
-    return spread + least * np.arange(len(cuts))
+    """Return cuts that increase, also in float32, the nearest ones above given ones."""
+    rise = min(_LEAST_RISE, 0.1 / len(cuts)) * np.arange(len(cuts))
+    lifted: Floats = np.maximum.accumulate(cuts - rise)
+    return lifted + rise
 
 
 def positions(values: Floats, x: Floats) -> NDArray[np.intp]:
