@@ -18,6 +18,7 @@ _CONTENTS = {
     "datetime": "dates",
     "duration": "durations",
     "label": "labels",
+    "nothing": "nothing",
 }
 _EXACT = 2**53  # larger integers are not all floats
 
@@ -71,7 +72,7 @@ class Field(ByValue):
     @classmethod
     def of(cls, name: str | int, cells: Cells) -> "Field":
         """Describe the column that the cells are from."""
-        if cells.content in ("label", "float"):
+        if cells.content in ("label", "float", "nothing"):
             return cls(name, cells.content, cells.dtype, listed=tuple(cells.order or ()))
         is_time = cells.content != "integer"
         unit = cells.values.dtype.str if is_time else ""
@@ -96,7 +97,11 @@ class Field(ByValue):
 
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
-        if type(self.name) not in (str, int) or self.content not in _CONTENTS:
+        if (
+            type(self.name) not in (str, int)
+            or self.content not in _CONTENTS
+            or self.content == "nothing"
+        ):
             raise ValueError("a column has a name and a content.")
         numbers = (self.origin, self.step, self.low, self.high)
         if [type(number) for number in numbers] != [int] * 4:
