@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
-.PHONY: bench-lamda bench-paths
+.PHONY: bench-lamda bench-paths bench-stopping
 
 help:  ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,7 +89,7 @@ docs: $(VENV)/installed-docs  ## build the documentation into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all benchmarks; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths bench-stopping  ## all benchmarks; takes hours
 
 bench-models: $(VENV)/installed-plot  ## all models, and the defaults varied one at a time
 	$(bin)/python benchmarks/defaults.py
@@ -113,6 +113,9 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM
 
 bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
+
+bench-stopping: $(VENV)/installed-plot  ## early stopping against longer training
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/early_stopping.py
 
 check: lint types imports doctest docs oldest demo paper-tiny numerics test  ## all checks that a change has to pass
 
