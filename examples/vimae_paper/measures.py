@@ -67,7 +67,7 @@ def part_settings(part: str, data_set: str) -> Values:
         parameters = inspect.signature(function).parameters.values()
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
         # Arguments that older results lack, at the values that these have.
-        added = _ADDED.get(function.__name__, {})
+        added = _ADDED.get(getattr(function, "__name__", ""), {})
         calls.append({k: v for k, v in given.items() if k not in added or v != added[k]})
     if part != "robustness":
         return {"calls": calls}
