@@ -13,7 +13,14 @@ from skvim._validation import ROWS, check_names, check_rows
 from skvim.objectives import Cells, Likelihood, make_likelihood
 from skvim.tables import Columns, Table
 
-__all__ = ["ArrayRows", "RowFormat", "TableRows", "fitted_format", "restored_format"]
+__all__ = [
+    "ArrayRows",
+    "RowFormat",
+    "TableRows",
+    "describes_tables",
+    "fitted_format",
+    "restored_format",
+]
 
 # Rows of the training data whose patterns of missing cells are kept.
 _N_PATTERNS = 1000
@@ -258,11 +265,15 @@ class TableRows(RowFormat):
         return {"_table": {"table": self.table.state(), "patterns": self.patterns}}
 
 
+def describes_tables(likelihood: Any) -> bool:
+    """Tell whether a value of the parameter ``likelihood`` is one for mixed columns."""
+    return isinstance(likelihood, Columns) or (isinstance(likelihood, str) and likelihood == "auto")
+
+
 def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:
     """Return the format of training rows that the estimator's likelihood asks for, and the rows."""
-    given = estimator.likelihood
-    is_table = isinstance(given, Columns) or (isinstance(given, str) and given == "auto")
-    return (TableRows if is_table else ArrayRows).fit(estimator, X)
+    form = TableRows if describes_tables(estimator.likelihood) else ArrayRows
+    return form.fit(estimator, X)
 
 
 def restored_format(state: dict[str, Any]) -> RowFormat:

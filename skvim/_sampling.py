@@ -13,11 +13,11 @@ from skvim._base import BaseAutoencoder
 from skvim._code_density import draw_codes
 from skvim._declare import estimator
 from skvim._float_errors import ignore_overflow
-from skvim._row_format import TableRows
+from skvim._row_format import TableRows, describes_tables
 from skvim._validation import check_count, check_is_fitted
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Autoencoder, Gaussian
-from skvim.tables import Columns, Table
+from skvim.tables import Table
 
 __all__ = ["SamplingAutoencoder", "table_rows"]
 
@@ -169,8 +169,9 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
 
     def _asks_for_density(self) -> bool:
         """Tell whether parameters ask for a density of the codes."""
-        is_table = isinstance(self.likelihood, Columns) or self.likelihood == "auto"
-        return self.code_density is not None and (self.code_density != "auto" or is_table)
+        if isinstance(self.code_density, str) and self.code_density == "auto":
+            return describes_tables(self.likelihood)
+        return self.code_density is not None
 
     @final
     def _law(self, codes: str, own: str | None) -> str:
