@@ -216,6 +216,40 @@ def test_missing_cells_are_drawn_as_in_the_data():
     drawn = model.sample(3000, missing=True, random_state=0)
     np.testing.assert_allclose(drawn.isna().mean(), FRAME.isna().mean(), atol=0.03)
     assert drawn.dtypes.equals(FRAME.dtypes)
+    given = model.sample(300, given={"sex": "male"}, missing=True, random_state=0)
+    assert (given["sex"] == "male").all()
+    assert given["wage"].isna().any()
+
+
+def test_frames_keep_their_index():
+    model = fitted()
+    some = FRAME.sample(20, random_state=0)
+    codes = pd.DataFrame(model.transform(some), index=some.index)
+    for table in (model.impute(some), model.reconstruct(some), model.inverse_transform(codes)):
+        assert list(table.index) == list(some.index)
+
+
+@pytest.mark.parametrize("cls", [VIMAETransformer, DenoisingAETransformer])
+def test_categories_that_fit_has_not_seen_count_as_missing(cls):
+    model = fitted(cls)
+    unseen, missing = FRAME.head(3).copy(), FRAME.head(3).copy()
+    unseen["sex"], missing["sex"] = "other", None
+    np.testing.assert_array_equal(model.transform(unseen), model.transform(missing))
+    scores = model.column_scores(unseen)
+    np.testing.assert_array_equal(scores, model.column_scores(missing))
+    assert np.isnan(scores[:, list(FRAME).index("sex")]).all()
+    assert set(model.impute(unseen)["sex"]) == {"other"}  # it is not missing
+
+
+def test_filled_cells_of_a_row_do_not_depend_on_the_other_rows():
+    model = fitted()
+    rows = FRAME[FRAME.isna().any(axis=1)]
+    alone = pd.concat([model.impute(rows.iloc[[i]]) for i in range(4)])
+    np.testing.assert_allclose(alone["wage"], model.impute(FRAME).loc[alone.index, "wage"])
+    assert list(alone["sex"]) == list(model.impute(FRAME).loc[alone.index, "sex"])
+    whole = FRAME.dropna()
+    for table in (model.impute(whole), *model.impute(whole, n_draws=2, random_state=0)):
+        pd.testing.assert_frame_equal(table, whole)
 
 
 @pytest.mark.parametrize(
