@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
-.PHONY: bench-lamda bench-paths bench-tables
+.PHONY: bench-lamda bench-paths bench-stopping bench-tables
 
 help:  ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,7 +91,7 @@ docs: $(VENV)/installed-docs  ## build the documentation into docs/_build/html
 	$(bin)/python docs/models_table.py > /dev/null
 	$(bin)/python -m sphinx --quiet --no-color --fail-on-warning --keep-going docs docs/_build/html
 
-bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths  ## all benchmarks; takes hours
+bench: bench-models bench-speed bench-resources bench-metrics bench-transductive bench-paths bench-stopping  ## all benchmarks; takes hours
 
 bench-models: $(VENV)/installed-plot  ## all models, and the defaults varied one at a time
 	$(bin)/python benchmarks/defaults.py
@@ -121,6 +121,9 @@ bench-tables: $(VENV)/installed-plot $(VENV)-mixed/installed  ## mixed tables; T
 		"make bench-tables TABLES=DIR" >&2; exit 1; }
 	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(bin)/python -m mixed_tables --tables $(TABLES) \
 		--elsewhere $(VENV)-mixed/bin/python $(TABLES_ARGS)
+
+bench-stopping: $(VENV)/installed-plot  ## early stopping against longer training
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/early_stopping.py
 
 check: lint types imports doctest docs oldest demo paper-tiny numerics test  ## all checks that a change has to pass
 

@@ -17,9 +17,10 @@ from skvim._declare import estimator
 from skvim._float_errors import ignore_overflow
 from skvim._information import Information, finite_values, measure_information
 from skvim._modes import own_modes
+from skvim._n_components import number_of_components
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
-from skvim._row_format import RowFormat, fitted_format, restored_format
+from skvim._row_format import RowFormat, fitted_format, restored_format, takes_table
 from skvim._validation import (
     atomic,
     check_codes,
@@ -60,7 +61,7 @@ __all__ = ["BaseAutoencoder", "encode_moments"]
 _MIN_INFORMATION_ROWS = 10
 # Attributes that _set_fitted sets from a trained net.
 _FROM_NET = {"net_", "device_", "history_", "loss_curve_", "n_iter_", "prior_"}
-_FROM_NET |= {"_n_features_out", "_width", "_format"}
+_FROM_NET |= {"n_components_", "_n_features_out", "_width", "_format"}
 
 
 @estimator
@@ -83,12 +84,14 @@ class BaseAutoencoder(
         divergences (KL in nats per row, MMD without a unit) and the time in seconds.
     loss_curve_ : list of float
         Mean training loss of every epoch, in nats per row.
+    n_components_ : int
+        Number of latent dimensions.
     n_iter_ : int
         Epochs trained, ``max_epochs`` unless training stopped early.
     validation_loss_curve_ : list of float or None
         Validation loss of every epoch, in nats per row; None without ``early_stopping``.
     best_validation_loss_ : float or None
-        The lowest validation loss, that of the weights that were kept.
+        The lowest of them, that of the weights that were kept.
     code_density_ : estimator or None
         The density fitted to the codes of training rows, if ``code_density`` asks for one.
     device_ : torch.device
@@ -129,7 +132,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            At least two finite rows, or images of any numeric dtype. Values are not rescaled.
+            At least two finite rows, or images of any numeric dtype; a table where the likelihood
+            is "auto". Values are not rescaled.
         y : None
             Ignored.
 
@@ -159,6 +163,7 @@ class BaseAutoencoder(
         self._format, rows = fitted_format(self, X)
         settings = with_plain_parameters(self)
         training = settings._training_settings(resolve_device(self.device))
+        settings.n_components = number_of_components(settings, self._format, rows, training.seed)
         model = settings._model_settings()
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
@@ -169,7 +174,7 @@ class BaseAutoencoder(
         curve = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch]
         self.validation_loss_curve_ = curve if self.early_stopping else None
         self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
-        law = self._format.code_density if self.code_density == "auto" else self.code_density
+        law = self._format.law(self.code_density)
         self.code_density_ = density_of_codes(law, net, request.rows, self._width)
 
     def _set_fitted(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
@@ -179,7 +184,7 @@ class BaseAutoencoder(
         self.history_ = net.history
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.n_iter_ = len(self.loss_curve_)
-        self._n_features_out = model.n_components
+        self.n_components_ = self._n_features_out = model.n_components
         # Size of the largest activation of one row, from which inference derives its chunks.
         encoder, decoder = net.autoencoder.encoder, net.autoencoder.decoder
         self._width = max(
@@ -221,7 +226,7 @@ class BaseAutoencoder(
             term.check(posterior, prior)
         return ModelSettings(
             shape=shape,
-            n_components=self.n_components,
+            n_components=int(self.n_components),
             architecture=self._architecture(shape),
             posterior=posterior,
             likelihood=self._format.likelihood(self.likelihood),
@@ -483,8 +488,10 @@ class BaseAutoencoder(
         super().__setstate__({name: itself(value) for name, value in state.items()})
 
     def __sklearn_tags__(self) -> Any:
-        """Declare that float32 is preserved and images are accepted (scikit-learn's hook)."""
+        """Declare dtypes that are kept, images, and tables (scikit-learn's hook)."""
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = takes_table(self.likelihood)
+        tags.input_tags.string = takes_table(self.likelihood)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.three_d_array = True
         return tags

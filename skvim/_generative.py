@@ -82,7 +82,7 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
 
     @final
     def _make_prior(self) -> Prior:
-        return make_prior(self.prior, self.n_components)
+        return make_prior(self.prior, int(self.n_components))
 
     @final
     @own_modes()

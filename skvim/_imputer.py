@@ -9,7 +9,7 @@ from sklearn.utils import Tags
 from skvim._autoencoders import DenoisingAETransformer
 from skvim._declare import estimator, parameter
 from skvim._persistence import Savable
-from skvim._row_format import TableRows, describes_tables
+from skvim._row_format import TableRows, takes_table
 from skvim._tabular import TabularAutoencoder
 from skvim._validation import (
     HasMethods,
@@ -123,7 +123,7 @@ class AutoencoderImputer(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEs
         with atomic(self):
             check_parameters(self)
             model = _default_estimator() if self.estimator is None else clone(self.estimator)
-            if not describes_tables(model.likelihood):
+            if not takes_table(model.likelihood):
                 raise ValueError(
                     "AutoencoderImputer needs an estimator of mixed columns, with "
                     "likelihood='auto' or skvim.tables.Columns. Got "

@@ -22,11 +22,15 @@ __all__ = ["CommonParameters"]
 class CommonParameters:
     """Mixin that declares the constructor parameters of all autoencoders."""
 
-    n_components: int = parameter(
+    n_components: int | str = parameter(
         default=16,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Number of latent dimensions, the columns that ``transform`` returns.",
+        kind='int in [1, inf) or "auto"',
+        allowed=[integer(1), StrOptions({"auto"})],
+        doc="""
+        Number of latent dimensions, the columns that ``transform`` returns. "auto": as many as
+        principal components explain 90 % of the variance of what the encoder sees, at most 64 and
+        fewer than columns.
+        """,
         kw_only=False,
     )
     likelihood: str | Likelihood | Columns = parameter(

@@ -1,5 +1,6 @@
 """Formats of rows: how rows of X are stored for a model, and how its results become rows of X."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, final
@@ -17,9 +18,9 @@ __all__ = [
     "ArrayRows",
     "RowFormat",
     "TableRows",
-    "describes_tables",
     "fitted_format",
     "restored_format",
+    "takes_table",
 ]
 
 # Rows of the training data whose patterns of missing cells are kept.
@@ -32,10 +33,20 @@ class RowFormat(ABC):
     #: What ``code_density="auto"`` stands for.
     code_density: ClassVar[str | None]
 
+    @final
+    def law(self, given: Any) -> Any:
+        """Return the density of codes to fit, or None, for the value of the parameter."""
+        return self.code_density if isinstance(given, str) and given == "auto" else given
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of a stored row."""
+
+    @property
+    @abstractmethod
+    def n_columns(self) -> int:
+        """Number of columns of X."""
 
     @property
     @abstractmethod
@@ -101,6 +112,11 @@ class ArrayRows(RowFormat):
     def shape(self) -> tuple[int, ...]:
         """(height, width, channels) of an image, or (n_features,)."""
         return self.layout.shape
+
+    @property
+    def n_columns(self) -> int:
+        """Number of features."""
+        return math.prod(self.layout.shape)
 
     @property
     def image(self) -> tuple[int, int, int] | None:
@@ -182,6 +198,11 @@ class TableRows(RowFormat):
     def shape(self) -> tuple[int, ...]:
         """(n_stored,)."""
         return (self.cells.layout.n_stored,)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of the table."""
+        return self.table.n_columns
 
     @property
     def image(self) -> None:
@@ -283,15 +304,14 @@ class TableRows(RowFormat):
         return {"_table": {"table": self.table.state(), "patterns": self.patterns}}
 
 
-def describes_tables(likelihood: Any) -> bool:
-    """Tell whether a value of the parameter ``likelihood`` is one for mixed columns."""
-    return isinstance(likelihood, Columns) or (isinstance(likelihood, str) and likelihood == "auto")
-
-
 def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:
     """Return the format of training rows that the estimator's likelihood asks for, and the rows."""
-    form = TableRows if describes_tables(estimator.likelihood) else ArrayRows
-    return form.fit(estimator, X)
+    return (TableRows if takes_table(estimator.likelihood) else ArrayRows).fit(estimator, X)
+
+
+def takes_table(likelihood: Any) -> bool:
+    """Tell whether a value of the parameter ``likelihood`` stands for that of a table."""
+    return isinstance(likelihood, Columns) or (isinstance(likelihood, str) and likelihood == "auto")
 
 
 def restored_format(state: dict[str, Any]) -> RowFormat:

@@ -13,7 +13,7 @@ from skvim._base import BaseAutoencoder
 from skvim._code_density import draw_codes
 from skvim._declare import estimator
 from skvim._float_errors import ignore_overflow
-from skvim._row_format import TableRows, describes_tables
+from skvim._row_format import TableRows, takes_table
 from skvim._validation import check_count, check_is_fitted
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Autoencoder, Gaussian
@@ -170,7 +170,7 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
     def _asks_for_density(self) -> bool:
         """Tell whether parameters ask for a density of the codes."""
         if isinstance(self.code_density, str) and self.code_density == "auto":
-            return describes_tables(self.likelihood)
+            return takes_table(self.likelihood)
         return self.code_density is not None
 
     @final

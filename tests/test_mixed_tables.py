@@ -57,6 +57,8 @@ def test_encodings_come_back_as_the_same_rows(module, frame):
         else:
             floats = module("data").as_floats
             np.testing.assert_allclose(floats(back[name]), floats(complete[name]), atol=1e-6)
+    array = encoding.with_missing(complete)
+    np.testing.assert_array_equal(encoding.from_codes(encoding.as_codes(array)), array)
     quantiles = encode.Quantiles(frame, np.random.default_rng(0))
     pd.testing.assert_frame_equal(quantiles.decode(quantiles.scores), frame)
 

@@ -342,3 +342,16 @@ def test_arrays_with_missing_cells():
     assert np.isfinite(filled).all()
     np.testing.assert_array_equal(filled[np.isfinite(X)], X[np.isfinite(X)])
     assert model.sample(3, random_state=0).dtype == np.float32
+
+
+def test_number_of_components_by_the_rank_of_the_inputs():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 2))
+    X = z @ rng.normal(size=(2, 8)) + 0.05 * rng.normal(size=(400, 8))
+    for likelihood in ("gaussian", "auto"):
+        model = VIMAETransformer(**{**SMALL, "n_components": "auto"}, likelihood=likelihood)
+        assert model.fit(X).n_components_ == 2
+        assert model.transform(X).shape == (400, 2)
+    # Independent columns: fewer codes than columns even so.
+    independent = fitted(frame=rng.normal(size=(400, 4)), n_components="auto")
+    assert independent.n_components_ == 3

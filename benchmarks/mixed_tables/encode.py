@@ -73,6 +73,27 @@ class Encoding:
             start += len(values)
         return pd.DataFrame(columns)
 
+    def as_codes(self, array: Array) -> Array:
+        """Return an array with one column for each category: the places of its values."""
+        columns = []
+        for block in np.split(array, self._ends(), axis=1):
+            code = np.where(np.isnan(block[:, 0]), np.nan, np.argmax(block, axis=1))
+            columns.append(block[:, 0] if block.shape[1] == 1 else code)
+        return np.column_stack(columns)
+
+    def from_codes(self, codes: Array) -> Array:
+        """Return the array of codes, rounded to the nearest place."""
+        blocks = []
+        for name, code in zip(self.frame, codes.T, strict=True):
+            width = len(self.values.get(name, "1"))
+            places = np.clip(np.round(code), 0, width - 1)
+            blocks.append(code[:, None] if width == 1 else places[:, None] == np.arange(width))
+        return np.concatenate(blocks, axis=1)
+
+    def _ends(self) -> Array:
+        """Return where the columns' blocks end, but for the last."""
+        return np.cumsum([len(self.values.get(name, "1")) for name in self.frame])[:-1]
+
     def _block(self, column: pd.Series) -> Array:
         """Encode a column."""
         name = str(column.name)

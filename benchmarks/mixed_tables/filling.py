@@ -39,6 +39,17 @@ def by_array(fill: Callable[[Array, int], Array]) -> Fill:
     return fill_frame
 
 
+def by_codes(fill: Callable[[Array, int], Array]) -> Fill:
+    """Return a contender that fills standardised numbers and places of categories."""
+
+    def fill_frame(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+        encoding = Encoding(frame, _VALUES)
+        codes = fill(encoding.as_codes(encoding.with_missing(frame)), seed)
+        return encoding.decode(encoding.from_codes(codes))
+
+    return fill_frame
+
+
 def mean(array: Array, seed: int) -> Array:
     """Fill means, and so the most frequent value of a category."""
     return np.where(np.isnan(array), np.nanmean(array, axis=0), array)
@@ -62,7 +73,9 @@ def contenders(elsewhere: Elsewhere) -> dict[str, Fill]:
     found = {
         "mean, mode": by_array(mean),
         "KNNImputer": by_array(neighbours),
-        "IterativeImputer": by_array(iterative),
+        # The columns of a category sum to 1, which tells each from the others' means.
+        "IterativeImputer, one-hot": by_array(iterative),
+        "IterativeImputer, codes": by_codes(iterative),
     }
     if elsewhere:
         for name, candidates in (("miceforest", 5), ("miceforest, best guess", 0)):

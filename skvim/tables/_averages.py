@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-__all__ = ["Floats", "smooth_in_mean"]
+from skvim._float_errors import ignore_overflow
+
+__all__ = ["Floats", "finite", "smooth_in_mean"]
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +41,9 @@ def smooth_in_mean(
     points = np.linspace(low, high, max(int(n_points), 8))
     if not points[1] > points[0]:
         return np.repeat(expectation(points[:1]), len(mu), axis=0)
-    return np.asarray(CubicSpline(points, _in_blocks(expectation, points, n_columns))(mu))
+    with ignore_overflow():
+        found = CubicSpline(points, _in_blocks(expectation, points, n_columns))(mu)
+    return finite(found)
 
 
 def _in_blocks(expectation: Callable[[Floats], Floats], mu: Floats, n_columns: int) -> Floats:
@@ -47,3 +51,9 @@ def _in_blocks(expectation: Callable[[Floats], Floats], mu: Floats, n_columns: i
     n_rows = max(1, _CELLS // n_columns)
     blocks = [expectation(mu[i : i + n_rows]) for i in range(0, len(mu), n_rows)]
     return np.concatenate(blocks)
+
+
+def finite(x: Floats) -> Floats:
+    """Return numbers with the largest floats in the place of infinite ones."""
+    largest = np.finfo(np.float64).max
+    return np.asarray(np.clip(x, -largest, largest))

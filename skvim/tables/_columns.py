@@ -31,7 +31,8 @@ class Columns(Settings):
         - ``"grid"``: numbers that repeat, such as counts, as intervals of a normal distribution.
           Numbers with at least 5 rows per value, or 3 where these are among at most 2,000 multiples
           of a decimal number.
-        - ``"continuous"``: all other numbers, with a density. Dates and durations are numbers too.
+        - ``"continuous"``: all other numbers, with a density. Dates and durations are numbers too,
+          in the unit of their type, such as nanoseconds.
 
         A column of the last two kinds for which none was given has *atoms*, with a probability of
         their own, besides: the first or last of its values where at least a fifth of all cells

@@ -18,6 +18,7 @@ _CONTENTS = {
     "datetime": "dates",
     "duration": "durations",
     "label": "labels",
+    "nothing": "nothing",
 }
 _EXACT = 2**53  # larger integers are not all floats
 
@@ -71,7 +72,7 @@ class Field(ByValue):
     @classmethod
     def of(cls, name: str | int, cells: Cells) -> "Field":
         """Describe the column that the cells are from."""
-        if cells.content in ("label", "float"):
+        if cells.content in ("label", "float", "nothing"):
             return cls(name, cells.content, cells.dtype, listed=tuple(cells.order or ()))
         is_time = cells.content != "integer"
         unit = cells.values.dtype.str if is_time else ""
@@ -89,9 +90,18 @@ class Field(ByValue):
             least, most = -(2**31), 2**31 - 1
         return cls(name, cells.content, cells.dtype, unit, origin, step, least, most)
 
+    @property
+    def holds(self) -> str:
+        """What the cells hold: "numbers", "dates", "durations" or "labels"."""
+        return _CONTENTS[self.content]
+
     def check(self) -> None:
         """Raise ``ValueError`` when an attribute is invalid."""
-        if type(self.name) not in (str, int) or self.content not in _CONTENTS:
+        if (
+            type(self.name) not in (str, int)
+            or self.content not in _CONTENTS
+            or self.content == "nothing"
+        ):
             raise ValueError("a column has a name and a content.")
         numbers = (self.origin, self.step, self.low, self.high)
         if [type(number) for number in numbers] != [int] * 4:
@@ -145,7 +155,7 @@ class Field(ByValue):
 
     def _check_content(self, cells: Cells) -> None:
         """Raise ``TypeError`` for cells that are something else than in ``fit``."""
-        before, now = _CONTENTS[self.content], _CONTENTS[cells.content]
+        before, now = self.holds, _CONTENTS[cells.content]
         if before != now:
             raise TypeError(f"Column {self.name!r} held {before} in fit, but holds {now} now.")
 

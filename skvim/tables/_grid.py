@@ -8,11 +8,12 @@ from scipy.special import ndtr, ndtri
 
 from skvim._float_errors import ignore_overflow
 from skvim._values import ByValue
-from skvim.tables._averages import Floats, smooth_in_mean
+from skvim.tables._averages import Floats, finite, smooth_in_mean
 
 __all__ = ["Grid", "positions"]
 
 _FURTHEST = 1e15  # as that of continuous columns
+_LEAST_RISE = 1e-5  # from one cut to the next: 20 times the resolution of float32 near 4
 _MOST_STEPS = 100  # of the grid beyond an end, that are summed one by one
 
 
@@ -59,9 +60,7 @@ class Grid(ByValue):
         spare = 0.5 / (total + 1)  # share of all values beyond each end
         shares = spare + (1 - 2 * spare) * np.concatenate([[0.0], np.cumsum(counts) / total])
         shares[-1] = 1 - spare
-        cuts = ndtri(shares)
-        # Far out shares may be too close to 1 to differ; cuts have to.
-        cuts = _increasing(cuts)
+        cuts = _increasing(ndtri(shares))
         outer = np.array([0.0 if closed[0] else shares[0], 1.0 if closed[1] else shares[-1]])
         inner = np.concatenate([outer[:1], shares[1:-1], outer[1:]])
         middles = np.clip(ndtri((inner[1:] + inner[:-1]) / 2), cuts[:-1], cuts[1:])
@@ -89,7 +88,7 @@ class Grid(ByValue):
     def _edges(self) -> Floats:
         """Edges between the values, and beyond the first and the last."""
         half = self.step / 2
-        between = self.values[:-1] + np.diff(self.values) / 2
+        between = self.values[:-1] / 2 + self.values[1:] / 2
         return np.concatenate([[self.values[0] - half], between, [self.values[-1] + half]])
 
     @property
@@ -106,7 +105,8 @@ class Grid(ByValue):
                 continue
             # Steps beyond the end, as many as keep y finite in float32.
             length = self._steps[end]
-            beyond = np.rint(sign * (x * 0.5 - self.values[end] * 0.5) / (self.step * 0.5))
+            with ignore_overflow():
+                beyond = np.rint(sign * (x * 0.5 - self.values[end] * 0.5) / (self.step * 0.5))
             beyond = np.clip(beyond, 0.0, _FURTHEST / max(length, 1.0))
             out = beyond > 0
             near = self.cuts[end] + sign * length * (beyond - 1)
@@ -123,23 +123,25 @@ class Grid(ByValue):
         for end, sign in ((0, -1), (-1, 1)):
             if not self.closed[end]:
                 beyond = np.ceil(sign * (y - self.cuts[end]) / self._steps[end])
-                out = self.values[end] + sign * self.step * beyond
+                with ignore_overflow():
+                    out = self.values[end] + sign * self.step * beyond
                 x = np.where(beyond > 0, out, x)
-        return np.asarray(x)
+        return finite(x)
 
     def mean(self, mu: Floats, sigma: float) -> Floats:
         """Return E[x] of y ~ N(μ, σ²) for each μ (n,)."""
-        jumps = np.diff(self.values)
 
         def expectation(means: Floats) -> Floats:
-            x = self.values[0] + ndtr((means[:, None] - self.cuts[1:-1]) / sigma) @ jumps
+            below = ndtr((self.cuts[1:-1] - means[:, None]) / sigma)
+            x = np.diff(below, axis=1, prepend=0.0, append=1.0) @ self.values
             for end, sign in ((0, -1), (-1, 1)):
                 if not self.closed[end]:
                     distance = sign * (means - self.cuts[end])
-                    x = x + sign * self.step * _mean_steps(distance, sigma, self._steps[end])
-            return np.asarray(x)
+                    with ignore_overflow():
+                        x = x + sign * self.step * _mean_steps(distance, sigma, self._steps[end])
+            return finite(x)
 
-        return smooth_in_mean(expectation, mu, sigma, max(len(jumps), _MOST_STEPS))
+        return smooth_in_mean(expectation, mu, sigma, max(len(self.values), _MOST_STEPS))
 
     def probabilities(self, mu: Floats, sigma: float) -> Floats:
         """Return the probability of each value, (n, n_values), of a grid with closed ends."""
@@ -175,10 +177,10 @@ def _mean_steps(distance: Floats, sigma: float, length: float) -> Floats:
 
 
 def _increasing(cuts: Floats) -> Floats:
-    """Return cuts that increase strictly, the nearest to given ones that do not fall."""
-    least = 1e-9
-    spread: Floats = np.maximum.accumulate(cuts - least * np.arange(len(cuts)))
-    return spread + least * np.arange(len(cuts))
+    """Return cuts that increase, also in float32, the nearest ones above given ones."""
+    rise = min(_LEAST_RISE, 0.1 / len(cuts)) * np.arange(len(cuts))
+    lifted: Floats = np.maximum.accumulate(cuts - rise)
+    return lifted + rise
 
 
 def positions(values: Floats, x: Floats) -> NDArray[np.intp]:

@@ -67,7 +67,7 @@ def _plain(value: Any) -> Label:
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, str | bool | int | float):
-        raise TypeError(type(value).__name__)
+        raise TypeError(f"objects of type {type(value).__name__}")
     return str(value) if isinstance(value, str) else value
 
 

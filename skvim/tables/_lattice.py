@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from skvim._float_errors import ignore_overflow
 from skvim.tables._averages import Floats
 
 __all__ = ["Lattice", "check_lattice", "find_lattice", "lattice_points", "snap"]
@@ -27,7 +28,8 @@ def find_lattice(values: Floats, relative: float) -> Lattice | None:
         Relative rounding error of the values.
     """
     for decimals in _DECIMALS:
-        scaled = values * 10.0**decimals
+        with ignore_overflow():
+            scaled = values * 10.0**decimals
         largest = np.abs(scaled).max()
         if largest > _LARGEST or 4 * relative * largest > _ROUNDED:
             return None  # every number is an integer within its rounding error
@@ -55,7 +57,8 @@ def snap(x: Floats, lattice: Lattice | None) -> Floats:
     if lattice is None:
         return x
     offset, step, decimals = lattice
-    scaled = x * 10.0**decimals
+    with ignore_overflow():
+        scaled = x * 10.0**decimals
     near = np.abs(scaled) < _LARGEST  # others have no digits after the point
     whole = offset + step * np.rint((np.where(near, scaled, 0.0) - offset) / step)
     return np.where(near, whole / 10.0**decimals, x)

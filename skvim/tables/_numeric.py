@@ -23,6 +23,7 @@ _REPEATED_POINTS = 3.0  # and where all points of the grid are known
 _END_SHARE = 0.2  # share of a value at an end of the range that has a probability of its own
 _INNER_SHARE = 0.1  # and of any value of a continuous column
 _MOST_POINTS = 2000  # of a grid that is enumerated
+_LONGEST = 1e307  # step of a grid
 
 
 @final
@@ -220,7 +221,7 @@ def _fit_grid(
     """Fit a grid: all points of the lattice between the ends, or the values seen if too many."""
     points = _points(values, lattice)
     if points is None:
-        step = float(np.median(np.diff(values)))
+        step = min(2 * float(np.median(np.diff(values / 2))), _LONGEST)
         return Grid.fit(values, counts.astype(float), step, closed)
     seen = np.rint((values - points[0]) / (points[1] - points[0])).astype(np.intp)
     # Half a row in all for each value seen, spread over all points.

@@ -22,7 +22,7 @@ class Cells:
 
     Attributes
     ----------
-    content : {"integer", "float", "datetime", "duration", "label"}
+    content : {"integer", "float", "datetime", "duration", "label", "nothing"}
         What is in the cells.
     values : ndarray or Labels
         Integers, float64, datetime64 or timedelta64; anything where missing.
@@ -51,7 +51,7 @@ class Cells:
     def nothing(cls, n: int, dtype: Any) -> "Cells":
         """Return n missing cells."""
         codes = np.full(n, -1, dtype=np.intp)
-        return cls("label", Labels(codes, []), np.ones(n, dtype=bool), dtype)
+        return cls("nothing", Labels(codes, []), np.ones(n, dtype=bool), dtype)
 
 
 @final
@@ -124,6 +124,8 @@ def _read_frame(frame: nw.DataFrame[Any]) -> Read:
 
 def _read_array(X: Any) -> Read:
     """Read an array or what makes one."""
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("Masked arrays are not supported. Fill it with NaN or None.")
     array = np.asarray(X)
     if array.dtype.kind in "OSU" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # keeps numbers beside text
@@ -215,7 +217,7 @@ def _read_series(series: nw.Series[Any], library: str) -> Cells:
             cells: Cells = reader(series, missing, described)
             cells.order, cells.has_order = _order_of(series, type_of)
             return cells
-    if dtype.is_integer():
+    if dtype.is_integer() and not isinstance(dtype, nw.Int128 | nw.UInt128):
         return Cells("integer", series.fill_null(0).to_numpy(), missing, described)
     if dtype.is_float():
         return _floats(_filled(series, missing), missing, described)

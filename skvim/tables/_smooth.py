@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from skvim._float_errors import ignore_overflow
 from skvim._values import ByValue
-from skvim.tables._averages import Floats, smooth_in_mean
+from skvim.tables._averages import Floats, finite, smooth_in_mean
 
 __all__ = ["Smooth"]
 
@@ -79,24 +79,24 @@ class Smooth(ByValue):
         """Return x with g(x) = y; the largest finite float where it would be infinite."""
         with ignore_overflow():
             x = self.centre + self.scale * _inverse(y, *self._knots)
-        largest = np.finfo(np.float64).max
-        return np.asarray(np.clip(x, -largest, largest))
+        return finite(x)
 
     def mean(self, mu: Floats, sigma: float) -> Floats:
         """Return E[x] of y ~ N(μ, σ²) for each μ (n,)."""
         y = self._segments()
         x = self.inverse(np.concatenate([[y[0] - 1], y, [y[-1] + 1]]))
-        slopes = np.diff(x) / np.concatenate([[1.0], np.diff(y), [1.0]])
-        levels = x[1:] - slopes * np.append(y, y[-1] + 1)  # of each line at y = 0
+        with ignore_overflow():
+            slopes = np.diff(x) / np.concatenate([[1.0], np.diff(y), [1.0]])
+            levels = x[1:] - slopes * np.append(y, y[-1] + 1)  # of each line at y = 0
 
         def expectation(means: Floats) -> Floats:
             standard = (y - means[:, None]) / sigma
             shares = np.diff(ndtr(standard), axis=1, prepend=0.0, append=1.0)
             bell = np.exp(-0.5 * np.clip(standard, -40, 40) ** 2) / np.sqrt(2 * np.pi)
             pulls = np.diff(bell, axis=1, prepend=0.0, append=0.0)
-            return np.asarray(
-                shares @ levels + means * (shares @ slopes) - sigma * (pulls @ slopes)
-            )
+            with ignore_overflow():
+                x = shares @ levels + means * (shares @ slopes) - sigma * (pulls @ slopes)
+            return finite(x)
 
         return smooth_in_mean(expectation, mu, sigma, len(y))
 

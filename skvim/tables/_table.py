@@ -319,10 +319,15 @@ class Table(ByValue):
         """Return a copy of a table in which missing cells have the columns' values.
 
         Observed cells stay as they are, and types where they can hold the values.
+
+        Raises
+        ------
+        TypeError
+            For columns with another kind of cells than in ``fit``.
         """
         read = self._read(X)
         missing = np.column_stack([cells.missing for cells in read.columns])
-        return fill_table(read, X, self.fields, columns, missing)
+        return fill_table(self.library, read, X, self.fields, columns, missing)
 
     # Files.
 

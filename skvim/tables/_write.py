@@ -51,12 +51,19 @@ def build_table(
 
 
 def fill_table(
-    read: Read, X: Any, fields: tuple[Field, ...], columns: list[Any], missing: NDArray[Any]
+    library: str,
+    read: Read,
+    X: Any,
+    fields: tuple[Field, ...],
+    columns: list[Any],
+    missing: NDArray[Any],
 ) -> Any:
     """Return a copy of a table in which missing cells have values.
 
     Parameters
     ----------
+    library : str
+        Of the fields.
     read : Read
         X as it was read.
     X : table
@@ -74,8 +81,17 @@ def fill_table(
     for i in np.flatnonzero(missing.any(axis=0)):
         field = Field.of(fields[i].name, read.columns[i])
         mask = missing[:, i]
-        values = np.ma.MaskedArray(_converted(columns[i], field), mask=~mask)
-        filled = _FILL[read.library](filled, int(i), values, field, mask)
+        if field.holds == fields[i].holds:
+            values = np.ma.MaskedArray(_converted(columns[i], field), mask=~mask)
+            filled = _FILL[read.library](filled, int(i), values, field, mask)
+        elif mask.all() and library == read.library:  # its type is that of no value
+            made = _NATIVE[library](columns[i], fields[i])
+            filled = _REPLACE[library](filled, int(i), made)
+        else:
+            raise TypeError(
+                f"Column {field.name!r} of X holds {field.holds} and cannot be filled with "
+                f"{fields[i].holds}. Convert it to the type that it had in fit."
+            )
     return filled
 
 
@@ -114,6 +130,17 @@ def _fill_pyarrow(table: Any, i: int, values: Any, field: Field, mask: NDArray[A
     return table.set_column(i, table.schema.field(i), made)
 
 
+def _replace_pandas(frame: Any, i: int, made: Any) -> Any:
+    made.index = frame.index
+    frame[frame.columns[i]] = made
+    return frame
+
+
+_REPLACE: dict[str, Any] = {
+    "pandas": _replace_pandas,
+    "polars": lambda frame, i, made: frame.with_columns(made.alias(frame.columns[i])),
+    "pyarrow": lambda table, i, made: table.set_column(i, table.column_names[i], made),
+}
 _FILL = {"pandas": _fill_pandas, "polars": _fill_polars, "pyarrow": _fill_pyarrow}
 
 

@@ -85,8 +85,8 @@ def bad_columns():
     yield {**good, "a": [np.nan] * 2, "b": [None] * 2}, ValueError, "All cells of 'a', 'b' are miss"
     yield {**good, "a": [1.0, np.inf], "b": [-np.inf, 0]}, ValueError, "'a', 'b' contain infinity"
     yield {**good, "a": [1j, 2.0]}, TypeError, "Column 'a' holds .*complex"
-    yield {**good, "a": [[1], [2]]}, TypeError, "Column 'a' holds list"
-    yield {**good, "a": [b"x", b"y"]}, TypeError, "Column 'a' holds bytes"
+    yield {**good, "a": [[1], [2]]}, TypeError, "Column 'a' holds objects of type list"
+    yield {**good, "a": [b"x", b"y"]}, TypeError, "Column 'a' holds objects of type bytes"
     yield {**good, "a": pd.interval_range(0, 2)}, TypeError, "Column 'a' holds"
     yield {**good, "a": pd.cut([1, 2], 2)}, TypeError, "Column 'a' holds"
     yield {**good, "a": pd.arrays.SparseArray([0.0, 1.0])}, TypeError, "Column 'a' holds .*Sparse"
@@ -103,6 +103,7 @@ def test_bad_columns_are_named(columns, error, match):
     ("X", "error", "match"),
     [
         (sparse.csr_array(np.eye(3)), TypeError, "Sparse data was passed"),
+        (np.ma.masked_equal(np.eye(3), 0), TypeError, "Masked arrays are not supported"),
         (np.arange(3.0), ValueError, "Expected 2D array, got 1D array instead"),
         (np.array(3.0), ValueError, "Expected 2D array, got 0D array instead"),
         (np.empty((0, 3)), ValueError, r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\)"),

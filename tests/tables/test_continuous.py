@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from tables.tables import draws_of, log_normal
 
+from skvim.objectives._parts import Interval
 from skvim.tables import Columns, Table
 
 rng = np.random.default_rng(0)
@@ -151,15 +152,28 @@ def test_larger_values_have_larger_scores(values):
     assert (np.diff(y) >= -1e-12 * (1 + np.abs(y[1:]))).all()  # up to rounding
 
 
-@pytest.mark.trust("Any finite numbers make a column whose values all have a finite density.")
+def wild_numbers(rng):
+    """Return numbers of all magnitudes, some of which repeat."""
+    n = int(rng.integers(5, 400))
+    x = rng.normal(size=n) * 10.0 ** rng.integers(-300, 308, n if rng.random() < 0.5 else 1)
+    return rng.choice(x, n) if rng.random() < 0.3 else x
+
+
+@pytest.mark.trust("Any finite numbers make a column in which all finite numbers have a density.")
 def test_wild_columns(amount):
     rng = np.random.default_rng(0)
-    for _ in range(amount("wild columns fitted", quick=30, full=3000)):
-        n = int(rng.integers(5, 400))
-        x = rng.normal(size=n) * 10.0 ** rng.integers(-300, 300, n if rng.random() < 0.5 else 1)
-        x = rng.choice(x, n) if rng.random() < 0.3 else x
-        table = Table.fit(x[:, None], Columns())
-        for part in table.encode(x[:, None]):
-            assert not np.isnan(part[:, :1]).all()
-            assert np.isfinite(part[~np.isnan(part[:, 0]), :2]).all() or part.shape[1] == 3
-        assert np.isfinite(table.decode(draws_of(table.encode(x[:, None])))[0]).all()
+    far = np.array([1e308, -1e308, 0.0, 1e-320])
+    for _ in range(amount("wild columns fitted", quick=30, full=2000)):
+        kind = [None, "grid", "continuous"][rng.integers(3)]
+        x = wild_numbers(rng)
+        table = Table.fit(x[:, None], Columns(None if kind is None else {0: kind}))
+        stored = table.encode(np.append(x, far)[:, None], allow_empty=True)
+        for part, values in zip(table.parts, stored, strict=True):
+            observed = values[~np.isnan(values[:, 0])]
+            assert isinstance(part, Interval) or np.isfinite(observed).all()
+            assert not isinstance(part, Interval) or (observed[:, 1] < observed[:, 2]).all()
+        assert np.isfinite(table.decode(draws_of(stored))[0]).all()
+        outputs = [np.full((3, p.n_outputs), 1 / p.n_outputs) for p in table.parts]
+        for sigma in (1e-6, 0.3, 50.0):
+            (mean,) = table.expectations(outputs, np.full(len(outputs), sigma))
+            assert np.isfinite(mean).all()

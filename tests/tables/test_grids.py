@@ -139,3 +139,9 @@ def test_numbers_with_a_value_of_its_own_have_two_parts():
     (mean,) = table.expectations([np.array([[0.4, 0.6]]), mu], scales)
     (without,) = table.expectations([np.array([[0.0, 1.0]]), mu], scales)
     np.testing.assert_allclose(mean, 0.6 * without)
+
+
+def test_probabilities_are_positive_in_float32():
+    x = np.concatenate([np.repeat(np.arange(12.0), 100_000), [1900.0]])
+    _, low, high = fitted(x).encode(np.arange(1901.0)[:, None])[0].astype(np.float32).T
+    assert (high > low).all()

@@ -182,3 +182,14 @@ def test_a_table_reads_other_kinds_of_tables_than_that_in_fit():
         for found, expected in zip(table.encode(other), table.encode(frame), strict=True):
             np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(table.encode(frame.to_numpy())[0], table.encode(frame)[0])
+
+
+@pytest.mark.parametrize(("library", "make"), [("polars", "DataFrame"), ("pyarrow", "table")])
+def test_columns_without_a_type_get_that_of_fit(library, make):
+    make = getattr(pytest.importorskip(library), make)
+    columns = {"x": [1.5, 2.5], "word": ["a", "b"]}
+    table = Table.fit(make(columns), Columns())
+    filled = table.fill(
+        make({**columns, "word": [None, None]}), list(map(np.array, columns.values()))
+    )
+    assert_same_tables(filled, make(columns))

@@ -86,6 +86,18 @@ def test_unknown_categories_are_missing_or_an_error():
     pd.testing.assert_frame_equal(filled, X)
 
 
+def test_columns_without_a_value_get_the_type_of_fit():
+    table = Table.fit(small(), Columns())
+    X = small().assign(sex=np.nan)
+    values = [np.full(4, 20.0), np.array(list("fmfm"), dtype=object)]
+    filled = table.fill(X, values)
+    assert filled["sex"].tolist() == list("fmfm")
+    assert filled.dtypes.equals(small().dtypes)
+    assert X["sex"].isna().all()
+    with pytest.raises(TypeError, match="Column 'sex' of X holds numbers and cannot be filled"):
+        table.fill(X.assign(sex=[1.0, np.nan, 2.0, 3.0]), values)
+
+
 def test_given_values_alone_are_observed(table, frame):
     given = {
         "wage": 1e5,
