@@ -187,6 +187,11 @@ class TableRows(RowFormat):
         given = estimator.likelihood
         columns = Columns() if isinstance(given, str) else given
         columns.check()
+        if estimator.image_shape is not None:
+            raise ValueError(
+                "image_shape must be None where likelihood is 'auto' or Columns: rows of a table "
+                f"are no images. Got {estimator.image_shape!r}."
+            )
         check_names(estimator, X, reset=True, least=2)
         table = Table.fit(X, columns)
         missing = table.missing(X)

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 import skvim
 from skvim import AETransformer, DenoisingAETransformer, VAETransformer, VIMAETransformer
+from skvim.metrics import log_likelihood
 from skvim.model_selection import BatchedSearchCV
 from skvim.noise import MaskingNoise, SwapNoise
 from skvim.tables import Columns
@@ -317,6 +318,15 @@ def test_kinds_of_columns_may_be_given():
     assert model.table_.kinds["children"] == "category"
     with pytest.raises(ValueError, match="nobody"):
         VIMAETransformer(likelihood=Columns({"nobody": "grid"}), **SMALL).fit(FRAME)
+
+
+def test_what_needs_rows_of_numbers_or_images_is_refused():
+    with pytest.raises(ValueError, match="image_shape must be None"):
+        fitted(image_shape=(3, 3))
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    for frame in (X, FRAME):
+        with pytest.raises(ValueError, match="'importance' or 'ais'"):
+            log_likelihood(fitted(frame=frame), frame, method="parzen")
 
 
 def test_wrong_tables_lose_no_fitted_model():
