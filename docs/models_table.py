@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sklearn.base import BaseEstimator
-
 import skvim
+from skvim._base import BaseAutoencoder
 
 TABLE = Path(__file__).parent / "_tables" / "models.md"
 HEADER = "| model | q(z given x) | p(z) | −log p(x given z) + | paper | reference | lines |"
@@ -25,7 +24,7 @@ def models() -> Iterator[tuple[str, Any]]:
     """Yield name and class of every model."""
     for name in skvim.__all__:
         cls = getattr(skvim, name)
-        if inspect.isclass(cls) and issubclass(cls, BaseEstimator):
+        if inspect.isclass(cls) and issubclass(cls, BaseAutoencoder):
             yield name, cls
 
 

@@ -13,6 +13,7 @@ from skvim._autoencoders import (
     VIMAETransformer,
     WAETransformer,
 )
+from skvim._imputer import AutoencoderImputer
 from skvim._load import load
 from skvim._persistence._files import save
 from skvim.engine._checkpoints import Checkpoints
@@ -20,6 +21,7 @@ from skvim.engine._checkpoints import Checkpoints
 __all__ = [
     "AAETransformer",
     "AETransformer",
+    "AutoencoderImputer",
     "BetaVAETransformer",
     "CapacityVAETransformer",
     "Checkpoints",

@@ -352,7 +352,8 @@ class BaseAutoencoder(
         -------
         X_hat : ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             E[x|z], in units and layout of the training data. For tables (``likelihood="auto"``) a
-            table of the kind of the training data: means of numbers, the most probable categories.
+            table of the kind of the training data: means of numbers, the most probable categories;
+            a frame of pandas has the index of X, if this is one too.
 
         Raises
         ------
@@ -361,9 +362,12 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         codes = check_codes(self, X, self._n_features_out)
-        decoded: NDArray[Any] = self._format.restore(
-            self._decoded(codes), self.net_.autoencoder.likelihood.bound()
-        )
+        return self._restored(codes, like=X)
+
+    def _restored(self, codes: NDArray[Any], like: Any) -> NDArray[Any]:
+        """Return E[x|z] in the form of the training data, with the index of ``like``."""
+        likelihood = self.net_.autoencoder.likelihood.bound()
+        decoded: NDArray[Any] = self._format.restore(self._decoded(codes), likelihood, like)
         return decoded
 
     def _decoded(self, codes: NDArray[Any]) -> NDArray[Any]:
@@ -394,7 +398,7 @@ class BaseAutoencoder(
         ValueError
             If X is invalid, or a code or its E[x|z] is beyond the range of the dtype.
         """
-        return self.inverse_transform(self.posterior_moments(X)[0])
+        return self._restored(self.posterior_moments(X)[0], like=X)
 
     @final
     def _checked(

@@ -111,7 +111,7 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             False for tables (``likelihood="auto"``).
         given : mapping or None, default=None
             For tables, values of some columns by name (or position); the others are drawn given
-            these, with codes from p(z|x_given) whatever ``codes`` is.
+            these, with codes chosen among 4,000 draws by how probable they make these values.
         missing : bool, default=False
             For tables, whether cells are missing in samples as in random training rows.
         random_state : int, RandomState or None, default=None

@@ -73,8 +73,11 @@ class RowFormat(ABC):
         """Return X as stored rows (n_samples, n_stored), checked against those of ``fit``."""
 
     @abstractmethod
-    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> Any:
-        """Return what ``likelihood.mean`` gave, (n_samples, n_outputs), as rows of X."""
+    def restore(self, means: NDArray[Any], likelihood: Likelihood, like: Any) -> Any:
+        """Return what ``likelihood.mean`` gave, (n_samples, n_outputs), as rows of X.
+
+        Frames of pandas' get the index of ``like``, if it is one.
+        """
 
     @abstractmethod
     def restore_draws(self, rows: NDArray[Any]) -> Any:
@@ -146,7 +149,7 @@ class ArrayRows(RowFormat):
         self.layout.check(axes)
         return rows
 
-    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> NDArray[Any]:
+    def restore(self, means: NDArray[Any], likelihood: Likelihood, like: Any) -> NDArray[Any]:
         """Return rows in the layout of ``fit``."""
         return self.layout.restore(means)
 
@@ -194,6 +197,11 @@ class TableRows(RowFormat):
         given = estimator.likelihood
         columns = Columns() if isinstance(given, str) else given
         columns.check()
+        if estimator.image_shape is not None:
+            raise ValueError(
+                "image_shape must be None where likelihood is 'auto' or Columns: rows of a table "
+                f"are no images. Got {estimator.image_shape!r}."
+            )
         check_names(estimator, X, reset=True, least=2)
         table = Table.fit(X, columns)
         missing = table.missing(X)
@@ -233,6 +241,13 @@ class TableRows(RowFormat):
         check_names(estimator, X, reset=False)
         return self.stored(self.table.encode(X))
 
+    def observed(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return for stored rows which cells are seen, (n_samples, n_columns)."""
+        seen = np.zeros((len(rows), self.table.n_columns), dtype=bool)
+        for part, places in zip(self.cells.layout.parts, self.cells.layout.stored(), strict=True):
+            seen[:, part.column] |= ~np.isnan(rows[:, places[0]])
+        return seen
+
     def read_given(self, given: Mapping[Any, Any], n_rows: int) -> NDArray[np.float64]:
         """Return equal rows of which some columns are observed."""
         return self.stored(self.table.encode_given(given, n_rows))
@@ -268,9 +283,9 @@ class TableRows(RowFormat):
                 variances[part.column] = scale**2
         return variances
 
-    def restore(self, means: NDArray[Any], likelihood: Likelihood) -> Any:
+    def restore(self, means: NDArray[Any], likelihood: Likelihood, like: Any) -> Any:
         """Return best guesses as a table: means, and the most probable categories."""
-        return self.table.build(self.table.best(self.expectations(means, likelihood)))
+        return self.table.build(self.table.best(self.expectations(means, likelihood)), like)
 
     def values_of_draws(self, rows: NDArray[Any]) -> list[Any]:
         """Return values by column for drawn stored rows."""
@@ -280,10 +295,18 @@ class TableRows(RowFormat):
     def with_given(self, values: list[Any], given: Mapping[Any, Any], n_rows: int) -> list[Any]:
         """Return values by column with those that are given in their places."""
         stored = self.read_given(given, n_rows)
-        parts = zip(self.cells.layout.parts, self.cells.layout.stored(), strict=True)
-        columns = {part.column for part, places in parts if not np.isnan(stored[0, places[0]])}
+        is_given = self.observed(stored[:1])[0]
         fixed = self.values_of_draws(np.nan_to_num(stored))  # of other columns it is not used
-        return [fixed[j] if j in columns else column for j, column in enumerate(values)]
+        return [fixed[j] if is_given[j] else column for j, column in enumerate(values)]
+
+    def missing_cells(
+        self, n_rows: int, given: Mapping[Any, Any] | None, generator: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """Return which cells are missing in random training rows, (n_rows, n_columns)."""
+        mask: NDArray[np.bool_] = self.patterns[generator.integers(len(self.patterns), size=n_rows)]
+        if given is not None:
+            mask[:, self.observed(self.read_given(given, 1))[0]] = False
+        return mask
 
     def restore_draws(self, rows: NDArray[Any]) -> Any:
         """Return drawn values as a table."""

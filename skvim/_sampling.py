@@ -123,8 +123,8 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
             values = form.with_given(values, given, len(codes))
         if missing:
             generator = np.random.default_rng(child_seed(seed, "missing"))
-            chosen = generator.integers(len(form.patterns), size=len(codes))
-            values = form.table.with_missing(values, form.patterns[chosen])
+            mask = form.missing_cells(len(codes), given, generator)
+            values = form.table.with_missing(values, mask)
         return form.table.build(values)
 
     def _draw_rows(self, codes: NDArray[Any], seed: int) -> NDArray[Any]:

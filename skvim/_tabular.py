@@ -77,13 +77,17 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
         check_is_fitted(self)
         form = table_rows(self, "impute")
         rows = self._rows(X)
-        missing = form.table.missing(X)
+        has_holes = form.table.missing(X).any(axis=1)
+        rows, position = rows[has_holes], np.maximum(has_holes.cumsum() - 1, 0)
+
+        def filled(values: list[Any]) -> Any:
+            return form.table.fill(X, [column[position] for column in values])
+
         if n_draws is None:
-            return form.table.fill(X, self._guesses(form, rows, missing))
-        n_draws = check_count("n_draws", n_draws)
+            return filled(self._guesses(form, rows))
+        seeds = [f"table {i}" for i in range(check_count("n_draws", n_draws))]
         seed = draw_seed(random_state)
-        drawn = (self._drawn(form, rows, child_seed(seed, f"table {i}")) for i in range(n_draws))
-        return [form.table.fill(X, values) for values in drawn]
+        return [filled(self._drawn(form, rows, child_seed(seed, name))) for name in seeds]
 
     def _posteriors(self, rows: NDArray[Any], seed: int) -> Iterator[_Posteriors]:
         """Yield codes and weights of chunks of rows."""
@@ -94,10 +98,10 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
             codes, weights = self._posterior_codes(rows[chunk], _N_CODES, seed)
             yield _Posteriors(chunk, weights, codes)
 
-    def _guesses(
-        self, form: TableRows, rows: NDArray[Any], missing: NDArray[np.bool_]
-    ) -> list[Any]:
-        """Return the best guess for every cell, column by column."""
+    def _guesses(self, form: TableRows, rows: NDArray[Any]) -> list[Any]:
+        """Return the best guess for every cell, column by column; none without rows."""
+        if not len(rows):
+            return []
         likelihood = self.net_.autoencoder.likelihood.bound()
         seed = child_seed(self.net_.seed, "impute")
         parts: list[list[NDArray[np.float64]]] = []
@@ -110,7 +114,9 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
         return list(form.table.best([np.concatenate(of) for of in zip(*parts, strict=True)]))
 
     def _drawn(self, form: TableRows, rows: NDArray[Any], seed: int) -> list[Any]:
-        """Return a draw for every cell given the observed ones, column by column."""
+        """Return a draw for every cell given the observed ones; none without rows."""
+        if not len(rows):
+            return []
         generator = np.random.default_rng(seed)
         chosen = []
         for of_chunk in self._posteriors(rows, seed):
@@ -135,7 +141,8 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
         -------
         scores : ndarray of shape (n_samples, n_features)
             E[log p(x_j|z)] over p(z|x_observed) in nats: log-densities per unit of the column for
-            continuous columns, log-probabilities for others; NaN for missing cells.
+            continuous columns, log-probabilities for others; NaN for missing cells and for
+            categories that ``fit`` has not seen.
 
         Raises
         ------
@@ -152,7 +159,7 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
             values = self._part_scores(rows[of_chunk.rows], of_chunk)
             for j, column in enumerate(columns):
                 scores[of_chunk.rows, column] += values[:, j]
-        scores[form.table.missing(X)] = np.nan
+        scores[~form.observed(rows)] = np.nan
         return scores
 
     def _part_scores(self, rows: NDArray[Any], posterior: _Posteriors) -> NDArray[np.float64]:

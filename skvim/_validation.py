@@ -177,11 +177,19 @@ def check_names(estimator: BaseEstimator, X: Any, *, reset: bool, least: int = 1
     """Check number, names and order of columns as scikit-learn does, and no values.
 
     ``reset`` sets ``n_features_in_`` and ``feature_names_in_`` instead. ``ValueError`` for fewer
-    rows than ``least``.
+    rows than ``least`` and for arrays of one dimension.
     """
-    if count_rows("X", X) < least:
+    shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    if len(shape) == 1:
         raise ValueError(
-            f"Found {count_rows('X', X)} sample(s) while a minimum of {least} is required by "
+            "Expected 2D array, got 1D array instead. Reshape your data either using "
+            "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
+            "contains a single sample."
+        )
+    n_rows = shape[0] if shape else count_rows("X", X)  # which raises an error
+    if n_rows < least:
+        raise ValueError(
+            f"Found {n_rows} sample(s) while a minimum of {least} is required by "
             f"{type(estimator).__name__}."
         )
     validation.validate_data(estimator, X, reset=reset, skip_check_array=True)

@@ -36,7 +36,7 @@ from skvim.objectives import MMD, Adversarial, Gaussian, Logistic, Normal, Slice
 def numbers_of(cls) -> dict[str, int | float]:
     """Return for each parameter that takes a number one that NumPy's smallest types can hold."""
     suitable = {"n_components": 2, "capacity": 1.0, "lam": 1.0, "validation_fraction": 0.25}
-    defaults = small(cls).get_params()
+    defaults = small(cls).get_params(deep=False)
     kinds = (Integral, Real)
     return {
         name: suitable.get(name, default)
@@ -57,7 +57,7 @@ def short(value):
 @by_estimator
 def test_numbers_of_few_bits_give_what_python_numbers_give(cls):
     given = numbers_of(cls) | {"hidden_layer_sizes": (8,), "random_state": 3}
-    names = small(cls).get_params()
+    names = small(cls).get_params(deep=False)
     given = {name: short(value) for name, value in given.items() if name in names}
     exact = {
         name: tuple(map(int, value)) if isinstance(value, tuple) else value.item()

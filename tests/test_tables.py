@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 import skvim
 from skvim import AETransformer, DenoisingAETransformer, VAETransformer, VIMAETransformer
 from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
+from skvim.metrics import log_likelihood
 from skvim.model_selection import BatchedSearchCV
 from skvim.noise import MaskingNoise, SwapNoise
 from skvim.tables import Columns
@@ -217,6 +218,40 @@ def test_missing_cells_are_drawn_as_in_the_data():
     drawn = model.sample(3000, missing=True, random_state=0)
     np.testing.assert_allclose(drawn.isna().mean(), FRAME.isna().mean(), atol=0.03)
     assert drawn.dtypes.equals(FRAME.dtypes)
+    given = model.sample(300, given={"sex": "male"}, missing=True, random_state=0)
+    assert (given["sex"] == "male").all()
+    assert given["wage"].isna().any()
+
+
+def test_frames_keep_their_index():
+    model = fitted()
+    some = FRAME.sample(20, random_state=0)
+    codes = pd.DataFrame(model.transform(some), index=some.index)
+    for table in (model.impute(some), model.reconstruct(some), model.inverse_transform(codes)):
+        assert list(table.index) == list(some.index)
+
+
+@pytest.mark.parametrize("cls", [VIMAETransformer, DenoisingAETransformer])
+def test_categories_that_fit_has_not_seen_count_as_missing(cls):
+    model = fitted(cls)
+    unseen, missing = FRAME.head(3).copy(), FRAME.head(3).copy()
+    unseen["sex"], missing["sex"] = "other", None
+    np.testing.assert_array_equal(model.transform(unseen), model.transform(missing))
+    scores = model.column_scores(unseen)
+    np.testing.assert_array_equal(scores, model.column_scores(missing))
+    assert np.isnan(scores[:, list(FRAME).index("sex")]).all()
+    assert set(model.impute(unseen)["sex"]) == {"other"}  # it is not missing
+
+
+def test_filled_cells_of_a_row_do_not_depend_on_the_other_rows():
+    model = fitted()
+    rows = FRAME[FRAME.isna().any(axis=1)]
+    alone = pd.concat([model.impute(rows.iloc[[i]]) for i in range(4)])
+    np.testing.assert_allclose(alone["wage"], model.impute(FRAME).loc[alone.index, "wage"])
+    assert list(alone["sex"]) == list(model.impute(FRAME).loc[alone.index, "sex"])
+    whole = FRAME.dropna()
+    for table in (model.impute(whole), *model.impute(whole, n_draws=2, random_state=0)):
+        pd.testing.assert_frame_equal(table, whole)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +319,15 @@ def test_kinds_of_columns_may_be_given():
     assert model.table_.kinds["children"] == "category"
     with pytest.raises(ValueError, match="nobody"):
         VIMAETransformer(likelihood=Columns({"nobody": "grid"}), **SMALL).fit(FRAME)
+
+
+def test_what_needs_rows_of_numbers_or_images_is_refused():
+    with pytest.raises(ValueError, match="image_shape must be None"):
+        fitted(image_shape=(3, 3))
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    for frame in (X, FRAME):
+        with pytest.raises(ValueError, match="'importance' or 'ais'"):
+            log_likelihood(fitted(frame=frame), frame, method="parzen")
 
 
 def test_wrong_tables_lose_no_fitted_model():

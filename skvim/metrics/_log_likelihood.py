@@ -15,6 +15,7 @@ from skvim._float_errors import ignore_overflow
 from skvim._generative import BaseGenerativeAutoencoder
 from skvim._modes import own_modes
 from skvim._plain_numbers import is_real
+from skvim._row_format import TableRows
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
@@ -269,6 +270,11 @@ def _parzen(
 ) -> LogLikelihood:
     """Estimate by gaussian kernels on samples of the model."""
     check_is_fitted(estimator)
+    if isinstance(estimator._format, TableRows):
+        raise ValueError(
+            "method='parzen' needs a density over rows of numbers, which a model of mixed columns "
+            f"does not have. Use 'importance' or 'ais'. Got likelihood={estimator.likelihood!r}."
+        )
     rows = torch.tensor(estimator._rows(X), dtype=torch.float64)
     drawn = estimator.sample(options["n_draws"], random_state=seed % 2**31)
     samples = torch.tensor(drawn.reshape(len(drawn), -1), dtype=torch.float64)

@@ -89,7 +89,7 @@ def read_table(X: Any) -> Read:
     """
     if sparse.issparse(X):
         raise TypeError(
-            "Sparse data was passed, but a table needs a dense array or a data frame. Use "
+            "Sparse data was passed, but dense data is required: an array or a data frame. Use "
             "'.toarray()' to convert it."
         )
     frame = nw.from_native(X, pass_through=True)
