@@ -1,6 +1,7 @@
 """Formats of rows: how rows of X are stored for a model, and how its results become rows of X."""
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, final
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skvim._float_errors import ignore_overflow
 from skvim._layout import Layout, flatten
 from skvim._validation import ROWS, check_names, check_rows
-from skvim.objectives import Cells, Likelihood, make_likelihood
+from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
+from skvim.objectives import Cells, Gaussian, Likelihood, make_likelihood
 from skvim.tables import Columns, Table
 
 __all__ = [
@@ -25,6 +28,9 @@ __all__ = [
 
 # Rows of the training data whose patterns of missing cells are kept.
 _N_PATTERNS = 1000
+# Columns differ much in spread if one has this many times the median; rows to find out by, and
+# names that the warning shows.
+_WIDE, _N_ROWS, _N_NAMES = 100, 2000, 5
 
 
 class RowFormat(ABC):
@@ -105,8 +111,12 @@ class ArrayRows(RowFormat):
     def fit(cls, estimator: BaseEstimator, X: Any) -> tuple[Self, NDArray[Any]]:
         """Return the format of training rows, and the rows."""
         flat, axes = flatten(X)
+        given = estimator.likelihood
         rows = check_rows(estimator, flat, reset=True, dtype=ROWS, ensure_min_samples=2)
-        return cls(Layout.of(rows.shape[1], axes, estimator.image_shape)), rows
+        made = cls(Layout.of(rows.shape[1], axes, estimator.image_shape))
+        if made.image is None and (isinstance(given, Gaussian) or given == "gaussian"):
+            _warn_of_scales(rows, getattr(estimator, "feature_names_in_", range(rows.shape[1])))
+        return made, rows
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -197,6 +207,9 @@ class TableRows(RowFormat):
         missing = table.missing(X)
         step = -(-len(missing) // _N_PATTERNS)
         made = cls(table, missing[::step])
+        has_prior = hasattr(estimator, "score_samples")
+        if has_prior and estimator.noise is None and not isinstance(estimator.n_components, str):
+            _warn_of_components(estimator.n_components, table.n_columns)
         return made, made.stored(table.encode(X))
 
     @property
@@ -325,3 +338,34 @@ def restored_format(state: dict[str, Any]) -> RowFormat:
         kept = state["_table"]
         return TableRows(Table.from_state(kept["table"]), np.asarray(kept["patterns"], dtype=bool))
     return ArrayRows(Layout(**state["_layout"]))
+
+
+def _warn_of_scales(rows: NDArray[Any], names: Sequence[Any]) -> None:
+    """Warn where some columns vary so little beside others that they are hardly learned."""
+    few = rows[:: -(-len(rows) // _N_ROWS)].astype(np.float64)
+    with ignore_overflow():
+        spreads = few.std(0)
+        varied = spreads > 0
+        if not varied.any() or spreads.max() <= _WIDE * np.median(spreads[varied]):
+            return
+        small = varied & (spreads * _WIDE < spreads.max())
+    shown = [str(names[j]) for j in np.flatnonzero(small)[:_N_NAMES]]
+    more = f" and {small.sum() - _N_NAMES} more" if small.sum() > _N_NAMES else ""
+    warnings.warn(
+        f"Columns differ in spread: {', '.join(shown)}{more} vary less than 1/{_WIDE} as much as "
+        f"{names[int(spreads.argmax())]}, and one scale for all hardly learns them. Standardise X, "
+        "for example with StandardScaler, or use likelihood='auto'.",
+        ColumnScaleWarning,
+        stacklevel=6,  # where the estimator's fit was called
+    )
+
+
+def _warn_of_components(n_components: int, n_columns: int) -> None:
+    """Warn of as many latent dimensions as columns."""
+    if n_components >= n_columns:
+        warnings.warn(
+            f"n_components={n_components} is not below the number of columns, {n_columns}: samples "
+            "from the prior and log-likelihoods will be poor. Reduce it, or use 'auto'.",
+            TooManyComponentsWarning,
+            stacklevel=6,
+        )

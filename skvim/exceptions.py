@@ -8,6 +8,7 @@ __all__ = [
     "CallbacksLeftOutWarning",
     "ChainLostWarning",
     "CheckpointWarning",
+    "ColumnScaleWarning",
     "DatasetError",
     "DeadDimensionsWarning",
     "FileAccessError",
@@ -19,6 +20,7 @@ __all__ = [
     "SkvimError",
     "SkvimWarning",
     "StopTraining",
+    "TooManyComponentsWarning",
     "TrainingDivergedError",
     "UnreliableMeasureWarning",
     "UnsavableError",
@@ -152,6 +154,26 @@ class PosteriorCollapseWarning(SkvimWarning):
 
     Given at the end of ``fit``, after at least 10 epochs and 150 batches, if every latent dimension
     has less than 0.1 nats of information on the rows or, with a deterministic encoder, equal codes.
+    """
+
+
+@final
+class ColumnScaleWarning(SkvimWarning):
+    """Columns differ so much in spread that some of them are hardly learned.
+
+    Given by ``fit`` for a gaussian likelihood and flat rows, if the largest standard deviation of
+    a column is 100 times the median one: there is one scale for all columns. Standardise rows, or
+    use ``likelihood="auto"``.
+    """
+
+
+@final
+class TooManyComponentsWarning(SkvimWarning):
+    """A model of a table has as many latent dimensions as columns, or more, and a prior.
+
+    Given by ``fit`` where the encoder's input is not corrupted. Samples of such a model from its
+    prior differ from the data, and estimates of its log-likelihood are poor. Samples from a density
+    of its codes, ``sample(codes="fitted")``, need not be.
     """
 
 

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 import skvim
 from skvim import AETransformer, DenoisingAETransformer, VAETransformer, VIMAETransformer
+from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
 from skvim.metrics import log_likelihood
 from skvim.model_selection import BatchedSearchCV
 from skvim.noise import MaskingNoise, SwapNoise
@@ -95,7 +96,7 @@ def test_equal_fits_are_equal_and_other_columns_are_refused(cls):
 
 def test_rows_without_an_observed_cell_are_refused():
     frame = FRAME[["wage", "sex"]].dropna()
-    model = fitted(frame=frame)
+    model = fitted(frame=frame, n_components=1)
     empty = frame.astype(object)
     empty.iloc[3] = None
     empty = empty.astype({"wage": float})
@@ -121,7 +122,7 @@ def test_scales_of_columns_do_not_matter():
     z = rng.normal(size=1000)
     other = 0.8 * z + 0.6 * rng.normal(size=1000)
     frame = pd.DataFrame({"wage": 2e5 + 1e5 * z, "age": 45 + 13 * other})
-    model = VAETransformer(2, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
+    model = VAETransformer(1, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
     drawn = model.sample(4000, codes="prior", random_state=0)
     np.testing.assert_allclose(drawn.std() / frame.std(), 1, atol=0.15)
     np.testing.assert_allclose((drawn.mean() - frame.mean()) / frame.std(), 0, atol=0.15)
@@ -198,7 +199,7 @@ def test_given_values_stay_and_condition_the_others():
     kind = rng.choice(["a", "b"], 1500)
     frame = pd.DataFrame({"kind": kind, "x": np.where(kind == "a", -3.0, 3.0)})
     frame["x"] += rng.normal(size=1500)
-    model = VIMAETransformer(2, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
+    model = VIMAETransformer(1, likelihood="auto", max_epochs=30, random_state=0).fit(frame)
     for codes in ("fitted", "prior"):
         drawn = model.sample(300, given={"kind": "a"}, codes=codes, random_state=0)
         assert set(drawn["kind"]) == {"a"}
@@ -365,3 +366,25 @@ def test_number_of_components_by_the_rank_of_the_inputs():
     # Independent columns: fewer codes than columns even so.
     independent = fitted(frame=rng.normal(size=(400, 4)), n_components="auto")
     assert independent.n_components_ == 3
+
+
+def test_columns_of_other_scales_are_named():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"wage": 1e5 * rng.normal(size=60), "age": rng.normal(size=60)})
+    frame["children"] = rng.poisson(1.0, 60).astype(float)
+    model = VIMAETransformer(2, hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
+    with pytest.warns(
+        ColumnScaleWarning, match="age, children vary less than 1/100 as much as wage"
+    ):
+        model.fit(frame)
+    model.fit((frame - frame.mean()) / frame.std())  # warns of nothing
+    model.set_params(likelihood="auto").fit(frame)
+
+
+def test_as_many_components_as_columns_are_warned_of():
+    frame = FRAME[["age", "children", "gain"]]
+    with pytest.warns(TooManyComponentsWarning, match="n_components=3"):
+        fitted(frame=frame)
+    fitted(frame=frame, n_components=2)
+    fitted(frame=frame, noise="swap")
+    fitted(DenoisingAETransformer, frame=frame)

@@ -55,12 +55,20 @@ def parts_of(data_set: str, model: str) -> set[str]:
     return {part for part, is_wanted in wanted.items() if is_wanted}
 
 
+_ADDED: dict[str, Values] = {
+    "sample": {"codes": "auto", "mean": None, "given": None, "missing": False},
+}
+
+
 def part_settings(part: str, data_set: str) -> Values:
     """Return what a part depends on beside the model and the sizes: all arguments of the calls."""
     calls = []
     for function in _CALLED[part]:
         parameters = inspect.signature(function).parameters.values()
-        calls.append({p.name: p.default for p in parameters if p.default is not p.empty})
+        given = {p.name: p.default for p in parameters if p.default is not p.empty}
+        # Arguments that older results lack, at the values that these have.
+        added = _ADDED.get(getattr(function, "__name__", ""), {})
+        calls.append({k: v for k, v in given.items() if k not in added or v != added[k]})
     if part != "robustness":
         return {"calls": calls}
     data, own = DATA_SETS[data_set], {"noises": NOISES[data_set]}
