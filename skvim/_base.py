@@ -249,8 +249,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Finite values, also outside the support of the likelihood. Either flat rows or images,
-            whichever ``fit`` got.
+            Finite values, also outside the support of the likelihood. Flat rows, images or a
+            table, whichever ``fit`` got; cells of a table may be missing.
 
         Returns
         -------

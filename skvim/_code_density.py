@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from skvim._modes import numpy_alone
 from skvim.engine import AutoencoderNet, child_seed, map_rows
 from skvim.objectives import Autoencoder
 
@@ -54,7 +55,8 @@ def density_of_codes(
     loc, scale = map_rows(net, encode, rows[chosen], values_per_row=width)
     # A logistic posterior has nearly the same draws, and mixtures of it too.
     codes = loc.astype(np.float64) + scale * rng.standard_normal(loc.shape)
-    return fitted_density(given, codes, seed)
+    with numpy_alone():
+        return fitted_density(given, codes, seed)
 
 
 def fitted_density(
@@ -107,11 +109,12 @@ def draw_codes(density: Any, n_samples: int, seed: int) -> NDArray[np.float64]:
     """Return draws of a fitted density, in random order, of shape (n_samples, n_components)."""
     own = copy.copy(density)
     generator = np.random.RandomState(seed % 2**32)
-    if "random_state" in own.get_params(deep=False):
-        own.random_state = generator
-        drawn = own.sample(n_samples)
-    else:
-        drawn = own.sample(n_samples, random_state=generator)
+    with numpy_alone():
+        if "random_state" in own.get_params(deep=False):
+            own.random_state = generator
+            drawn = own.sample(n_samples)
+        else:
+            drawn = own.sample(n_samples, random_state=generator)
     # Mixtures return the components too, by which their draws are sorted.
     codes = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
     return codes[generator.permutation(len(codes))]

@@ -168,7 +168,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         -------
         log_likelihood : ndarray of shape (n_samples,)
             log p(x) in nats, summed over features: log mean_j p(x|z_j) p(z_j)/r(z_j|x) with draws
-            z_j of a proposal r, in float64.
+            z_j of a proposal r, in float64. For tables log p(x_observed), a sum of log-densities of
+            continuous columns, per unit of the column, and log-probabilities of others.
 
         Raises
         ------

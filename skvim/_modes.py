@@ -1,16 +1,29 @@
-"""Modes of torch and NumPy that a caller may have set, and under which results must not change."""
+"""Modes of torch, NumPy and scikit-learn that a caller may have set, and under which results must not change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sklearn import config_context
+
 from skvim._float_errors import numpy_defaults
 from skvim._torch_modes import torch_defaults
 
-__all__ = ["own_modes"]
+__all__ = ["numpy_alone", "own_modes"]
 
 
 @contextmanager
 def own_modes() -> Iterator[None]:
     """Leave the caller's modes: torch and NumPy have their defaults in the block."""
     with torch_defaults(), numpy_defaults():
+        yield
+
+
+@contextmanager
+def numpy_alone() -> Iterator[None]:
+    """Let scikit-learn compute with NumPy in the block, whatever the caller's array libraries are.
+
+    With ``array_api_dispatch`` it factorises matrices in another way, warns of that, and refuses
+    some parameters.
+    """
+    with config_context(array_api_dispatch=False):
         yield

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
+from skvim._modes import numpy_alone
 from skvim._row_format import RowFormat
 from skvim.engine import child_seed
 
@@ -74,6 +75,7 @@ def components_for_share(X: NDArray[np.float64], share: float, most: int, seed: 
     centred = X - X.mean(0)
     total = float(np.square(centred).sum())
     n_values = min(most, *X.shape)
-    _, values, _ = randomized_svd(centred, n_values, random_state=seed % 2**32)
+    with numpy_alone():
+        _, values, _ = randomized_svd(centred, n_values, random_state=seed % 2**32)
     explained = np.cumsum(np.square(values))
     return int(min(np.searchsorted(explained, share * total) + 1, n_values))

@@ -162,12 +162,14 @@ def test_files_that_contributing_names_exist():
     assert {name for name in named if not any(p.endswith(f"/{name}") for p in paths)} == set()
 
 
-def test_readme_example_runs(capsys):
-    (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
-    accuracy = re.fullmatch(r"accuracy (0\.\d\d)\n", capsys.readouterr().out)
-    assert accuracy is not None
-    assert float(accuracy[1]) > 0.85  # ten classes: chance is 0.1
+def test_readme_examples_run(capsys):
+    names: dict[str, object] = {}
+    for example in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        exec(compile(example, "README.md", "exec"), names)
+    printed = re.fullmatch(r"accuracy (0\.\d\d)\nspecies ([01]\.\d\d)\n", capsys.readouterr().out)
+    assert printed is not None
+    assert float(printed[1]) > 0.85  # ten classes: chance is 0.1
+    assert float(printed[2]) > 0.8  # three species
 
 
 def test_readme_table_holds_every_model():

@@ -1,5 +1,10 @@
 """Autoencoders of tables: mixed columns, missing cells, and tables as results."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -319,6 +324,28 @@ def test_kinds_of_columns_may_be_given():
     assert model.table_.kinds["children"] == "category"
     with pytest.raises(ValueError, match="nobody"):
         VIMAETransformer(likelihood=Columns({"nobody": "grid"}), **SMALL).fit(FRAME)
+
+
+@pytest.mark.slow
+def test_other_array_libraries_of_the_caller_change_nothing():
+    """scikit-learn dispatches to them only where SciPy was imported with SCIPY_ARRAY_API."""
+    script = """
+import sklearn
+from test_tables import FRAME, fitted
+samples = []
+for dispatch in (False, True):
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        model = fitted(n_components="auto")
+        samples.append(model.sample(5, random_state=0))
+        model.impute(FRAME)
+assert samples[0].equals(samples[1])
+"""
+    folder = str(Path(__file__).parent)
+    paths = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_needs_rows_of_numbers_or_images_is_refused():

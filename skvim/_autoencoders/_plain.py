@@ -20,7 +20,8 @@ __all__ = [
 class AETransformer(BaseCodeAutoencoder):
     """Unregularised autoencoder: minimise E[−log p(x|e(x))].
 
-    It has no prior, and so neither ``sample`` nor ``score_samples``.
+    It has no prior, hence no ``score_samples``, and ``sample`` only with a density of its codes
+    (``code_density``).
 
     See Also
     --------

@@ -157,7 +157,7 @@ class CellLayout:
 class Cells(Likelihood):
     """Product of normal, interval and categorical densities over the observed parts of a row.
 
-    Rows are stored as :class:`CellLayout` says, with NaN for all numbers of a part that is missing.
+    Rows are stored as ``layout`` says, with NaN for all numbers of a part that is missing.
     The encoder sees of each continuous or interval part its y, 0 where missing, and whether it is
     observed, and of each categorical part ones and zeros, all 0 where missing. Every continuous and
     interval part has a variance of its own, at its maximum-likelihood value over observed cells: in
