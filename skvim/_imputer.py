@@ -26,8 +26,10 @@ __all__ = ["AutoencoderImputer"]
 def _default_estimator() -> TabularAutoencoder:
     """Return the model for which ``estimator=None`` stands."""
     return DenoisingAETransformer(
+        64,
         likelihood="auto",
-        noise=MaskingNoise(0.5),
+        hidden_layer_sizes=(512,),
+        noise=MaskingNoise(0.3),
         lr=2e-3,
         lr_schedule="cosine",
         code_density=None,  # impute does not use it
@@ -82,7 +84,7 @@ class AutoencoderImputer(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEs
         allowed=[HasMethods(["fit", "impute"]), None],
         doc="""
         The model to fit, one with ``likelihood="auto"`` or :class:`~skvim.tables.Columns`; it is
-        cloned. None is ``DenoisingAETransformer(likelihood="auto", noise=MaskingNoise(0.5),
+        cloned. None is ``DenoisingAETransformer(64, likelihood="auto", noise=MaskingNoise(0.3),
         lr=2e-3, lr_schedule="cosine", code_density=None)``.
         """,
         kw_only=False,

@@ -306,16 +306,24 @@ class TableRows(RowFormat):
         """Return best guesses as a table: means, and the most probable categories."""
         return self.table.build(self.table.best(self.expectations(means, likelihood)), like)
 
-    def values_of_draws(self, rows: NDArray[Any]) -> list[Any]:
-        """Return values by column for drawn stored rows."""
+    def values_of_draws(self, rows: NDArray[Any], seed: int | None = None) -> list[Any]:
+        """Return values by column for drawn stored rows.
+
+        ``seed`` is that of draws among labels that share a level; None takes the most frequent.
+        """
         firsts = [rows[:, places[:1]] for places in self.cells.layout.stored()]
-        return list(self.table.decode(firsts))
+        generator = None if seed is None else np.random.default_rng(seed)
+        return list(self.table.decode(firsts, generator))
 
     def with_given(self, values: list[Any], given: Mapping[Any, Any], n_rows: int) -> list[Any]:
         """Return values by column with those that are given in their places."""
         stored = self.read_given(given, n_rows)
         is_given = self.observed(stored[:1])[0]
         fixed = self.values_of_draws(np.nan_to_num(stored))  # of other columns it is not used
+        for name, value in given.items():
+            if isinstance(value, str):  # it may share a level with other labels
+                position = self.table.names.index(name) if name in self.table.names else name
+                fixed[position] = np.full(n_rows, value, dtype=object)
         return [fixed[j] if is_given[j] else column for j, column in enumerate(values)]
 
     def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:

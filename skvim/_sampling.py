@@ -118,7 +118,8 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
             means = self._decoded(codes)
             values = form.table.best(form.expectations(means, likelihood))
         else:
-            values = form.values_of_draws(self._draw_rows(codes, seed))
+            rows = self._draw_rows(codes, seed)
+            values = form.values_of_draws(rows, child_seed(seed, "labels"))
         if given is not None:
             values = form.with_given(values, given, len(codes))
         if missing:

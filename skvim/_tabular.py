@@ -123,7 +123,8 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
             below = generator.random((len(of_chunk.weights), 1)) > of_chunk.weights.cumsum(1)
             index = np.minimum(below.sum(1), of_chunk.codes.shape[1] - 1)
             chosen.append(of_chunk.codes[np.arange(len(index)), index])
-        return form.values_of_draws(self._draw_rows(np.concatenate(chosen), seed))
+        drawn = self._draw_rows(np.concatenate(chosen), seed)
+        return form.values_of_draws(drawn, child_seed(seed, "labels"))
 
     @final
     @own_modes()

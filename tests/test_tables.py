@@ -218,6 +218,15 @@ def test_given_values_stay_and_condition_the_others():
         model.sample(2, given={"kind": "c"})
 
 
+def test_a_rare_label_that_is_given_stays():
+    labels = ["a"] * 60 + ["b"] * 60 + ["rare", "seldom"]
+    frame = pd.DataFrame({"x": np.arange(122) % 7, "label": labels})
+    columns = Columns(max_categories=3)
+    model = VIMAETransformer(likelihood=columns, **{**SMALL, "n_components": 1}).fit(frame)
+    for label in ("rare", "seldom"):
+        assert set(model.sample(5, given={"label": label}, random_state=0)["label"]) == {label}
+
+
 def test_missing_cells_are_drawn_as_in_the_data():
     model = fitted()
     drawn = model.sample(3000, missing=True, random_state=0)

@@ -76,7 +76,9 @@ def _foreign(elsewhere: Elsewhere, job: str) -> Draw:
 
 def _by_model(make: Callable[[int], Any]) -> Draw:
     """Return a model of the package."""
-    return lambda train, n_rows, seed: make(seed).fit(train).sample(n_rows, codes="fitted")
+    return lambda train, n_rows, seed: (
+        make(seed).fit(train).sample(n_rows, missing=True, random_state=seed)
+    )
 
 
 def measure(how: tuple[Draw, Elsewhere], split: Split) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from skvim._values import ByValue
@@ -54,3 +55,7 @@ class Coding(ByValue, ABC):
     @abstractmethod
     def decode(self, draws: list[Floats]) -> Any:
         """Return cells for draws (n, 1) per part: the position of a value, or y."""
+
+    def spread(self, cells: Any, draws: list[Floats], generator: np.random.Generator) -> Any:
+        """Return cells in which labels that share a level are drawn at random (hook)."""
+        return cells

@@ -40,7 +40,7 @@ class Columns(Settings):
     max_categories : int in [2, inf), default=100
         Most levels of a categorical column of labels. Where it has more labels, those that are
         not among the ``max_categories - 1`` most frequent ones, or that occur once, share one
-        level. This stands for the most frequent of them where values are drawn or guessed.
+        level. Guesses of it are the most frequent of them, draws any of them.
     handle_unknown : {"missing", "error"}, default="missing"
         What becomes of a category that ``fit`` has not seen: a missing cell or a ``ValueError``.
 

@@ -136,8 +136,18 @@ class Categories(Coding):
         return take(self._representatives, expectation.argmax(axis=1))
 
     def decode(self, draws: list[Floats]) -> NDArray[Any]:
-        """Return labels; the most frequent of the pooled ones stands for these."""
+        """Return labels; the most frequent of the pooled ones stands for all of them."""
         return take(self._representatives, draws[0][:, 0])
+
+    def spread(
+        self, cells: NDArray[Any], draws: list[Floats], generator: np.random.Generator
+    ) -> NDArray[Any]:
+        """Return labels; each of the pooled ones is as likely as another."""
+        pooled = draws[0][:, 0] == len(self.labels)
+        if len(self.pooled) and pooled.any():
+            cells = cells.copy()
+            cells[pooled] = self.pooled[generator.integers(len(self.pooled), size=pooled.sum())]
+        return cells
 
     @property
     def _representatives(self) -> NDArray[Any]:

@@ -274,16 +274,25 @@ class Table(ByValue):
         pairs = zip(self.codings, expectations, strict=True)
         return self._values([coding.best(expectation) for coding, expectation in pairs])
 
-    def decode(self, draws: list[Floats]) -> list[NDArray[Any]]:
+    def decode(
+        self, draws: list[Floats], generator: np.random.Generator | None = None
+    ) -> list[NDArray[Any]]:
         """Return values per column for draws (n, 1) per part.
 
         Parameters
         ----------
         draws : list of ndarray of shape (n, 1)
             The position of a value for a ``Categorical``, y for others.
+        generator : numpy.random.Generator or None, default=None
+            Draws among labels that share a level; None takes the most frequent one.
         """
-        pairs = zip(self.codings, self._parts_of, strict=True)
-        return self._values([coding.decode(draws[own]) for coding, own in pairs])
+        columns = []
+        for coding, own in zip(self.codings, self._parts_of, strict=True):
+            cells = coding.decode(draws[own])
+            if generator is not None:
+                cells = coding.spread(cells, draws[own], generator)
+            columns.append(cells)
+        return self._values(columns)
 
     def _values(self, columns: list[Any]) -> list[NDArray[Any]]:
         """Return cells, none of them missing, as values of the columns' types."""

@@ -187,3 +187,17 @@ def test_draws_are_rounded_as_the_data_are():
     assert table.kinds == {0: "continuous"}
     drawn = table.decode([rng.normal(size=(500, 1))])[0]
     np.testing.assert_array_equal(drawn, np.round(drawn, 2))
+
+
+def test_labels_that_share_a_level_are_drawn_evenly():
+    labels = ["a"] * 50 + ["b"] * 40 + [f"rare {i}" for i in range(10)]
+    table = Table.fit(pd.DataFrame({"x": labels}), Columns(max_categories=3))
+    positions = np.full((5000, 1), 2.0)
+    (guessed,) = table.decode([positions])
+    assert len(set(guessed)) == 1
+    (drawn,) = table.decode([positions], np.random.default_rng(0))
+    values, counts = np.unique(drawn.astype(str), return_counts=True)
+    assert list(values) == [f"rare {i}" for i in range(10)]
+    np.testing.assert_allclose(counts / 5000, 0.1, atol=0.02)
+    (others,) = table.decode([positions * 0], np.random.default_rng(0))
+    assert set(others) == {"a"}
