@@ -1,4 +1,4 @@
-"""Modes of torch, NumPy and scikit-learn that a caller may have set, and under which results must not change."""
+"""Modes of torch, NumPy and scikit-learn that a caller may have set, which change no result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
