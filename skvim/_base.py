@@ -21,6 +21,7 @@ from skvim._n_components import number_of_components
 from skvim._parameters import CommonParameters
 from skvim._persistence import Savable
 from skvim._row_format import RowFormat, fitted_format, restored_format, takes_table
+from skvim._training import training_settings
 from skvim._validation import (
     atomic,
     check_codes,
@@ -28,7 +29,6 @@ from skvim._validation import (
     check_is_fitted,
     check_parameters,
     check_results,
-    draw_seed,
     with_plain_parameters,
 )
 from skvim._values import by_bytes, itself
@@ -36,16 +36,12 @@ from skvim.engine import (
     AutoencoderNet,
     FitRequest,
     ModelSettings,
-    Stopping,
-    TrainingSettings,
     map_rows,
     net_state,
-    resolve_device,
     restored_net,
     train,
     working_dtype,
 )
-from skvim.engine._checkpoints import Checkpoints
 from skvim.engine.batched import Plan
 from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
 from skvim.objectives import (
@@ -162,7 +158,7 @@ class BaseAutoencoder(
         self._format: RowFormat
         self._format, rows = fitted_format(self, X)
         settings = with_plain_parameters(self)
-        training = settings._training_settings(resolve_device(self.device))
+        training = training_settings(settings, self._pretraining_steps())
         settings.n_components = number_of_components(settings, self._format, rows, training.seed)
         model = settings._model_settings()
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
@@ -176,6 +172,7 @@ class BaseAutoencoder(
         self.best_validation_loss_ = min(curve, default=None) if self.early_stopping else None
         law = self._format.law(self.code_density)
         self.code_density_ = density_of_codes(law, net, request.rows, self._width)
+        self._format.keep_codes(self._encoded, request.rows)
 
     def _set_fitted(self, net: AutoencoderNet, model: ModelSettings, device: torch.device) -> None:
         """Set a trained net and the attributes of ``_FROM_NET``."""
@@ -244,42 +241,6 @@ class BaseAutoencoder(
         )
         return make_architecture(self.network, perceptrons, shape)
 
-    def _training_settings(self, device: torch.device) -> TrainingSettings:
-        """Return the settings of the training."""
-        return TrainingSettings(
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            callbacks=self.callbacks,
-            net_params=dict(self.net_params or {}),
-            device=device,
-            seed=draw_seed(self.random_state),
-            verbose=int(self.verbose),
-            lr_schedule=self.lr_schedule,
-            pretraining=self._pretraining_steps(),
-            acceleration=self.acceleration,
-            stopping=self._stopping(),
-            checkpoints=self._checkpoints(),
-        )
-
-    def _stopping(self) -> Stopping | None:
-        """Return the rule of early stopping, if it is asked for."""
-        if not self.early_stopping:
-            return None
-        fraction, tol = float(self.validation_fraction), float(self.tol)
-        patience = int(self.n_iter_no_change), int(self.n_steps_no_change)
-        return Stopping(fraction, patience[0], tol, patience[1])
-
-    def _checkpoints(self) -> Checkpoints | None:
-        """Return where and how often to write checkpoints, if it is asked for."""
-        given = self.checkpoint
-        if given is None:
-            return None
-        checkpoints = given if isinstance(given, Checkpoints) else Checkpoints(given)
-        checkpoints.check()
-        return checkpoints
-
     @final
     @own_modes()
     def transform(self, X: Any) -> NDArray[Any]:
@@ -308,9 +269,13 @@ class BaseAutoencoder(
             mean, std = self.posterior_moments(X)
             return self._checked("transform", sampler(mean, std), mean, of="the posterior mean")
         rows = self._rows(X)
+        return self._checked("transform", self._encoded(rows), rows)
+
+    def _encoded(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the posterior means of stored rows."""
         encode = lambda model, x: [model.encode(x).loc]
         (mean,) = map_rows(self.net_, encode, rows, values_per_row=self._width)
-        return self._checked("transform", mean, rows)
+        return mean
 
     @final
     @own_modes()

@@ -113,7 +113,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             For tables, values of some columns by name (or position); the others are drawn given
             these, with codes chosen among 4,000 draws by how probable they make these values.
         missing : bool, default=False
-            For tables, whether cells are missing in samples as in random training rows.
+            For tables, whether cells are missing in a sample as in the training row of the nearest
+            code, of up to 1,000 such rows.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 

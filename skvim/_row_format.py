@@ -3,12 +3,13 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.neighbors import NearestNeighbors
 
 from skvim._float_errors import ignore_overflow
 from skvim._layout import Layout, flatten
@@ -25,6 +26,9 @@ __all__ = [
     "restored_format",
     "takes_table",
 ]
+
+# From stored rows to their codes.
+Encode = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Rows of the training data whose patterns of missing cells are kept.
 _N_PATTERNS = 1000
@@ -82,6 +86,10 @@ class RowFormat(ABC):
     @abstractmethod
     def restore_draws(self, rows: NDArray[Any]) -> Any:
         """Return drawn stored rows, (n_samples, n_stored), as rows of X."""
+
+    @abstractmethod
+    def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
+        """Keep codes of training rows that samples need, once a model is trained."""
 
     @abstractmethod
     def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
@@ -157,6 +165,9 @@ class ArrayRows(RowFormat):
         """Return rows in the layout of ``fit``."""
         return self.layout.restore(rows)
 
+    def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
+        """Do nothing."""
+
     def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
         """Tell whether all numbers of features agree."""
         shapes = (shape, self.layout.axes, self.layout.shape)
@@ -177,6 +188,8 @@ class TableRows(RowFormat):
         The fitted description of the columns.
     patterns : ndarray of bool of shape (n_patterns, n_columns)
         Which cells are missing in some rows of the training data.
+    pattern_codes : ndarray of shape (n_patterns, n_components), default=None
+        Codes of these rows, once a model is trained.
 
     Attributes
     ----------
@@ -186,9 +199,15 @@ class TableRows(RowFormat):
 
     code_density = "gaussian-mixture"
 
-    def __init__(self, table: Table, patterns: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        patterns: NDArray[np.bool_],
+        pattern_codes: NDArray[np.float64] | None = None,
+    ) -> None:
         self.table = table
         self.patterns = patterns
+        self.pattern_codes = pattern_codes
         self.cells = Cells(tuple(table.parts))
 
     @classmethod
@@ -299,11 +318,16 @@ class TableRows(RowFormat):
         fixed = self.values_of_draws(np.nan_to_num(stored))  # of other columns it is not used
         return [fixed[j] if is_given[j] else column for j, column in enumerate(values)]
 
+    def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
+        """Keep the codes of the rows whose patterns of missing cells are kept."""
+        self.pattern_codes = encode(rows[:: -(-len(rows) // _N_PATTERNS)]).astype(np.float64)
+
     def missing_cells(
-        self, n_rows: int, given: Mapping[Any, Any] | None, generator: np.random.Generator
+        self, codes: NDArray[Any], given: Mapping[Any, Any] | None
     ) -> NDArray[np.bool_]:
-        """Return which cells are missing in random training rows, (n_rows, n_columns)."""
-        mask: NDArray[np.bool_] = self.patterns[generator.integers(len(self.patterns), size=n_rows)]
+        """Return which cells are missing in the training rows of nearest codes, (n, n_columns)."""
+        nearest = NearestNeighbors(n_neighbors=1).fit(self.pattern_codes)
+        mask: NDArray[np.bool_] = self.patterns[nearest.kneighbors(codes)[1][:, 0]]
         if given is not None:
             mask[:, self.observed(self.read_given(given, 1))[0]] = False
         return mask
@@ -315,11 +339,14 @@ class TableRows(RowFormat):
     def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
         """Tell whether numbers of columns and of stored numbers agree."""
         wide = self.patterns.ndim == 2 and self.patterns.shape[1] == n_features
+        codes = self.pattern_codes
+        wide = wide and codes is not None and codes.ndim == 2 and len(codes) == len(self.patterns)
         return wide and self.table.n_columns == n_features and shape == self.shape
 
     def state(self) -> dict[str, Any]:
         """Return table and patterns."""
-        return {"_table": {"table": self.table.state(), "patterns": self.patterns}}
+        kept = {"patterns": self.patterns, "pattern_codes": self.pattern_codes}
+        return {"_table": {"table": self.table.state(), **kept}}
 
 
 def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:
@@ -336,7 +363,9 @@ def restored_format(state: dict[str, Any]) -> RowFormat:
     """Return the format of a state of a file; an error of any type if it is wrong."""
     if "_table" in state:
         kept = state["_table"]
-        return TableRows(Table.from_state(kept["table"]), np.asarray(kept["patterns"], dtype=bool))
+        patterns = np.asarray(kept["patterns"], dtype=bool)
+        codes = np.asarray(kept["pattern_codes"], dtype=np.float64)
+        return TableRows(Table.from_state(kept["table"]), patterns, codes)
     return ArrayRows(Layout(**state["_layout"]))
 
 

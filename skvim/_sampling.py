@@ -124,9 +124,7 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
         if given is not None:
             values = form.with_given(values, given, len(codes))
         if missing:
-            generator = np.random.default_rng(child_seed(seed, "missing"))
-            mask = form.missing_cells(len(codes), given, generator)
-            values = form.table.with_missing(values, mask)
+            values = form.table.with_missing(values, form.missing_cells(codes, given))
         return form.table.build(values)
 
     def _draw_rows(self, codes: NDArray[Any], seed: int) -> NDArray[Any]:

@@ -129,7 +129,8 @@ class BaseCodeAutoencoder(BasePlainAutoencoder):
             For tables, values of some columns by name (or position); the others are drawn given
             these.
         missing : bool, default=False
-            For tables, whether cells are missing in samples as in random training rows.
+            For tables, whether cells are missing in a sample as in the training row of the nearest
+            code, of up to 1,000 such rows.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 
@@ -187,7 +188,8 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
             For tables, values of some columns by name (or position); the others are drawn given
             these.
         missing : bool, default=False
-            For tables, whether cells are missing in samples as in random training rows.
+            For tables, whether cells are missing in a sample as in the training row of the nearest
+            code, of up to 1,000 such rows.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 

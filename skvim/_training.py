@@ -1,0 +1,55 @@
+"""Settings of the training, from the parameters of an estimator."""
+
+from typing import Any
+
+from skvim._validation import draw_seed
+from skvim.engine import Stopping, TrainingSettings, resolve_device
+from skvim.engine._checkpoints import Checkpoints
+
+__all__ = ["training_settings"]
+
+
+def training_settings(estimator: Any, pretraining: int) -> TrainingSettings:
+    """Return the settings of the training, checked.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With plain numbers as parameters.
+    pretraining : int
+        Greatest number of pretraining steps of the encoder.
+    """
+    return TrainingSettings(
+        max_epochs=estimator.max_epochs,
+        batch_size=estimator.batch_size,
+        lr=estimator.lr,
+        optimizer=estimator.optimizer,
+        callbacks=estimator.callbacks,
+        net_params=dict(estimator.net_params or {}),
+        device=resolve_device(estimator.device),
+        seed=draw_seed(estimator.random_state),
+        verbose=int(estimator.verbose),
+        lr_schedule=estimator.lr_schedule,
+        pretraining=pretraining,
+        acceleration=estimator.acceleration,
+        stopping=_stopping(estimator),
+        checkpoints=_checkpoints(estimator.checkpoint),
+    )
+
+
+def _stopping(estimator: Any) -> Stopping | None:
+    """Return the rule of early stopping, if it is asked for."""
+    if not estimator.early_stopping:
+        return None
+    patience, n_steps = int(estimator.n_iter_no_change), int(estimator.n_steps_no_change)
+    fraction, tol = float(estimator.validation_fraction), float(estimator.tol)
+    return Stopping(fraction, patience, tol, n_steps)
+
+
+def _checkpoints(given: Any) -> Checkpoints | None:
+    """Return where and how often to write checkpoints, if it is asked for."""
+    if given is None:
+        return None
+    checkpoints = given if isinstance(given, Checkpoints) else Checkpoints(given)
+    checkpoints.check()
+    return checkpoints
