@@ -91,6 +91,8 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
     ) -> Any:
         """Return decoded codes: those given, or of a law where ``codes`` is None."""
         n_samples = check_count("n_samples", n_samples)
+        if missing:
+            table_rows(self, "sample with missing=True")
         if given is not None:
             codes = self._codes_given(given, n_samples, seed, law)
         elif codes is None:

@@ -212,6 +212,8 @@ def test_given_values_stay_and_condition_the_others():
         fixed = model.sample(50, given={"x": 2.5}, codes=codes, random_state=0)
         np.testing.assert_allclose(fixed["x"], 2.5)
         assert np.mean(fixed["kind"] == "b") > 0.9
+    with pytest.raises(TypeError, match="given must be a mapping"):
+        model.sample(2, given=["kind"])
     with pytest.raises(ValueError, match="nobody"):
         model.sample(2, given={"nobody": 1})
     with pytest.raises(ValueError, match="kind"):
@@ -296,6 +298,9 @@ def test_laws_of_codes_that_do_not_exist_are_refused():
         model = cls(**SMALL, batch_size=50).fit(X)
         with pytest.raises(ValueError, match="codes='fitted' needs"):
             model.sample(codes="fitted")
+        for of_tables in ({"missing": True}, {"given": {0: 1.0}}):
+            with pytest.raises(ValueError, match=r"sample with .* likelihood='auto'"):
+                model.sample(**of_tables)
         with pytest.raises(ValueError, match="likelihood='auto'"):
             model.impute(X)
 

@@ -164,7 +164,10 @@ def fit_numbers(x: Floats, kind: str | None, relative: float) -> Numbers:
     low, high = _range(values, atom)
     rest: Grid | Smooth
     if _is_grid(values[~atom], counts[~atom], lattice, kind):
-        closed = bool(atom[0] or low == values[~atom][0]), bool(atom[-1])
+        closed = (
+            bool(atom[0] or low == values[~atom][0]),
+            bool(atom[-1] or high == values[~atom][-1]),
+        )
         rest = _fit_grid(values[~atom], counts[~atom], lattice, closed)
     else:
         rest = Smooth.fit(x[~np.isin(x, values[atom])])

@@ -208,8 +208,12 @@ class Table(ByValue):
         ValueError
             For names that no column has, and values that its column cannot have; it names them.
         TypeError
-            For values of another type than the column's.
+            For values of another type than the column's, and for anything but a mapping.
         """
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"given must be a mapping from columns to values. Got {given!r} instead."
+            )
         names = self.names if self.has_names else None
         columns = [Cells.nothing(1, field.dtype) for field in self.fields]
         for name, value in given.items():

@@ -145,3 +145,12 @@ def test_probabilities_are_positive_in_float32():
     x = np.concatenate([np.repeat(np.arange(12.0), 100_000), [1900.0]])
     _, low, high = fitted(x).encode(np.arange(1901.0)[:, None])[0].astype(np.float32).T
     assert (high > low).all()
+
+
+def test_a_column_and_its_negative_have_mirrored_intervals():
+    x = np.minimum(rng.poisson(6, 2000), 15)
+    x[0] = 0
+    _, low, high = fitted(x).encode(x[:, None])[0].T
+    _, negative_low, negative_high = fitted(-x).encode(-x[:, None])[0].T
+    np.testing.assert_allclose(negative_low, -high, atol=1e-9)
+    np.testing.assert_allclose(negative_high, -low, atol=1e-9)
