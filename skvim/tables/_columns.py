@@ -29,8 +29,7 @@ class Columns(Settings):
         - ``"values"``: numbers of which few differ, each with its own probability; the best guess
           is their mean. Numbers with at most two different values, or at most 10 with 3 rows each.
         - ``"grid"``: numbers that repeat, such as counts, as intervals of a normal distribution.
-          Numbers with at least 5 rows per value, or 3 where these are among at most 2,000 multiples
-          of a decimal number.
+          Numbers with at least 2 rows per value.
         - ``"continuous"``: all other numbers, with a density. Dates and durations are numbers too,
           in the unit of their type, such as nanoseconds.
 

@@ -18,8 +18,7 @@ __all__ = ["KINDS_OF_NUMBERS", "Numbers", "fit_numbers"]
 KINDS_OF_NUMBERS = ("values", "grid", "ordered", "continuous")
 
 _FEW = 10  # values that are categories with a mean
-_REPEATED = 5.0  # mean number of rows per value from which on a column is a grid,
-_REPEATED_POINTS = 3.0  # and where all points of the grid are known
+_REPEATED = 2.0  # mean number of rows per value from which on a column is a grid
 _END_SHARE = 0.2  # share of a value at an end of the range that has a probability of its own
 _INNER_SHARE = 0.1  # and of any value of a continuous column
 _MOST_POINTS = 2000  # of a grid that is enumerated
@@ -160,10 +159,10 @@ def fit_numbers(x: Floats, kind: str | None, relative: float) -> Numbers:
         shares = tuple((counts / len(x)).tolist())
         return Numbers(values, shares, None, None, -np.inf, np.inf)
     lattice = find_lattice(values, relative)
-    atom = _atoms(values, counts, lattice, kind)
+    atom = _atoms(values, counts, kind)
     low, high = _range(values, atom)
     rest: Grid | Smooth
-    if _is_grid(values[~atom], counts[~atom], lattice, kind):
+    if _is_grid(values[~atom], counts[~atom], kind):
         closed = (
             bool(atom[0] or low == values[~atom][0]),
             bool(atom[-1] or high == values[~atom][-1]),
@@ -183,15 +182,11 @@ def _range(values: Floats, atom: NDArray[np.bool_]) -> tuple[float, float]:
     return low, high
 
 
-def _is_grid(
-    values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, kind: str | None
-) -> bool:
+def _is_grid(values: Floats, counts: NDArray[np.intp], kind: str | None) -> bool:
     """Tell whether values repeat so often that they are those of a grid."""
     if kind is not None:
         return kind in ("grid", "ordered")
-    # Where all points are known, values that occur once say little against a grid.
-    least = _REPEATED if _points(values, lattice) is None else _REPEATED_POINTS
-    return bool(counts.sum() >= least * len(values))
+    return bool(counts.sum() >= _REPEATED * len(values))
 
 
 def _points(values: Floats, lattice: Lattice | None) -> Floats | None:
@@ -201,9 +196,7 @@ def _points(values: Floats, lattice: Lattice | None) -> Floats | None:
     return lattice_points(lattice, float(values[0]), float(values[-1]), _MOST_POINTS)
 
 
-def _atoms(
-    values: Floats, counts: NDArray[np.intp], lattice: Lattice | None, kind: str | None
-) -> NDArray[np.bool_]:
+def _atoms(values: Floats, counts: NDArray[np.intp], kind: str | None) -> NDArray[np.bool_]:
     """Return which values have a probability of their own."""
     atom = np.zeros(len(values), dtype=bool)
     if kind is not None or len(values) <= _FEW + 1:
@@ -212,7 +205,7 @@ def _atoms(
         if counts[end] >= _END_SHARE * counts.sum() and len(values) - atom.sum() > _FEW + 1:
             atom[end] = True
     inner = counts >= _INNER_SHARE * counts.sum()
-    is_grid = _is_grid(values[~atom], counts[~atom], lattice, kind)
+    is_grid = _is_grid(values[~atom], counts[~atom], kind)
     if not is_grid and len(values) - inner.sum() > _FEW:
         atom |= inner
     return atom
