@@ -84,8 +84,8 @@ class AutoencoderImputer(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEs
         allowed=[HasMethods(["fit", "impute"]), None],
         doc="""
         The model to fit, one with ``likelihood="auto"`` or :class:`~skvim.tables.Columns`; it is
-        cloned. None is ``DenoisingAETransformer(64, likelihood="auto", noise=MaskingNoise(0.3),
-        lr=2e-3, lr_schedule="cosine", code_density=None)``.
+        cloned. None is ``DenoisingAETransformer(64, likelihood="auto", hidden_layer_sizes=(512,),
+        noise=MaskingNoise(0.3), lr=2e-3, lr_schedule="cosine", code_density=None)``.
         """,
         kw_only=False,
     )

@@ -317,14 +317,8 @@ class TableRows(RowFormat):
 
     def with_given(self, values: list[Any], given: Mapping[Any, Any], n_rows: int) -> list[Any]:
         """Return values by column with those that are given in their places."""
-        stored = self.read_given(given, n_rows)
-        is_given = self.observed(stored[:1])[0]
-        fixed = self.values_of_draws(np.nan_to_num(stored))  # of other columns it is not used
-        for name, value in given.items():
-            if isinstance(value, str):  # it may share a level with other labels
-                position = self.table.names.index(name) if name in self.table.names else name
-                fixed[position] = np.full(n_rows, value, dtype=object)
-        return [fixed[j] if is_given[j] else column for j, column in enumerate(values)]
+        fixed = self.table.values_given(given, n_rows)
+        return [fixed.get(j, column) for j, column in enumerate(values)]
 
     def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
         """Keep the codes of the rows whose patterns of missing cells are kept."""

@@ -229,6 +229,24 @@ def test_a_rare_label_that_is_given_stays():
         assert set(model.sample(5, given={"label": label}, random_state=0)["label"]) == {label}
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_given_values_are_of_the_types_of_their_columns(library):
+    module = pytest.importorskip(library)
+    days = pd.date_range("2020-01-01", periods=60)
+    columns = {"day": days.to_pydatetime().tolist(), "n": np.arange(60) % 7, "code": np.arange(60)}
+    frame = module.DataFrame(columns)
+    kinds = Columns({"code": "category"}, max_categories=3)
+    model = VIMAETransformer(likelihood=kinds, **{**SMALL, "n_components": 1}).fit(frame)
+    given = {"day": "2020-01-05", "n": 3, "code": 17}
+    drawn = model.sample(4, given=given, random_state=0)
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    assert [set(drawn[name].to_list()) for name in columns] == [
+        {days[4].to_pydatetime()},
+        {3},
+        {17},
+    ]
+
+
 def test_missing_cells_are_drawn_as_in_the_data():
     model = fitted()
     drawn = model.sample(3000, missing=True, random_state=0)

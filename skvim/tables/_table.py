@@ -26,6 +26,7 @@ from skvim.tables._columns import Columns
 from skvim.tables._dtypes import LIBRARIES, check_dtype
 from skvim.tables._field import Field
 from skvim.tables._given import cells_of
+from skvim.tables._labels import objects
 from skvim.tables._read import Cells, Read, read_table
 from skvim.tables._write import build_table, fill_table
 
@@ -210,19 +211,34 @@ class Table(ByValue):
         TypeError
             For values of another type than the column's, and for anything but a mapping.
         """
+        columns = [Cells.nothing(1, field.dtype) for field in self.fields]
+        for i, cells in self._cells_given(given).items():
+            columns[i] = cells
+        check_finite(self.names, columns)
+        parts, unknown = self._encode(columns)
+        check_unknown(self.names, columns, unknown)
+        return [np.repeat(part, n, axis=0) for part in parts]
+
+    def values_given(self, given: Mapping[str | int, Any], n: int) -> dict[int, NDArray[Any]]:
+        """Return given values as n values of their columns' types, by position of the column."""
+        values: dict[int, NDArray[Any]] = {}
+        for i, cells in self._cells_given(given).items():
+            field = self.fields[i]
+            if field.content == "label":
+                values[i] = objects(field.labels(cells).labels * n)
+            else:
+                values[i] = field.values(np.repeat(field.numbers(cells), n))
+        return values
+
+    def _cells_given(self, given: Mapping[str | int, Any]) -> dict[int, Cells]:
+        """Return given values as single cells, by position of the column."""
         if not isinstance(given, Mapping):
             raise TypeError(
                 f"given must be a mapping from columns to values. Got {given!r} instead."
             )
         names = self.names if self.has_names else None
-        columns = [Cells.nothing(1, field.dtype) for field in self.fields]
-        for name, value in given.items():
-            i = find_column("given", name, names, self.n_columns)
-            columns[i] = cells_of(self.fields[i], value)
-        check_finite(self.names, columns)
-        parts, unknown = self._encode(columns)
-        check_unknown(self.names, columns, unknown)
-        return [np.repeat(part, n, axis=0) for part in parts]
+        found = {find_column("given", name, names, self.n_columns): name for name in given}
+        return {i: cells_of(self.fields[i], given[name]) for i, name in found.items()}
 
     def missing(self, X: Any) -> NDArray[np.bool_]:
         """Return which cells of a table are missing, (n, n_columns)."""
