@@ -163,9 +163,8 @@ def test_files_that_contributing_names_exist():
 
 
 def test_readme_examples_run(capsys):
-    names: dict[str, object] = {}
     for example in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
-        exec(compile(example, "README.md", "exec"), names)
+        exec(compile(example, "README.md", "exec"), {})
     printed = re.fullmatch(r"accuracy (0\.\d\d)\nspecies ([01]\.\d\d)\n", capsys.readouterr().out)
     assert printed is not None
     assert float(printed[1]) > 0.85  # ten classes: chance is 0.1
