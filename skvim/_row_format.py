@@ -15,7 +15,15 @@ from skvim._float_errors import ignore_overflow
 from skvim._layout import Layout, flatten
 from skvim._validation import ROWS, check_names, check_rows
 from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
-from skvim.objectives import Cells, Gaussian, Likelihood, make_likelihood
+from skvim.objectives import (
+    Categorical,
+    Cells,
+    Gaussian,
+    Likelihood,
+    Part,
+    Value,
+    make_likelihood,
+)
 from skvim.tables import Columns, Table
 
 __all__ = [
@@ -208,7 +216,7 @@ class TableRows(RowFormat):
         self.table = table
         self.patterns = patterns
         self.pattern_codes = pattern_codes
-        self.cells = Cells(tuple(table.parts))
+        self.cells = Cells(_parts(table))
 
     @classmethod
     def fit(cls, estimator: BaseEstimator, X: Any) -> tuple[Self, NDArray[Any]]:
@@ -229,7 +237,7 @@ class TableRows(RowFormat):
         has_prior = hasattr(estimator, "score_samples")
         if has_prior and estimator.noise is None and not isinstance(estimator.n_components, str):
             _warn_of_components(estimator.n_components, table.n_columns)
-        return made, made.stored(table.encode(X))
+        return made, made.stored(table.encode(X, values=True))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -258,7 +266,7 @@ class TableRows(RowFormat):
     def read(self, estimator: BaseEstimator, X: Any) -> NDArray[np.float64]:
         """Return the stored numbers of rows."""
         check_names(estimator, X, reset=False)
-        return self.stored(self.table.encode(X))
+        return self.stored(self.table.encode(X, values=True))
 
     def observed(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
         """Return for stored rows which cells are seen, (n_samples, n_columns)."""
@@ -269,7 +277,7 @@ class TableRows(RowFormat):
 
     def read_given(self, given: Mapping[Any, Any], n_rows: int) -> NDArray[np.float64]:
         """Return equal rows of which some columns are observed."""
-        return self.stored(self.table.encode_given(given, n_rows))
+        return self.stored(self.table.encode_given(given, n_rows, values=True))
 
     def stored(self, parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the parts of rows as one array (n_samples, n_stored)."""
@@ -349,6 +357,23 @@ class TableRows(RowFormat):
         """Return table and patterns."""
         kept = {"patterns": self.patterns, "pattern_codes": self.pattern_codes}
         return {"_table": {"table": self.table.state(), **kept}}
+
+
+def _parts(table: Table) -> tuple[Part, ...]:
+    """Return the parts of a table, and values of the columns of numbers.
+
+    The encoder sees numbers by their values: a small change of one that has a probability of its
+    own, such as 0, would be a large one of what tells whether it is that number.
+    """
+    numbers = set(table.value_columns)
+    mixed = {part.column for part in table.parts if not isinstance(part, Categorical)}
+    parts = [
+        Categorical(part.column, part.probabilities, seen=False)
+        if isinstance(part, Categorical) and part.column in numbers & mixed
+        else part
+        for part in table.parts
+    ]
+    return (*parts, *(Value(i) for i in table.value_columns))
 
 
 def fitted_format(estimator: BaseEstimator, X: Any) -> tuple[RowFormat, NDArray[Any]]:

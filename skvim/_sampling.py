@@ -183,7 +183,7 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
         check_is_fitted(self)
         has_density = getattr(self, "code_density_", None) is not None
         if codes == "auto":
-            return "fitted" if has_density or own is None else own
+            codes = "fitted" if has_density or own is None else own
         if codes == "fitted" and not has_density:
             raise ValueError(
                 "codes='fitted' needs a density of the codes: fit with "

@@ -14,6 +14,7 @@ from torch import Tensor
 from skvim._base import encode_moments
 from skvim._declare import estimator
 from skvim._modes import own_modes
+from skvim._row_format import takes_table
 from skvim._tabular import TabularAutoencoder
 from skvim._validation import check_count, check_is_fitted, draw_seed
 from skvim.engine import map_rows, one_thread
@@ -180,7 +181,8 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
             normal draw with mean and scale of the training data.
         codes : {"auto", "chain", "fitted"}, default="auto"
             Where codes come from: the chain, or the density ``code_density_`` that was fitted to
-            the codes of training rows. "auto" is "fitted" if there is one.
+            the codes of training rows. "auto" is "fitted" if there is one. There is no chain for
+            tables.
         mean : bool or None, default=None
             Whether to return E[x|z], or else a draw x ~ p(x|z). None is True for arrays and images,
             False for tables (``likelihood="auto"``).
@@ -209,7 +211,9 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         ChainLostWarning
             If the chains have left the training data, so that the rows are no samples of them.
         """
-        law, seed = self._law(codes, "chain"), draw_seed(random_state)
+        # From a drawn row of a table, the encoder's input is not known without its columns.
+        own = None if takes_table(self.likelihood) else "chain"
+        law, seed = self._law(codes, own), draw_seed(random_state)
         counts = check_count("n_samples", n_samples), check_count("thin", thin)
         burn_in = check_count("burn_in", burn_in, least=0)
         chain = law == "chain" and given is None

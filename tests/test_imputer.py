@@ -53,7 +53,7 @@ def with_holes(frame, share=0.2, seed=1):
 @pytest.fixture(scope="module")
 def imputer():
     """Return an imputer of people, fitted to rows with missing cells."""
-    return quick().fit(with_holes(people()))
+    return quick(max_epochs=100).fit(with_holes(people()))
 
 
 def test_it_beats_the_mean_on_columns_that_depend_on_each_other():

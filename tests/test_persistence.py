@@ -289,6 +289,7 @@ ARGUMENTS = {
     "Factorised": (distributions.Cauchy(0.0, 1.0),),
     "Interval": (3,),
     "KL": (0.5,),
+    "Value": (4,),
 }
 
 

@@ -18,7 +18,13 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 
 import skvim
-from skvim import AETransformer, DenoisingAETransformer, VAETransformer, VIMAETransformer
+from skvim import (
+    AETransformer,
+    DenoisingAETransformer,
+    UncertaintyAETransformer,
+    VAETransformer,
+    VIMAETransformer,
+)
 from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
 from skvim.metrics import log_likelihood
 from skvim.model_selection import BatchedSearchCV
@@ -447,3 +453,20 @@ def test_as_many_components_as_columns_are_warned_of():
     fitted(frame=frame, n_components=2)
     fitted(frame=frame, noise="swap")
     fitted(DenoisingAETransformer, frame=frame)
+
+
+def test_codes_change_little_with_numbers_that_have_a_probability_of_their_own():
+    model = fitted(frame=FRAME.drop(columns="sex").dropna(), max_epochs=20)
+    zero = FRAME[FRAME["gain"] == 0].drop(columns="sex").dropna()
+    near = zero.assign(gain=1e-3)
+    moved = np.abs(model.transform(near) - model.transform(zero)).max()
+    far = np.abs(model.transform(zero.assign(gain=2e4)) - model.transform(zero)).max()
+    assert moved < 1e-3 * far
+
+
+def test_chains_are_not_for_tables():
+    with pytest.raises(ValueError, match="codes must be one of"):
+        fitted(UncertaintyAETransformer).sample(codes="chain")
+    without = fitted(UncertaintyAETransformer, code_density=None)
+    with pytest.raises(ValueError, match="codes='fitted' needs"):
+        without.sample()

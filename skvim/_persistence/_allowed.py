@@ -86,6 +86,7 @@ PARTS = frozenset(
                 "MixtureKL",
                 "Normal",
                 "SlicedWasserstein",
+                "Value",
             )
         ),
         "skvim.networks.Convolutional",

@@ -32,7 +32,7 @@ from skvim.objectives._importance import LogMean, importance_draws, importance_l
 from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
 from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
 from skvim.objectives._objective import Losses, Objective, TermModule
-from skvim.objectives._parts import Categorical, Continuous, Interval, Part
+from skvim.objectives._parts import Categorical, Continuous, Interval, Part, Value
 from skvim.objectives._posteriors import (
     DiracPosterior,
     GaussianPosterior,
@@ -87,6 +87,7 @@ __all__ = [
     "SlicedWasserstein",
     "Term",
     "TermModule",
+    "Value",
     "annealed_log_weights",
     "contrastive_loss",
     "count_active_units",

@@ -15,7 +15,7 @@ from skvim.objectives._intervals import (
     interval_mean_square,
 )
 from skvim.objectives._likelihood import DataStatistics, Likelihood
-from skvim.objectives._parts import Categorical, Continuous, Interval, Part
+from skvim.objectives._parts import Categorical, Continuous, Interval, Part, Value
 
 __all__ = ["CellLayout", "Cells"]
 
@@ -38,6 +38,7 @@ class _Values(NamedTuple):
     low: Tensor
     high: Tensor
     position: Tensor
+    value: Tensor
 
 
 @final
@@ -54,23 +55,34 @@ class CellLayout:
 
     Attributes
     ----------
-    continuous, interval, categorical : list of int
+    continuous, interval, categorical, value : list of int
         Positions of the parts of each kind in their order within rows.
     blocks : list of (int, int)
         Number of categorical parts of a block, and of the values of each.
+    seen : list of bool
+        Whether the encoder sees the parts of a block.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = list(parts)
         self.continuous = [i for i, part in enumerate(parts) if isinstance(part, Continuous)]
         self.interval = [i for i, part in enumerate(parts) if isinstance(part, Interval)]
-        by_size: dict[int, list[int]] = {}
+        self.value = [i for i, part in enumerate(parts) if isinstance(part, Value)]
+        by_size: dict[tuple[int, bool], list[int]] = {}
         for i, part in enumerate(parts):
             if isinstance(part, Categorical):
                 size = 1 << (part.n_outputs - 1).bit_length()
-                by_size.setdefault(size, []).append(i)
-        self.blocks = [(len(by_size[size]), size) for size in sorted(by_size)]
-        self.categorical = [i for size in sorted(by_size) for i in by_size[size]]
+                by_size.setdefault((size, part.seen), []).append(i)
+        self.blocks = [(len(by_size[size, seen]), size) for size, seen in sorted(by_size)]
+        self.seen = [seen for _, seen in sorted(by_size)]
+        self.categorical = [i for key in sorted(by_size) for i in by_size[key]]
+        replaced = {parts[i].column for i in self.value}
+        #: Positions among continuous and interval parts of those whose y the encoder sees.
+        self.shown = [
+            j
+            for j, i in enumerate((*self.continuous, *self.interval))
+            if parts[i].column not in replaced
+        ]
 
     @property
     def n_normal(self) -> int:
@@ -80,7 +92,8 @@ class CellLayout:
     @property
     def n_stored(self) -> int:
         """Numbers by which a row is stored."""
-        return 2 * len(self.continuous) + 3 * len(self.interval) + len(self.categorical)
+        normal = 2 * len(self.continuous) + 3 * len(self.interval)
+        return normal + len(self.categorical) + len(self.value)
 
     @property
     def n_outputs(self) -> int:
@@ -90,7 +103,7 @@ class CellLayout:
     @property
     def n_inputs(self) -> int:
         """Numbers that the encoder sees of a row."""
-        return self.n_outputs + self.n_normal
+        return len(self.columns_of_inputs())
 
     @property
     def order(self) -> list[int]:
@@ -105,7 +118,7 @@ class CellLayout:
             places[i] = [j, n + j]
         for j, i in enumerate(self.interval):
             places[i] = [2 * n + k * m + j for k in range(3)]
-        for j, i in enumerate(self.categorical):
+        for j, i in enumerate((*self.categorical, *self.value)):
             places[i] = [2 * n + 3 * m + j]
         return places
 
@@ -122,19 +135,20 @@ class CellLayout:
 
     def columns_of_inputs(self) -> list[int]:
         """Return for every number that the encoder sees the column that it belongs to."""
-        normal = [self.parts[i].column for i in (*self.continuous, *self.interval)]
-        sizes = [size for count, size in self.blocks for _ in range(count)]
-        ones = [
-            self.parts[i].column
-            for i, size in zip(self.categorical, sizes, strict=True)
-            for _ in range(size)
-        ]
-        return [*normal, *normal, *ones]
+        normal = (*self.continuous, *self.interval)
+        numbers = [*(normal[j] for j in self.shown), *self.value]
+        ones: list[int] = []
+        start = 0
+        for (count, size), seen in zip(self.blocks, self.seen, strict=True):
+            parts = self.categorical[start : start + count]
+            ones += [i for i in parts for _ in range(size)] if seen else []
+            start += count
+        return [self.parts[i].column for i in (*numbers, *numbers, *ones)]
 
     def split(self, x: Tensor) -> _Values:
         """Return stored rows (..., n_stored) by kind."""
         n, m, c = len(self.continuous), len(self.interval), len(self.categorical)
-        return _Values(*torch.split(x, [n, n, m, m, m, c], -1))
+        return _Values(*torch.split(x, [n, n, m, m, m, c, len(self.value)], -1))
 
     def in_blocks(self, values: Tensor) -> list[Tensor]:
         """Return values (..., parts · size of all blocks) as one (..., parts, size) a block."""
@@ -158,8 +172,9 @@ class Cells(Likelihood):
     """Product of normal, interval and categorical densities over the observed parts of a row.
 
     Rows are stored as ``layout`` says, with NaN for all numbers of a part that is missing.
-    The encoder sees of each continuous or interval part its y, 0 where missing, and whether it is
-    observed, and of each categorical part ones and zeros, all 0 where missing. Every continuous and
+    The encoder sees of each continuous or interval part its y, or of its column the
+    :class:`Value` if there is one, 0 where missing, and whether it is observed; and of each
+    categorical part ones and zeros, all 0 where missing. Every continuous and
     interval part has a variance of its own, at its maximum-likelihood value over observed cells: in
     training a running mean over about 20 batches of observed cells, or one epoch if that is
     shorter, and after it the optimum for the rows of a last pass. None is below 1e-4.
@@ -197,9 +212,9 @@ class Cells(Likelihood):
         if not self.parts:
             raise ValueError("Cells must have at least one part. Got none.")
         for part in self.parts:
-            if not isinstance(part, Continuous | Interval | Categorical):
+            if not isinstance(part, Continuous | Interval | Categorical | Value):
                 raise TypeError(
-                    "The parts of Cells must be Continuous, Interval or Categorical. "
+                    "The parts of Cells must be Continuous, Interval, Categorical or Value. "
                     f"Got {part!r} instead."
                 )
             part.check()
@@ -227,9 +242,13 @@ class Cells(Likelihood):
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of stored rows: shape (..., n_inputs)."""
-        values = self.layout.split(x)
+        layout, values = self.layout, self.layout.split(x)
         y = torch.cat([values.y, values.middle], -1)
-        ones = [block.flatten(-2) for block in self.layout.one_hot(values.position)]
+        if len(layout.shown) < layout.n_normal:
+            y = torch.cat([y[..., j : j + 1] for j in layout.shown] or [y[..., :0]], -1)
+        y = torch.cat([y, values.value], -1)
+        blocks = zip(layout.one_hot(values.position), layout.seen, strict=True)
+        ones = [block.flatten(-2) for block, seen in blocks if seen]
         return torch.cat([y.nan_to_num(), y.isfinite().to(x.dtype), *ones], -1)
 
     @property
@@ -367,7 +386,8 @@ class Cells(Likelihood):
         """Draw rows in their stored form, of shape (..., n_stored).
 
         Of a continuous part y is drawn, with a log-derivative of 0, and of an interval part y, as
-        both ends too. A part is missing where another value of its column was drawn.
+        both ends too. A part is missing where another value of its column was drawn, and a
+        :class:`Value` always.
         """
         layout = self.layout
         n, m = len(layout.continuous), layout.n_normal
@@ -385,7 +405,8 @@ class Cells(Likelihood):
                 y[..., j] = y[..., j].masked_fill(~reached, math.nan)
         first, last = y[..., :n], y[..., n:]
         slope = torch.where(first.isnan(), first, 0.0)
-        return torch.cat([first, slope, last, last, last, index], -1)
+        nothing = y.new_full((*y.shape[:-1], len(layout.value)), math.nan)
+        return torch.cat([first, slope, last, last, last, index, nothing], -1)
 
 
 def _draw_index(logits: Tensor, generator: torch.Generator) -> Tensor:

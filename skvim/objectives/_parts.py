@@ -9,7 +9,7 @@ from typing import ClassVar, final
 from skvim._plain_numbers import is_real
 from skvim.objectives._settings import Settings
 
-__all__ = ["Categorical", "Continuous", "Interval", "Part"]
+__all__ = ["Categorical", "Continuous", "Interval", "Part", "Value"]
 
 
 class Part(Settings, ABC):
@@ -76,6 +76,26 @@ class Interval(Part):
 
 
 @final
+class Value(Part):
+    """A number as the encoder sees it, of unit size, beside the parts that have a density.
+
+    Where a column has one, the encoder sees it instead of the y of other parts of the column.
+
+    Parameters
+    ----------
+    column : int in [0, inf)
+        Column of the table that the part belongs to.
+    """
+
+    n_stored = 1
+
+    @property
+    def n_outputs(self) -> int:
+        """0: it has no density."""
+        return 0
+
+
+@final
 class Categorical(Part):
     """One of several values, each with its own probability, stored as its position from 0 on.
 
@@ -85,13 +105,16 @@ class Categorical(Part):
         Column of the table that the part belongs to.
     probabilities : sequence of float in (0, 1]
         Probability of each value before training, which sum to 1.
+    seen : bool, default=True
+        Whether the encoder sees which value it is, as ones and zeros.
     """
 
     n_stored = 1
 
-    def __init__(self, column: int, probabilities: Sequence[float]) -> None:
+    def __init__(self, column: int, probabilities: Sequence[float], seen: bool = True) -> None:
         super().__init__(column)
         self.probabilities = probabilities
+        self.seen = seen
 
     @property
     def n_outputs(self) -> int:
@@ -105,3 +128,5 @@ class Categorical(Part):
         positive = len(given) > 0 and all(is_real(p) and 0 < p <= 1 for p in given)
         if not positive or not math.isclose(math.fsum(given), 1.0, rel_tol=1e-6):
             raise ValueError(f"probabilities must be positive and sum to 1. Got {given!r} instead.")
+        if not isinstance(self.seen, bool):
+            raise ValueError(f"seen must be a bool. Got {self.seen!r} instead.")

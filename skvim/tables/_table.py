@@ -28,6 +28,7 @@ from skvim.tables._field import Field
 from skvim.tables._given import cells_of
 from skvim.tables._labels import objects
 from skvim.tables._read import Cells, Read, read_table
+from skvim.tables._scale import mean_and_spread, standardised
 from skvim.tables._write import build_table, fill_table
 
 __all__ = ["Table"]
@@ -54,6 +55,8 @@ class Table(ByValue):
         How columns are stored.
     handle_unknown : {"missing", "error"}
         As in :class:`Columns`.
+    scales : tuple of (float, float)
+        Mean and standard deviation of columns of numbers; 0 and 0 for others.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class Table(ByValue):
         fields: tuple[Field, ...],
         codings: tuple[Coding, ...],
         handle_unknown: str,
+        scales: tuple[tuple[float, float], ...],
     ) -> None:
         self.library = library
         self.dtype = dtype
@@ -82,6 +86,7 @@ class Table(ByValue):
         self.fields = fields
         self.codings = codings
         self.handle_unknown = handle_unknown
+        self.scales = scales
 
     @classmethod
     def fit(cls, X: Any, columns: Columns) -> "Table":
@@ -108,10 +113,12 @@ class Table(ByValue):
         check_finite(names, read.columns)
         check_observed(names, read.columns)
         kinds = kinds_by_position(columns.kinds or {}, read.names, len(names))
-        fields, codings = [], []
+        fields, codings, scales = [], [], []
         for i, (name, cells) in enumerate(zip(names, read.columns, strict=True)):
             fields.append(Field.of(name, cells))
             codings.append(fit_coding(fields[-1], cells, kinds.get(i), columns.max_categories))
+            is_number = codings[-1].cells == "numbers"
+            scales.append(mean_and_spread(fields[-1].numbers(cells)) if is_number else (0.0, 0.0))
         dtype = read.columns[0].dtype if read.library == "numpy" else ""
         return cls(
             read.library,
@@ -120,6 +127,7 @@ class Table(ByValue):
             tuple(fields),
             tuple(codings),
             columns.handle_unknown,
+            tuple(scales),
         )
 
     @cached_property
@@ -155,9 +163,14 @@ class Table(ByValue):
         ends = np.cumsum([0, *(len(coding.parts(0)) for coding in self.codings)]).tolist()
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
+    @property
+    def value_columns(self) -> list[int]:
+        """Positions of the columns of numbers of which not all are equal."""
+        return [i for i, (_, spread) in enumerate(self.scales) if spread > 0]
+
     # From tables to parts.
 
-    def encode(self, X: Any, *, allow_empty: bool = False) -> list[Floats]:
+    def encode(self, X: Any, *, allow_empty: bool = False, values: bool = False) -> list[Floats]:
         """Return the rows of a table as stored parts.
 
         Parameters
@@ -166,11 +179,15 @@ class Table(ByValue):
             Columns as in ``fit``.
         allow_empty : bool, default=False
             Whether rows may have no observed cell.
+        values : bool, default=False
+            Whether to return standardised values of ``value_columns`` too.
 
         Returns
         -------
         list of ndarray of shape (n, n_stored)
-            One per part, float64; NaN where the part is missing.
+            One per part, float64; NaN where the part is missing. Then, if asked for, one of shape
+            (n, 1) per column of ``value_columns``: x less the mean, over the standard deviation s;
+            beyond 5 s only its logarithm grows further.
 
         Raises
         ------
@@ -192,9 +209,11 @@ class Table(ByValue):
                     f"Every row needs an observed cell. {int(empty.sum())} rows have none; the "
                     f"first are at positions {np.flatnonzero(empty)[:5].tolist()}."
                 )
-        return parts
+        return [*parts, *self._standardised(read.columns)] if values else parts
 
-    def encode_given(self, given: Mapping[str | int, Any], n: int) -> list[Floats]:
+    def encode_given(
+        self, given: Mapping[str | int, Any], n: int, *, values: bool = False
+    ) -> list[Floats]:
         """Return n equal rows as stored parts in which only some columns are observed.
 
         Parameters
@@ -203,6 +222,8 @@ class Table(ByValue):
             Values by names or positions of columns.
         n : int
             Number of rows.
+        values : bool, default=False
+            As in :meth:`encode`.
 
         Raises
         ------
@@ -217,7 +238,15 @@ class Table(ByValue):
         check_finite(self.names, columns)
         parts, unknown = self._encode(columns)
         check_unknown(self.names, columns, unknown)
+        parts = [*parts, *self._standardised(columns)] if values else parts
         return [np.repeat(part, n, axis=0) for part in parts]
+
+    def _standardised(self, columns: list[Cells]) -> list[Floats]:
+        """Return values of each of ``value_columns``, (n, 1), standardised."""
+        return [
+            standardised(self.fields[i].numbers(columns[i]), *self.scales[i])[:, None]
+            for i in self.value_columns
+        ]
 
     def values_given(self, given: Mapping[str | int, Any], n: int) -> dict[int, NDArray[Any]]:
         """Return given values as n values of their columns' types, by position of the column."""
@@ -386,6 +415,16 @@ class Table(ByValue):
         if type(self.fields) is not tuple or type(self.codings) is not tuple or not self.fields:
             raise TypeError("columns are tuples.")
         self._check_columns()
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        """Raise ``ValueError`` when a scale is invalid."""
+        if type(self.scales) is not tuple or len(self.scales) != len(self.fields):
+            raise ValueError("each column has one scale.")
+        for (centre, spread), coding in zip(self.scales, self.codings, strict=True):
+            least = 0.0 if coding.cells == "numbers" or spread == 0 else np.inf
+            if not np.isfinite([centre, spread]).all() or spread < least:
+                raise ValueError("a scale is of finite numbers, and 0 for labels.")
 
     def _check_columns(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` when a column is invalid."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import optimize, special, stats
 
-from skvim.objectives import Categorical, Cells, Continuous, Interval
+from skvim.objectives import Categorical, Cells, Continuous, Interval, Value
 from skvim.objectives._intervals import (
     interval_information,
     interval_log_probability,
@@ -209,10 +209,29 @@ def test_draws_are_stored_rows_that_follow_the_density():
 def test_wrong_parts_are_refused():
     for parts, error, message in (
         ([], ValueError, "at least one part"),
-        (["age"], TypeError, "must be Continuous, Interval or Categorical"),
+        (["age"], TypeError, "must be Continuous, Interval, Categorical or Value"),
         ([Continuous(-1)], ValueError, "column must be an int"),
         ([Categorical(0, (0.5, 0.6))], ValueError, "sum to 1"),
         ([Categorical(0, ())], ValueError, "sum to 1"),
     ):
         with pytest.raises(error, match=message):
             Cells(parts).check()
+
+
+def test_the_encoder_sees_values_instead_of_parts_of_their_columns():
+    parts = [Categorical(0, (0.5, 0.5), seen=False), Continuous(0), Interval(1), Value(0)]
+    cells = Cells(parts)
+    assert cells.layout.columns_of_inputs() == [1, 0, 1, 0]
+    nan = math.nan
+    rows = stored(
+        cells,
+        *([[0.0], [1.0], [nan]], [[nan, nan], [0.3, 0.0], [nan, nan]]),
+        *([[0.5, 0.0, 1.0], [nan, nan, nan], [2.5, 2.0, 3.0]], [[-0.7], [0.4], [nan]]),
+    )
+    expected = [[0.5, -0.7, 1, 1], [0, 0.4, 0, 1], [2.5, 0, 1, 0]]
+    torch.testing.assert_close(cells.inputs(rows), torch.tensor(expected, dtype=torch.float64))
+    # A value has no density of its own.
+    without = Cells(parts[:3])
+    output = torch.randn(3, cells.layout.n_outputs, dtype=torch.float64)
+    assert cells.layout.n_outputs == without.layout.n_outputs
+    torch.testing.assert_close(cells(rows, output), without(rows[:, :-1], output))
