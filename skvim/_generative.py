@@ -31,6 +31,7 @@ from skvim.objectives import (
     make_divergence,
     make_posterior,
     make_prior,
+    values_of_draws,
 )
 
 __all__ = [
@@ -147,7 +148,7 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             codes, log_weights = importance_draws(model, self.prior_, x, draws)
             return [codes, log_weights.softmax(-1)]
 
-        width = self._width * max(noise.shape)
+        width = values_of_draws(self.net_.autoencoder, self._width, *noise.shape)
         codes, weights = map_rows(self.net_, draw, rows, values_per_row=width)
         return codes, weights
 
@@ -206,8 +207,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             draws = torch.from_numpy(noise).to(x.device)
             return function(importance_log_weights(model, self.prior_, x, draws))
 
-        # The decoder gets all draws of a row, or all columns of the Jacobian, at once.
-        return map_rows(self.net_, apply, rows, values_per_row=self._width * max(shape))
+        width = values_of_draws(self.net_.autoencoder, self._width, *shape)
+        return map_rows(self.net_, apply, rows, values_per_row=width)
 
     @final
     def score(self, X: Any, y: Any = None) -> float:
