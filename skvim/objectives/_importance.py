@@ -12,6 +12,8 @@ from skvim.objectives._laplace import laplace_proposal
 from skvim.objectives._priors import Prior
 from skvim.objectives._support import SupportTransform
 
+# Of the possible bias where few weights dominate; see log_mean.
+_BIAS = 2.0
 # Numbers of a block of draws: their outputs stay in the processor's cache.
 _BLOCK_VALUES = 2**18
 
@@ -35,6 +37,9 @@ class LogMean(NamedTuple):
         weight, and never above 1, which heavy tails would exceed.
     effective : Tensor of shape (n,)
         (Σ w_j)²/Σ w_j², between 1 and the number of weights.
+    bias : Tensor of shape (n,)
+        What the value may be too low by, beyond its error: 0 where ``effective`` is at least half
+        the number of weights, and for one weight.
     relative : Tensor of shape (n, n_weights)
         w_j over their mean.
     """
@@ -42,6 +47,7 @@ class LogMean(NamedTuple):
     value: Tensor
     error: Tensor
     effective: Tensor
+    bias: Tensor
     relative: Tensor
 
 
@@ -58,6 +64,15 @@ def log_mean(log_weights: Tensor) -> LogMean:
     LogMean
         In nats.
 
+    Notes
+    -----
+    Where few of n weights dominate, their sample says little of how large others may be. With n_e
+    effective weights the bias is taken as 2 (log n/n_e − log 2)/(n_e − 1)^⅔, but not more than the
+    value is above the mean log-weight. The logarithm of n/n_e is the variance of log-weights that
+    are normal; the exponent and the factor are those with which intervals of ±1.96 (error + bias)
+    held 88 to 99 % of log p(x) in models of digits and tables with 8 and 16 latent dimensions, with
+    100 and with 1,000 draws from Laplace approximations, where ±1.96 errors held 50 to 95 %.
+
     Examples
     --------
     >>> import torch
@@ -72,7 +87,17 @@ def log_mean(log_weights: Tensor) -> LogMean:
     # In tensors, one weight gives 0/0, NaN.
     degrees = value.new_tensor(n_weights * (n_weights - 1.0))
     error = ((relative - 1).square().sum(-1) / degrees).sqrt()
-    return LogMean(value, error, n_weights / relative.square().mean(-1), relative)
+    effective = n_weights / relative.square().mean(-1)
+    bias = _possible_bias(effective, n_weights, value - log_weights.mean(-1))
+    return LogMean(value, error, effective, bias, relative)
+
+
+def _possible_bias(effective: Tensor, n_weights: int, gap: Tensor) -> Tensor:
+    """Return what a log-mean may be too low by, given the gap between it and the mean log."""
+    spread = (n_weights / effective).log() - math.log(2)
+    others = (effective - 1).clamp(min=torch.finfo(effective.dtype).eps)
+    bias = torch.minimum(_BIAS * spread / others ** (2 / 3), gap)
+    return torch.where(spread > 0, bias, 0.0)
 
 
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
