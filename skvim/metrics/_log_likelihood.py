@@ -168,7 +168,7 @@ def log_likelihood(
     average, by about half the squared error, and by far more where few weights dominate. ``biases``
     say by how much it may be, as far as the weights show it: with n draws, n_e of them effective,
     2 (log n/n_e − log 2)/(n_e − 1)^⅔ nats where this is above 0, but not more than the value is
-    above the mean log-weight. No weights show a mode of p(z|x) that no draw came near to.
+    above the median log-weight. No weights show a mode of p(z|x) that no draw came near to.
 
     "importance", the estimate of ``score_samples``, shares its draws between rows. The weights are
     p(x|z) p(z)/r(z|x), r the Laplace approximation of p(z|x): fast and accurate where p(z|x) has
