@@ -175,13 +175,15 @@ def _paths(found: dict[str, Any]) -> list[str]:
 def _scores(found: dict[str, Any]) -> list[str]:
     """Return the lines of the table of log-likelihoods of rows."""
     names = ["seconds per 1,000 rows", "root mean square error", "bias", "stated error, median"]
-    shares = ["within 95 % intervals", "rows with ≥ 50 effective draws", "of these within"]
-    lines = [header("8 codes, 100 draws", [*names, *shares])]
+    shares = ["within 95 % intervals", "rows with half the draws effective", "of these within"]
+    lines = [header("8 codes: model, draws", [*names, *shares])]
     for run in found["runs"]:
         nats = " | ".join(f"{run[key]:.3f}" for key in ("rmse", "bias", "stated"))
         parts = [f"{run[key]:.0%}" for key in ("covered", "fit", "covered fit")]
         share = " | ".join("" if part == "nan%" else part for part in parts)
-        lines.append(f"| {run['model']} | {run['seconds']:.2f} | {nats} | {share} |")
+        lines.append(
+            f"| {run['model']}, {run['draws']} | {run['seconds']:.2f} | {nats} | {share} |"
+        )
     of = f"{found['rows']} rows, 10 seeds; long runs of {found['long']:,} draws."
     return [*lines, "", of, _machine(found["measured on"])]
 

@@ -179,8 +179,10 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         Notes
         -----
         The proposal r is the Laplace approximation of p(z|x), a normal distribution around the mode
-        that damped Gauss–Newton steps reach from the posterior mean; for a prior with bounded
-        support both work in unbounded coordinates. Since nothing else comes from the encoder,
+        that damped Gauss–Newton steps reach from the posterior mean, with a standard deviation of
+        its own on either side of each axis that the density there gives; for a prior with bounded
+        support both work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
+        same values with their errors. Since nothing else comes from the encoder,
         models with stochastic and deterministic encoders and any λ or β are comparable. All rows
         share one set of standard normal draws seeded by ``random_state``, so that the result for a
         row does not depend on the other rows.

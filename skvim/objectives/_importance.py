@@ -8,8 +8,9 @@ from torch import Tensor
 
 from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._decoding import Decoding
-from skvim.objectives._laplace import laplace_proposal
+from skvim.objectives._laplace import laplace_proposal, standard_deviations
 from skvim.objectives._priors import Prior
+from skvim.objectives._split_normal import split_normal
 from skvim.objectives._support import SupportTransform
 
 # Of the possible bias where few weights dominate; see log_mean.
@@ -133,23 +134,22 @@ def importance_draws(
     Returns
     -------
     codes : Tensor of shape (n, n_draws, n_components)
-        z_j ~ r, the Laplace proposal: gaussian in coordinates without bounds, so that no draw
-        leaves the prior's support.
+        z_j ~ r, the Laplace proposal with standard deviations of its own on either side of each
+        axis: gaussian halves in coordinates without bounds, so that no draw leaves the prior's
+        support.
     log_weights : Tensor of shape (n, n_draws)
         log p(x|z_j) p(z_j)/r(z_j|x) in nats.
     """
     transform = SupportTransform(prior, noise)
     decoding = Decoding(model, prior, noise.shape[-1])
     centre, factor = laplace_proposal(decoding, prior, x, transform)
-    n_components = noise.shape[-1]
+    low, high = standard_deviations(decoding, prior, x, transform, centre, factor)
+    draws, log_density = split_normal(noise, low.unsqueeze(1), high.unsqueeze(1))
     # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹.
-    spread = torch.linalg.solve_triangular(factor.mT, noise.T, upper=True)  # (n, k, n_draws)
+    spread = torch.linalg.solve_triangular(factor.mT, draws.mT, upper=True)  # (n, k, n_draws)
     y = centre.unsqueeze(1) + spread.mT  # (n, n_draws, k)
-    log_proposal = (
-        factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
-        - 0.5 * noise.square().sum(-1)  # (n_draws,)
-        - 0.5 * n_components * math.log(2 * math.pi)
-    )
+    log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
+    log_proposal = log_volume + log_density
     codes = transform(y)
     size = max(1, _BLOCK_VALUES // (len(noise) * model.output_offset.numel()))
     log_likelihood = torch.cat(
