@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
 .PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
-.PHONY: bench-lamda bench-paths bench-stopping bench-tables
+.PHONY: bench-lamda bench-paths bench-scores bench-stopping bench-tables
 
 help:  ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM
 
 bench-paths: $(VENV)/installed-plot  ## batched searches over λ against GridSearchCV
 	$(bin)/python benchmarks/paths.py
+
+bench-scores: $(VENV)/installed-plot  ## log-likelihoods of rows: time, errors; TABLES=DIR
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/scores.py $(if $(TABLES),--tables $(TABLES))
 
 bench-tables: $(VENV)/installed-plot $(VENV)-mixed/installed  ## mixed tables; TABLES=DIR, TABLES_ARGS="--quick"
 	@test -d "$(TABLES)" || { echo "name the folder of the tables:" \

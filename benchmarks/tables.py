@@ -32,8 +32,7 @@ def row(run: dict[str, Any], names: Iterable[str]) -> str:
 
 def write_tables() -> None:
     """Write the tables of all benchmarks that have results."""
-    names = ("speed", "resources", "metrics", "transductive", "paths")
-    speed, resources, metrics, transductive, paths = (RESULTS / f"{name}.json" for name in names)
+    speed = RESULTS / "speed.json"
     if speed.exists():
         found = json.loads(speed.read_text())
         names = max((run["seconds"] for run in found["runs"]), key=len)
@@ -43,14 +42,17 @@ def write_tables() -> None:
         for run in found["runs"]:
             lines.append(row(run, names) + (f" {limits.get(run['job'], '')} |" if limits else ""))
         _write("speed.md", [*lines, "", _machine(found["measured on"])])
-    if resources.exists():
-        _write("resources.md", _resources(json.loads(resources.read_text())))
-    if metrics.exists():
-        _write("metrics.md", _metrics(json.loads(metrics.read_text())))
-    if transductive.exists():
-        _write("transductive.md", _transductive(json.loads(transductive.read_text())))
-    if paths.exists():
-        _write("paths.md", _paths(json.loads(paths.read_text())))
+    parts = {
+        "resources": _resources,
+        "metrics": _metrics,
+        "transductive": _transductive,
+        "paths": _paths,
+        "scores": _scores,
+    }
+    for part, table in parts.items():
+        path = RESULTS / f"{part}.json"
+        if path.exists():
+            _write(f"{part}.md", table(json.loads(path.read_text())))
     mixed = RESULTS / "tables.json"
     for part, lines in pages(mixed).items():
         _write(f"mixed_{part}.md", [*lines, "", _machine(measured_on(mixed))])
@@ -167,6 +169,22 @@ def _paths(found: dict[str, Any]) -> list[str]:
         )
     turns = min(len(run["seconds"][names[0]]) for run in runs)
     of = f"{found['rows']:,} rows, {runs[0]['folds']} folds; medians of {turns} turns or more."
+    return [*lines, "", of, _machine(found["measured on"])]
+
+
+def _scores(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of log-likelihoods of rows."""
+    names = ["seconds per 1,000 rows", "root mean square error", "bias", "stated error, median"]
+    shares = ["within 95 % intervals", "rows with half the draws effective", "of these within"]
+    lines = [header("8 codes: model, draws", [*names, *shares])]
+    for run in found["runs"]:
+        nats = " | ".join(f"{run[key]:.3f}" for key in ("rmse", "bias", "stated"))
+        parts = [f"{run[key]:.0%}" for key in ("covered", "fit", "covered fit")]
+        share = " | ".join("" if part == "nan%" else part for part in parts)
+        lines.append(
+            f"| {run['model']}, {run['draws']} | {run['seconds']:.2f} | {nats} | {share} |"
+        )
+    of = f"{found['rows']} rows, 10 seeds; long runs of {found['long']:,} draws."
     return [*lines, "", of, _machine(found["measured on"])]
 
 

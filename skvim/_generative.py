@@ -31,6 +31,7 @@ from skvim.objectives import (
     make_divergence,
     make_posterior,
     make_prior,
+    values_of_draws,
 )
 
 __all__ = [
@@ -148,7 +149,7 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             codes, log_weights = importance_draws(model, self.prior_, x, draws)
             return [codes, log_weights.softmax(-1)]
 
-        width = self._width * max(noise.shape)
+        width = values_of_draws(self.net_.autoencoder, self._width, *noise.shape)
         codes, weights = map_rows(self.net_, draw, rows, values_per_row=width)
         return codes, weights
 
@@ -180,8 +181,10 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         Notes
         -----
         The proposal r is the Laplace approximation of p(z|x), a normal distribution around the mode
-        that damped Gauss–Newton steps reach from the posterior mean; for a prior with bounded
-        support both work in unbounded coordinates. Since nothing else comes from the encoder,
+        that damped Gauss–Newton steps reach from the posterior mean, with a standard deviation of
+        its own on either side of each axis that the density there gives; for a prior with bounded
+        support both work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
+        same values with their errors. Since nothing else comes from the encoder,
         models with stochastic and deterministic encoders and any λ or β are comparable. All rows
         share one set of standard normal draws seeded by ``random_state``, so that the result for a
         row does not depend on the other rows.
@@ -208,8 +211,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             draws = torch.from_numpy(noise).to(x.device)
             return function(importance_log_weights(model, self.prior_, x, draws))
 
-        # The decoder gets all draws of a row, or all columns of the Jacobian, at once.
-        return map_rows(self.net_, apply, rows, values_per_row=self._width * max(shape))
+        width = values_of_draws(self.net_.autoencoder, self._width, *shape)
+        return map_rows(self.net_, apply, rows, values_per_row=width)
 
     @final
     def score(self, X: Any, y: Any = None) -> float:

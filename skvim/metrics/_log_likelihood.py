@@ -18,7 +18,13 @@ from skvim._plain_numbers import is_real
 from skvim._row_format import TableRows
 from skvim._validation import check_count, check_is_fitted, check_results, draw_seed
 from skvim.engine import child_seed, map_rows
-from skvim.objectives import Annealing, Autoencoder, annealed_log_weights, log_mean
+from skvim.objectives import (
+    Annealing,
+    Autoencoder,
+    annealed_log_weights,
+    importance_log_weights,
+    log_mean,
+)
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 
@@ -34,6 +40,10 @@ _MIN_VARIANCE = 1e-6  # of a kernel, in units of the mean squared distance
 _BLOCK_VALUES = 2**21
 # Layers whose activations a transition keeps for its gradients.
 _LAYERS = 4
+# Draws of the importance sampling that annealing is compared with.
+_N_CHECKS = 100
+# Errors of a difference that chance explains.
+_SIGNIFICANT = 2.0
 
 
 @final
@@ -49,18 +59,24 @@ class LogLikelihood:
         Mean of ``values``.
     standard_error : float
         Standard error of ``mean`` as an estimate of E log p(x) over the distribution that the rows
-        are drawn from: √(s²/n + c), with s the standard deviation of ``values``, which includes
-        each row's own Monte Carlo error, and c the covariance of the Monte Carlo errors of two
-        rows, above 0 if rows share their draws. NaN for one row.
+        are drawn from: √(s²/n + c) + b, with s the standard deviation of ``values``, which includes
+        each row's own Monte Carlo error, c the covariance of the Monte Carlo errors of two rows,
+        above 0 if rows share their draws, and b the mean of ``biases``. NaN for one row.
     monte_carlo_error : float
         Standard error of ``mean`` for fixed rows: its standard deviation over repetitions with
-        other random numbers. NaN for one draw or chain.
+        other random numbers, plus the mean of ``biases``, which has one sign in all rows. NaN for
+        one draw or chain.
     values : ndarray of shape (n_samples,)
         Estimate of log p(x) for each row.
     errors : ndarray of shape (n_samples,)
-        Monte Carlo standard error of each value by the delta method: the standard error of the
-        mean weight over the mean weight. It is below 1 nat whatever the weights, and therefore
-        unreliable where ``effective_draws`` is small. NaN for one draw or chain.
+        Monte Carlo standard error of each value: that of the mean weight over the mean weight (the
+        delta method), which is below 1 nat whatever the weights, plus the row's bias. NaN for one
+        draw or chain.
+    biases : ndarray of shape (n_samples,)
+        What a value may be too low by, in nats: 0 where ``effective_draws`` is at least half the
+        number of draws or chains, and more the smaller it is, see Notes of :func:`log_likelihood`.
+        A mean of these near or above the differences of interest means that ``mean`` is not to be
+        trusted.
     effective_draws : ndarray of shape (n_samples,)
         Effective sample size (Σ w)²/Σ w² of a row's weights w, between 1 and the number of draws or
         chains.
@@ -76,6 +92,7 @@ class LogLikelihood:
     monte_carlo_error: float
     values: NDArray[np.float64] = field(repr=False)
     errors: NDArray[np.float64] = field(repr=False)
+    biases: NDArray[np.float64] = field(repr=False)
     effective_draws: NDArray[np.float64] = field(repr=False)
     acceptance: NDArray[np.float64] | None = field(default=None, repr=False)
     bandwidth: NDArray[np.float64] | None = field(default=None, repr=False)
@@ -149,7 +166,10 @@ def log_likelihood(
     -----
     Each estimate is the logarithm of a mean of weights. For the first two the mean weight is an
     unbiased estimate of p(x), so that by Jensen's inequality the estimate of log p(x) is too low on
-    average, by about half the squared error, and by far more where few weights dominate.
+    average, by about half the squared error, and by far more where few weights dominate. ``biases``
+    say by how much it may be, as far as the weights show it: with n draws, n_e of them effective,
+    2 (log n/n_e − log 2)/(n_e − 1)^⅔ nats where this is above 0, but not more than the value is
+    above the median log-weight. No weights show a mode of p(z|x) that no draw came near to.
 
     "importance", the estimate of ``score_samples``, shares its draws between rows. The weights are
     p(x|z) p(z)/r(z|x), r the Laplace approximation of p(z|x): fast and accurate where p(z|x) has
@@ -166,7 +186,8 @@ def log_likelihood(
     the density of the model with its likelihood replaced by the kernel, the same model if
     p(x|z) = N(x̂(z), bandwidth² I), and needs a number of draws that is exponential in the
     dimension of the data: in high dimension it ranks models wrongly [3]_, and should be used only
-    to compare with published values of the same kind. ``errors`` are for the kernel in use.
+    to compare with published values of the same kind. ``errors`` are for the kernel in use, and
+    ``biases`` are 0.
 
     References
     ----------
@@ -250,9 +271,15 @@ def _annealed(
     def anneal(model: Autoencoder, x: Tensor) -> list[Tensor]:
         sources = [_generator(seed, row) for row in x.cpu().numpy()]
         weights, acceptance = annealed_log_weights(model, estimator.prior_, x, settings, sources)
-        return [*log_mean(weights)[:3], acceptance]
+        value, error, effective, bias, _ = log_mean(weights)
+        drawn = log_mean(importance_log_weights(model, estimator.prior_, x, noise.to(x.device)))
+        chance = _SIGNIFICANT * torch.hypot(error, drawn.error).nan_to_num()
+        bias = torch.maximum(bias, drawn.value - value - chance)
+        return [value, error, effective, bias, acceptance]
 
-    width = estimator._width * (settings.n_chains + 1) * _LAYERS
+    shape = (_N_CHECKS, estimator._n_features_out)
+    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+    width = estimator._width * max(_N_CHECKS, (settings.n_chains + 1) * _LAYERS)
     rows = estimator._rows_to_score(X)
     *parts, acceptance = map_rows(estimator.net_, anneal, rows, values_per_row=width)
     _check(rows, parts)
@@ -290,13 +317,14 @@ def _parzen(
         for block, distances in _squared_distances(rows, samples)
     ]
     parts = [torch.cat(part).numpy() for part in zip(*blocks, strict=True)]
+    parts[-1][:] = 0.0
     _check(rows.numpy(), parts, advice=", or pass another bandwidth")
     return _summary("parzen", *parts, shared=means, bandwidth=widths.numpy())
 
 
 def _check(rows: NDArray[Any], parts: list[NDArray[Any]], advice: str = "") -> None:
     """Raise ``ValueError`` where an estimate overflowed; the error of a single draw is NaN."""
-    values, _, effective_draws = parts
+    values, _, effective_draws, _ = parts
     for results in (values, effective_draws):
         check_results("log_likelihood", results, rows, advice=advice)
 
@@ -373,10 +401,10 @@ class _SharedDraws:
         self.total = np.zeros(n_draws)
 
     def log_mean(self, log_weights: Tensor) -> list[Tensor]:
-        """Return value, error and effective sample size for log weights (n, n_draws)."""
+        """Return value, error, effective sample size and bias for log weights (n, n_draws)."""
         means = log_mean(log_weights)
         self.total += means.relative.sum(0).cpu().numpy()
-        return [means.value, means.error, means.effective]
+        return [means.value, means.error, means.effective, means.bias]
 
     def variance(self, n_rows: int) -> float:
         """Return the variance of the mean over rows, NaN for one draw."""
@@ -395,13 +423,14 @@ def _summary(
     values: NDArray[np.float64],
     errors: NDArray[np.float64],
     effective_draws: NDArray[np.float64],
+    biases: NDArray[np.float64],
     *,
     shared: _SharedDraws | None = None,
     **details: NDArray[np.float64],
 ) -> LogLikelihood:
     """Return the result with the standard errors of its mean."""
     n = len(values)
-    independent = float((errors**2).mean()) / n
+    independent, bias = float((errors**2).mean()) / n, float(biases.mean())
     variance = independent if shared is None else shared.variance(n)
     covariance = 0.0 if shared is None else max(0.0, _ratio((variance - independent) * n, n - 1))
     with ignore_overflow():
@@ -412,10 +441,11 @@ def _summary(
     return LogLikelihood(
         method,
         float(mean),
-        math.sqrt(spread + covariance),
-        math.sqrt(variance),
+        math.sqrt(spread + covariance) + bias,
+        math.sqrt(variance) + bias,
         values,
-        errors,
+        errors + biases,
+        biases,
         effective_draws,
         **details,
     )

@@ -19,6 +19,7 @@ from skvim.objectives._cells import Cells
 from skvim.objectives._chain import markov_chain
 from skvim.objectives._contraction import Contraction
 from skvim.objectives._contrastive import InfoNCE, contrastive_loss
+from skvim.objectives._decoding import values_of_draws
 from skvim.objectives._distributions import Factorised, make_prior
 from skvim.objectives._divergences import KL, MMD, Capacity
 from skvim.objectives._estimates import (
@@ -102,4 +103,5 @@ __all__ = [
     "make_posterior",
     "make_prior",
     "markov_chain",
+    "values_of_draws",
 ]

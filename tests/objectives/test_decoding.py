@@ -1,0 +1,57 @@
+"""Derivatives of decoders, and what products in float32 may change."""
+
+import numpy as np
+import pytest
+import torch
+from torch.func import jacrev, vmap
+
+from skvim import VAETransformer
+from skvim.networks import ACTIVATIONS, Perceptrons
+from skvim.objectives import Gaussian, Normal
+from skvim.objectives._decoding import Decoding
+
+ROWS = np.random.default_rng(0).normal(size=(200, 6)) @ np.random.default_rng(1).normal(size=(6, 6))
+NETWORKS = [
+    *(Perceptrons((9, 7), activation=name) for name in ACTIVATIONS),
+    Perceptrons(()),
+    Perceptrons((8,), normalization="batch", dropout=0.2),
+    Perceptrons((8,), normalization="layer"),
+]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=repr)
+def test_jacobians_are_those_of_reverse_differentiation(network):
+    model = VAETransformer(3, network=network, max_epochs=2, random_state=0).fit(ROWS)
+    net = model.net_.in_precision(torch.float64)
+    z = torch.tensor(np.random.default_rng(2).normal(size=(5, 3)))
+    output, jacobian = Decoding(net, Normal(), 3).with_jacobian(z)
+    torch.testing.assert_close(output, net.decode(z))
+    torch.testing.assert_close(jacobian, vmap(jacrev(net.decode))(z).mT)
+
+
+def wide(likelihood="gaussian"):
+    """Return a model whose products are fast in float32."""
+    settings = {"hidden_layer_sizes": (128,), "max_epochs": 3, "random_state": 0}
+    return VAETransformer(3, likelihood=likelihood, **settings).fit(ROWS)
+
+
+def test_wide_decoders_use_float32_unless_the_likelihood_would_notice():
+    for likelihood, dtype in ((Gaussian(), torch.float32), (Gaussian(1e-9), torch.float64)):
+        net = wide(likelihood).net_.in_precision(torch.float64)
+        assert next(Decoding(net, Normal(), 3).layers.parameters()).dtype == dtype
+
+
+def test_scores_of_wide_decoders_agree_with_float64(monkeypatch):
+    model = wide()
+    rows = np.concatenate([ROWS[:20], 1e3 * ROWS[:5]])
+    fast = model.score_samples(rows)
+    alone = np.concatenate([model.score_samples(row[None]) for row in rows])
+    monkeypatch.setattr("skvim.objectives._decoding._WIDE", 1000)
+    exact = model.score_samples(rows)
+    np.testing.assert_allclose(fast, exact, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(alone, exact, rtol=1e-4, atol=1e-3)
+
+
+def test_wide_decoders_score_rows_that_float32_does_not_hold():
+    scores = wide().score_samples(1e42 * ROWS[:3])
+    assert np.isfinite(scores).all()
