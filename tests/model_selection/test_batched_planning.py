@@ -27,6 +27,7 @@ from skvim.exceptions import BatchingWarning
 from skvim.model_selection import BatchedSearchCV, lam_path
 
 WINE, CULTIVAR = load_wine(return_X_y=True)
+SCALED = StandardScaler().fit_transform(WINE)
 VIM = VIMAETransformer(2, hidden_layer_sizes=(8,), max_epochs=2, batch_size=100, random_state=0)
 GRID = {"vim__lam": [0.1, 10.0]}
 
@@ -160,12 +161,12 @@ def test_fits_are_made_one_by_one_if_batched_training_fails(error, said, monkeyp
 
     monkeypatch.setattr("skvim.engine.batched._plan.train_batched", broken)
     with pytest.warns(BatchingWarning, match=f"2 of the fits were made one by one: {said}"):
-        path = lam_path(VIM, WINE, [0.1, 1.0])
-    assert path[0].loss_curve_ == clone(path[0]).fit(WINE).loss_curve_
+        path = lam_path(VIM, SCALED, [0.1, 1.0])
+    assert path[0].loss_curve_ == clone(path[0]).fit(SCALED).loss_curve_
 
 
 def test_a_path_gives_the_warnings_of_its_fits():
-    frame = pd.DataFrame(WINE).astype({0: pd.SparseDtype("float64", 0.0)})
+    frame = pd.DataFrame(SCALED).astype({0: pd.SparseDtype("float64", 0.0)})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lam_path(VIM, frame, [0.1, 1.0])
@@ -177,13 +178,16 @@ def test_a_path_gives_the_warnings_of_its_fits():
 
 def test_seeds_given_twice_or_not_at_all_raise_errors():
     with pytest.raises(ValueError, match="at least one seed"):
-        lam_path(VIM, WINE, [0.1, 1.0], random_states=[])
+        lam_path(VIM, SCALED, [0.1, 1.0], random_states=[])
     with pytest.raises(ValueError, match="random_states too"):
-        lam_path(VIM, WINE, [0, 1], param="random_state", random_states=[2])
+        lam_path(VIM, SCALED, [0, 1], param="random_state", random_states=[2])
 
 
 def test_a_net_of_a_batch_has_the_attributes_of_a_single_one():
-    together, alone = lam_path(VIM, WINE, [0.1, 1.0])[0], clone(VIM).set_params(lam=0.1).fit(WINE)
+    together, alone = (
+        lam_path(VIM, SCALED, [0.1, 1.0])[0],
+        clone(VIM).set_params(lam=0.1).fit(SCALED),
+    )
     assert set(vars(together.net_)) == set(vars(alone.net_))
 
 

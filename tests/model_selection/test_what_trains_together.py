@@ -83,7 +83,7 @@ def test_a_path_and_a_search_with_a_distribution_as_prior():
         lam_path(model, X, [1.0, 2.0], param="beta")
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if name != "robust-table"])
 def test_presets_train_as_one_batch_with_perceptrons_alone(name):
     options = preset(name, model=VIMAETransformer)
     options |= {"max_epochs": 1, "pretraining": 0, "n_components": 3, "random_state": 0}

@@ -266,7 +266,10 @@ FORGED = {
     "method": (put("state", "transform", value=1), "no attribute 'transform' to restore"),
     "special": (put("state", "__class__", value=1), "no attribute '__class__'"),
     "inherited": (put("state", "get_params", value=1), "no attribute 'get_params'"),
-    "features": (put("state", "n_features_in_", value=7), "networks are for .4. features, not 7"),
+    "features": (
+        put("state", "n_features_in_", value=7),
+        "networks are for 4 numbers a row, not 7 features",
+    ),
     "parameter by state": (put("state", "lam", value=-1), "no attribute 'lam' to restore"),
     "of the class": (put("state", "_unit_codes", value=True), "no attribute '_unit_codes'"),
     "no number": (put("state", "n_features_in_", value="4"), "networks are for|number and names"),
