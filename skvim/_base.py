@@ -211,10 +211,8 @@ class BaseAutoencoder(
         self._dtype = np.dtype({"float32": np.float32, "float64": np.float64}[state["_dtype"]])
         net, model = restored_net(state["net_"], device)
         if not self._format.fits(model.shape, self.n_features_in_):
-            n_features = math.prod(model.shape)
-            raise ValueError(
-                f"the networks are for {n_features} numbers a row, not {self.n_features_in_} features"
-            )
+            size = math.prod(model.shape)
+            raise ValueError(f"the networks are for {size} features, not {self.n_features_in_}")
         self._set_fitted(net, model, device)
 
     def _model_settings(self) -> ModelSettings:

@@ -268,7 +268,7 @@ FORGED = {
     "inherited": (put("state", "get_params", value=1), "no attribute 'get_params'"),
     "features": (
         put("state", "n_features_in_", value=7),
-        "networks are for 4 numbers a row, not 7 features",
+        "networks are for 4 features, not 7",
     ),
     "parameter by state": (put("state", "lam", value=-1), "no attribute 'lam' to restore"),
     "of the class": (put("state", "_unit_codes", value=True), "no attribute '_unit_codes'"),
