@@ -91,6 +91,7 @@ def test_intervals_of_tables_hold_sums_over_grids(table, k):
         assert abs(found.mean - exact.mean()) < 1.96 * found.monte_carlo_error + 0.1
 
 
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.TooManyComponentsWarning")
 def test_errors_grow_with_more_codes_than_columns(table):
     """Few draws then come near p(z|x); a long run tells how wrong they are."""
     rows = table[["curve", "count"]].dropna()
@@ -102,6 +103,7 @@ def test_errors_grow_with_more_codes_than_columns(table):
     assert (short.biases >= 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.TooManyComponentsWarning")
 def test_annealing_that_is_too_short_does_not_claim_to_be_right(table):
     rows = table[["curve", "count"]].dropna()
     model = VIMAETransformer(2, likelihood="auto", max_epochs=60, lr=3e-3, **SETTINGS).fit(rows)
