@@ -470,3 +470,16 @@ def test_chains_are_not_for_tables():
     without = fitted(UncertaintyAETransformer, code_density=None)
     with pytest.raises(ValueError, match="codes='fitted' needs"):
         without.sample()
+
+
+@pytest.mark.gpu
+def test_tables_on_a_gpu(tmp_path):
+    model = fitted(device="cuda")
+    model.save(tmp_path / "model.skvim")
+    loaded = skvim.load(tmp_path / "model.skvim", device="cpu")
+    np.testing.assert_allclose(model.transform(FRAME), loaded.transform(FRAME), atol=1e-6)
+    np.testing.assert_allclose(
+        model.score_samples(FRAME), loaded.score_samples(FRAME), rtol=1e-4, atol=1e-2
+    )
+    for frame in (model.sample(9, random_state=0), *model.impute(FRAME, n_draws=2)):
+        assert frame.dtypes.equals(FRAME.dtypes)
