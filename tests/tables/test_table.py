@@ -281,3 +281,10 @@ def test_numbers_far_beyond_those_of_fit_are_encoded_as_finite_ones(scale):
     far = pd.DataFrame({"x": [1e10, 1e300, -1.7e308]})
     for part in table.encode(far, values=True):
         assert np.isfinite(part).all()
+
+
+def test_given_dates_without_a_time_zone_are_in_utc():
+    days = pd.date_range("2020-06-01", periods=30, tz="Europe/Rome")
+    table = Table.fit(pd.DataFrame({"day": days}), Columns())
+    (value,) = table.values_given({"day": "2020-06-05"}, 1).values()
+    assert value[0] == np.datetime64("2020-06-05T00:00")
