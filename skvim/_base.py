@@ -210,9 +210,10 @@ class BaseAutoencoder(
             del self.__dict__[name]
         self._dtype = np.dtype({"float32": np.float32, "float64": np.float64}[state["_dtype"]])
         net, model = restored_net(state["net_"], device)
-        if not self._format.fits(model.shape, self.n_features_in_):
-            size = math.prod(model.shape)
-            raise ValueError(f"the networks are for {size} features, not {self.n_features_in_}")
+        if not self._format.fits(model, self.n_features_in_):
+            raise ValueError(
+                f"the networks, for rows of shape {model.shape}, and what is kept of X disagree"
+            )
         self._set_fitted(net, model, device)
 
     def _model_settings(self) -> ModelSettings:

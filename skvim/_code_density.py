@@ -82,7 +82,7 @@ def fitted_density(
         return density.fit(codes)
     n_held = max(1, int(_HELD_OUT * len(codes)))
     held, rest = codes[:n_held], codes[n_held:]
-    largest = max(1, len(rest) // (_ROWS_PER_DIMENSION * codes.shape[1]))
+    largest = len(rest) // (_ROWS_PER_DIMENSION * codes.shape[1])
     least = _SHARE * float(codes.var(0).mean()) + np.finfo(np.float64).tiny
     best, best_score = 1, -np.inf
     for n_components in (n for n in _N_COMPONENTS if n <= largest):

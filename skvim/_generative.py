@@ -129,6 +129,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         ValueError
             If n_samples is not a positive integer, codes or given are not possible for the model,
             or a draw or its E[x|z] is beyond the range of the dtype of the training data.
+        TypeError
+            If given is no mapping, or a value of it is of another type than its column's.
         """
         law = self._law(codes, "prior")
         seed = draw_seed(random_state)

@@ -13,7 +13,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from skvim._float_errors import ignore_overflow
 from skvim._layout import Layout, flatten
+from skvim._modes import numpy_alone
 from skvim._validation import ROWS, check_names, check_rows
+from skvim.engine import ModelSettings
 from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
 from skvim.objectives import (
     Categorical,
@@ -100,8 +102,8 @@ class RowFormat(ABC):
         """Keep codes of training rows that samples need, once a model is trained."""
 
     @abstractmethod
-    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
-        """Tell whether networks for a shape and a number of features agree with the format."""
+    def fits(self, model: ModelSettings, n_features: int) -> bool:
+        """Tell whether a model and a number of features agree with the format."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -176,9 +178,9 @@ class ArrayRows(RowFormat):
     def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
         """Do nothing."""
 
-    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
+    def fits(self, model: ModelSettings, n_features: int) -> bool:
         """Tell whether all numbers of features agree."""
-        shapes = (shape, self.layout.axes, self.layout.shape)
+        shapes = (model.shape, self.layout.axes, self.layout.shape)
         return {int(np.prod(part)) for part in shapes} == {n_features}
 
     def state(self) -> dict[str, Any]:
@@ -232,8 +234,7 @@ class TableRows(RowFormat):
         check_names(estimator, X, reset=True, least=2)
         table = Table.fit(X, columns)
         missing = table.missing(X)
-        step = -(-len(missing) // _N_PATTERNS)
-        made = cls(table, missing[::step])
+        made = cls(table, missing[_kept(len(missing))])
         has_prior = hasattr(estimator, "score_samples")
         if has_prior and estimator.noise is None and not isinstance(estimator.n_components, str):
             _warn_of_components(estimator.n_components, table.n_columns)
@@ -330,14 +331,15 @@ class TableRows(RowFormat):
 
     def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
         """Keep the codes of the rows whose patterns of missing cells are kept."""
-        self.pattern_codes = encode(rows[:: -(-len(rows) // _N_PATTERNS)]).astype(np.float64)
+        self.pattern_codes = encode(rows[_kept(len(rows))]).astype(np.float64)
 
     def missing_cells(
         self, codes: NDArray[Any], given: Mapping[Any, Any] | None
     ) -> NDArray[np.bool_]:
         """Return which cells are missing in the training rows of nearest codes, (n, n_columns)."""
-        nearest = NearestNeighbors(n_neighbors=1).fit(self.pattern_codes)
-        mask: NDArray[np.bool_] = self.patterns[nearest.kneighbors(codes)[1][:, 0]]
+        with numpy_alone():
+            nearest = NearestNeighbors(n_neighbors=1).fit(self.pattern_codes)
+            mask: NDArray[np.bool_] = self.patterns[nearest.kneighbors(codes)[1][:, 0]]
         if given is not None:
             mask[:, self.observed(self.read_given(given, 1))[0]] = False
         return mask
@@ -346,17 +348,34 @@ class TableRows(RowFormat):
         """Return drawn values as a table."""
         return self.table.build(self.values_of_draws(rows))
 
-    def fits(self, shape: tuple[int, ...], n_features: int) -> bool:
-        """Tell whether numbers of columns and of stored numbers agree."""
-        wide = self.patterns.ndim == 2 and self.patterns.shape[1] == n_features
-        codes = self.pattern_codes
-        wide = wide and codes is not None and codes.ndim == 2 and len(codes) == len(self.patterns)
-        return wide and self.table.n_columns == n_features and shape == self.shape
+    def fits(self, model: ModelSettings, n_features: int) -> bool:
+        """Tell whether columns, parts of rows and sizes of codes agree."""
+        n_patterns, codes = len(self.patterns), self.pattern_codes
+        return (
+            n_patterns > 0
+            and self.patterns.shape == (n_patterns, n_features)
+            and codes is not None
+            and codes.shape == (n_patterns, model.n_components)
+            and bool(np.isfinite(codes).all())
+            and self.table.n_columns == n_features
+            and model.shape == self.shape
+            and isinstance(model.likelihood, Cells)
+            and tuple(model.likelihood.parts) == self.cells.parts
+        )
 
     def state(self) -> dict[str, Any]:
         """Return table and patterns."""
         kept = {"patterns": self.patterns, "pattern_codes": self.pattern_codes}
         return {"_table": {"table": self.table.state(), **kept}}
+
+
+def _kept(n_rows: int) -> NDArray[np.intp]:
+    """Return the positions of training rows whose patterns of missing cells are kept.
+
+    They are drawn at random: those at equal distances would all be alike where missing cells recur
+    with that period.
+    """
+    return np.sort(np.random.default_rng(0).permutation(n_rows)[:_N_PATTERNS])
 
 
 def _parts(table: Table) -> tuple[Part, ...]:

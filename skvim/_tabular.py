@@ -67,6 +67,8 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
         ------
         ValueError
             If X is invalid, a row has no observed cell, or the model is not of mixed columns.
+        TypeError
+            If a column holds another kind of values than in ``fit``.
 
         Notes
         -----
@@ -149,6 +151,8 @@ class TabularAutoencoder(SamplingAutoencoder, ABC):
         ------
         ValueError
             If X is invalid, a row has no observed cell, or the model is not of mixed columns.
+        TypeError
+            If a column holds another kind of values than in ``fit``.
         """
         check_is_fitted(self)
         form = table_rows(self, "column_scores")

@@ -145,6 +145,8 @@ class BaseCodeAutoencoder(BasePlainAutoencoder):
         ValueError
             If n_samples is not a positive integer, given is not possible for the model, or a draw
             or its E[x|z] is beyond the range of the dtype of the training data.
+        TypeError
+            If given is no mapping, or a value of it is of another type than its column's.
         """
         law = self._law(codes, None)
         return self._sample(n_samples, law, None, mean, given, missing, draw_seed(random_state))
@@ -205,6 +207,8 @@ class BaseChainAutoencoder(BasePlainAutoencoder):
         ValueError
             If one of the numbers is out of range, codes or given are not possible for the model,
             or a code or its E[x|z] is beyond the range of the dtype of the training data.
+        TypeError
+            If given is no mapping, or a value of it is of another type than its column's.
 
         Warns
         -----

@@ -263,6 +263,20 @@ def test_missing_cells_are_drawn_as_in_the_data():
     assert given["wage"].isna().any()
 
 
+def test_missing_cells_that_recur_at_equal_distances_are_drawn_as_in_the_data():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 2)), columns=["x", "y"])
+    frame.loc[::2, "x"] = np.nan
+    model = fitted(frame=frame, n_components=1, max_epochs=1)
+    drawn = model.sample(1000, missing=True, random_state=0)
+    np.testing.assert_allclose(drawn.isna().mean(), [0.5, 0.0], atol=0.1)
+
+
+@by_model
+def test_two_rows_are_enough(cls):
+    model = fitted(cls, FRAME[["wage", "age", "sex"]].dropna().head(2), n_components=1)
+    assert model.sample(3, random_state=0).notna().all(axis=None)
+
+
 def test_frames_keep_their_index():
     model = fitted()
     some = FRAME.sample(20, random_state=0)

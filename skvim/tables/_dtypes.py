@@ -130,7 +130,7 @@ def check_dtype(library: str, described: Any) -> None:
         check_dtype(library, inner)
         if type(ordered) is not bool:
             raise TypeError("ordered is a bool.")
-    elif name != "string" or [type(value) for value in values] != [str, bool]:
+    elif name != "string" or values[0] not in ("python", "pyarrow") or type(values[1]) is not bool:
         raise ValueError(f"{name!r} is no type of a column.")
 
 

@@ -10,7 +10,7 @@ from skvim.tables._averages import Floats
 from skvim.tables._labels import Label, Labels, check_labels, labels_of, objects
 from skvim.tables._read import Cells
 
-__all__ = ["Field"]
+__all__ = ["Field", "in_unit"]
 
 _CONTENTS = {
     "integer": "numbers",
@@ -124,7 +124,7 @@ class Field(ByValue):
         self._check_content(cells)
         values = cells.values
         if self.unit:
-            values = values.astype(self.unit).view(np.int64)
+            values = self._in_unit(values).view(np.int64)
         numbers = _from_origin(values, self.origin)
         return np.where(cells.missing, np.nan, numbers)
 
@@ -153,11 +153,57 @@ class Field(ByValue):
         whole = _to_integers(x, self.origin, self.low, self.high)
         return whole.view(self.unit) if self.unit else whole
 
+    def exact(self, cells: Cells) -> NDArray[Any]:
+        """Return observed numbers, dates or durations in the column's type, none of them rounded.
+
+        Raises
+        ------
+        TypeError
+            For cells that are something else than in ``fit``.
+        ValueError
+            For values that the column cannot hold.
+        """
+        self._check_content(cells)
+        values = cells.values
+        if self.content == "float":
+            return np.asarray(values, dtype=np.float64)
+        if self.unit:
+            held = in_unit(values, self.unit)
+            if (held.astype(values.dtype) != values).any():
+                raise ValueError(f"the column holds {self.holds} of type {np.dtype(self.unit)}")
+            return held
+        if not all(self.low <= v <= self.high and v == int(v) for v in values.tolist()):
+            raise ValueError(f"the column holds integers from {self.low} to {self.high}")
+        return np.asarray(values.astype(np.int64 if self.high < 2**63 else np.uint64))
+
+    def _in_unit(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return dates or durations in the column's unit."""
+        try:
+            return in_unit(values, self.unit)
+        except ValueError as error:
+            raise ValueError(f"Column {self.name!r}: {error}.") from error
+
     def _check_content(self, cells: Cells) -> None:
         """Raise ``TypeError`` for cells that are something else than in ``fit``."""
         before, now = self.holds, _CONTENTS[cells.content]
         if before != now:
             raise TypeError(f"Column {self.name!r} held {before} in fit, but holds {now} now.")
+
+
+def in_unit(values: NDArray[Any], unit: str) -> NDArray[Any]:
+    """Return dates or durations in another unit; finer ones are rounded down.
+
+    Raises
+    ------
+    ValueError
+        For those out of its range, which NumPy would take for others.
+    """
+    held = values.astype(unit)
+    # From a coarser unit nothing is rounded, and what differs is out of range.
+    outside = (held.astype(values.dtype) != values) & ~np.isnat(values)
+    if np.can_cast(values.dtype, held.dtype) and outside.any():
+        raise ValueError(f"{values[outside][0]!r} is out of the range of {held.dtype}")
+    return held
 
 
 def _common_step(whole: NDArray[np.int64]) -> int:

@@ -19,7 +19,7 @@ def cells_of(field: Field, value: Any) -> Cells:
     Raises
     ------
     ValueError
-        When it is missing or out of range.
+        When it is missing, or the column cannot hold it as it is.
     TypeError
         When it is of another type than the column's values.
     """
@@ -31,13 +31,9 @@ def cells_of(field: Field, value: Any) -> Cells:
     try:
         if field.content == "label":
             return Cells("label", labels_of(objects([value]), observed), observed, field.dtype)
-        if field.unit:
-            return Cells(field.content, _time(field, value), observed, field.dtype)
-        if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
-            raise TypeError(type(value).__name__)
-        number = np.array([value if isinstance(value, int | np.integer) else float(value)])
-        content = "float" if number.dtype.kind == "f" else "integer"
-        return Cells(content, number, observed, field.dtype)
+        cells = _time(field, value) if field.unit else _number(field, value)
+        field.exact(cells)  # an error for what the column cannot hold
+        return cells
     except TypeError as error:
         raise TypeError(
             f"given must hold values of the types of their columns. Got {value!r} for column "
@@ -47,11 +43,22 @@ def cells_of(field: Field, value: Any) -> Cells:
         raise ValueError(f"given holds {value!r} for column {field.name!r}: {error}") from error
 
 
-def _time(field: Field, value: Any) -> Any:
+def _number(field: Field, value: Any) -> Cells:
+    """Return a number; ``TypeError`` for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(type(value).__name__)
+    number = np.array([value if isinstance(value, int | np.integer) else float(value)])
+    content = "float" if number.dtype.kind == "f" else "integer"
+    return Cells(content, number, np.zeros(1, dtype=bool), field.dtype)
+
+
+def _time(field: Field, value: Any) -> Cells:
     """Return a date or duration; times without a zone are in UTC."""
     if field.content == "duration":
-        return np.array([pd.Timedelta(value).to_timedelta64()])
-    stamp = pd.Timestamp(value)
-    if stamp.tzinfo is not None:
-        stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return np.array([stamp.to_datetime64()])
+        time: Any = pd.Timedelta(value).to_timedelta64()
+    else:
+        stamp = pd.Timestamp(value)
+        if stamp.tzinfo is not None:
+            stamp = stamp.tz_convert("UTC").tz_localize(None)
+        time = stamp.to_datetime64()
+    return Cells(field.content, np.array([time]), np.zeros(1, dtype=bool), field.dtype)

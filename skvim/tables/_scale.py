@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from skvim.tables._averages import Floats
+from skvim._float_errors import ignore_overflow
+from skvim.tables._averages import Floats, finite
 
 __all__ = ["mean_and_spread", "standardised"]
 
@@ -21,8 +22,12 @@ def mean_and_spread(x: Floats) -> tuple[float, float]:
 
 
 def standardised(x: Floats, centre: float, spread: float) -> Floats:
-    """Return (x − centre)/spread; beyond 5 in size it grows as 5 + log(size/5)."""
-    values = x / spread - centre / spread
+    """Return (x − centre)/spread; beyond 5 in size it grows as 5 + log(size/5).
+
+    Finite for all finite numbers, NaN for NaN.
+    """
+    with ignore_overflow():  # of numbers far beyond those of fit
+        values = finite(finite(x / spread) - centre / spread)
     size = np.abs(values)
     far = size > _LINEAR
     values[far] = np.sign(values[far]) * (_LINEAR + np.log(size[far] / _LINEAR))

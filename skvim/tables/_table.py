@@ -256,7 +256,7 @@ class Table(ByValue):
             if field.content == "label":
                 values[i] = objects(field.labels(cells).labels * n)
             else:
-                values[i] = field.values(np.repeat(field.numbers(cells), n))
+                values[i] = np.repeat(field.exact(cells), n)
         return values
 
     def _cells_given(self, given: Mapping[str | int, Any]) -> dict[int, Cells]:
@@ -425,6 +425,8 @@ class Table(ByValue):
             least = 0.0 if coding.cells == "numbers" or spread == 0 else np.inf
             if not np.isfinite([centre, spread]).all() or spread < least:
                 raise ValueError("a scale is of finite numbers, and 0 for labels.")
+            if spread > 0 and np.isinf(centre / spread):
+                raise ValueError("a mean is beyond the range of its scale.")
 
     def _check_columns(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` when a column is invalid."""

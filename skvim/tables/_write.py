@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skvim._uninterrupted import import_whole
 from skvim.tables._dtypes import restore_dtype
-from skvim.tables._field import Field
+from skvim.tables._field import Field, in_unit
 from skvim.tables._labels import objects
 from skvim.tables._read import Read
 
@@ -99,7 +99,7 @@ def _converted(values: NDArray[Any], field: Field) -> NDArray[Any]:
     """Return values as those of a column of another type of the same content."""
     values = np.ma.getdata(values)
     if field.unit:
-        return values.astype(field.unit)
+        return in_unit(values, field.unit)
     if field.content == "integer" and values.dtype.kind == "f":
         values = np.rint(np.clip(values, field.low, field.high)).astype(np.int64)
     return np.asarray(values.astype(np.float64) if field.content == "float" else values)

@@ -8,6 +8,7 @@ import threading
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from archives import put_together, take_apart
@@ -268,11 +269,11 @@ FORGED = {
     "inherited": (put("state", "get_params", value=1), "no attribute 'get_params'"),
     "features": (
         put("state", "n_features_in_", value=7),
-        "networks are for 4 features, not 7",
+        "networks, for rows of shape .4,., and what is kept of X disagree",
     ),
     "parameter by state": (put("state", "lam", value=-1), "no attribute 'lam' to restore"),
     "of the class": (put("state", "_unit_codes", value=True), "no attribute '_unit_codes'"),
-    "no number": (put("state", "n_features_in_", value="4"), "networks are for|number and names"),
+    "no number": (put("state", "n_features_in_", value="4"), "networks, for|number and names"),
     "names": (
         put(
             "state",
@@ -292,7 +293,7 @@ FORGED = {
     "wider": (put(*NET, "model", "n_components", value=3), "size mismatch"),
     "negative": (put(*NET, "model", "n_components", value=-3), "refused"),
     "shape": (put(*NET, "model", "shape", value=[5]), "size mismatch|for .* features"),
-    "layout": (put("state", "_layout", "axes", value=[5]), "networks are for"),
+    "layout": (put("state", "_layout", "axes", value=[5]), "networks, for"),
     "dtype": (put("state", "_dtype", value="object"), "KeyError"),
     "history": (put(*NET, "history", value=[{"loss": 1}]), "train_loss"),
 }
@@ -416,6 +417,55 @@ def test_maps_that_do_not_fit_together_are_refused(name, forge):
     assert_refused(
         forge(svc, change or cut), "landmarks have the shapes|the kernel 'eval' is unknown"
     )
+
+
+@pytest.fixture(scope="module")
+def of_table():
+    columns = {"x": Y * 0.5 + X[:, 0], "kind": np.where(Y > 0, "a", "b")}
+    options = {"hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
+    return VIMAETransformer(1, likelihood="auto", **options).fit(pd.DataFrame(columns))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda codes: codes * np.nan,
+        lambda codes: np.hstack([codes, codes]),
+        lambda codes: codes[:-1],
+    ],
+    ids=["not finite", "of another size", "of fewer rows"],
+)
+def test_codes_of_patterns_of_missing_cells_are_checked(of_table, forge, change):
+    def put_codes(body, arrays):
+        key = "VIMAETransformer.state._table.pattern_codes"
+        arrays[key] = np.ascontiguousarray(change(arrays[key]))
+
+    assert_refused(forge(of_table, put_codes), "what is kept of X disagree")
+
+
+def test_no_patterns_of_missing_cells_are_refused(of_table, forge):
+    def remove(body, arrays):
+        for name in ("patterns", "pattern_codes"):
+            key = f"VIMAETransformer.state._table.{name}"
+            arrays[key] = arrays[key][:0]
+
+    assert_refused(forge(of_table, remove), "what is kept of X disagree")
+
+
+def test_columns_and_likelihood_of_a_table_have_to_agree(of_table, forge):
+    def swap(body, arrays):
+        (of_kind,) = body["state"]["_table"]["table"]["codings"]["$tuple"][1:]
+        of_kind["probabilities"]["$tuple"] = [0.25, 0.75]
+
+    assert_refused(forge(of_table, swap), "what is kept of X disagree")
+
+
+def test_types_of_text_columns_are_checked(of_table, forge):
+    def rename(body, arrays):
+        (_, kind) = body["state"]["_table"]["table"]["fields"]["$tuple"]
+        kind["dtype"] = {"$tuple": ["string", "disk", False]}
+
+    assert_refused(forge(of_table, rename), "is no type of a column")
 
 
 def test_messages_say_what_to_do(vim, path):

@@ -221,3 +221,70 @@ def test_states_name_no_functions(library):
     field = {**state["fields"][0], "dtype": ("read_csv", "/etc/passwd")}
     with pytest.raises(ValueError, match="'read_csv' is no type of a column"):
         Table.from_state({**state, "library": library, "fields": (field,)})
+
+
+def test_dates_beyond_the_range_of_the_unit_are_refused():
+    days = pd.date_range("2020", periods=9).astype("M8[ns]")
+    table = Table.fit(pd.DataFrame({"day": days}), Columns())
+    for day in ("1300-01-01", "9999-12-31"):
+        late = pd.DataFrame({"day": np.array([day, "NaT"], "M8[s]")})
+        with pytest.raises(ValueError, match=r"'day'.*out of the range"):
+            table.encode(late, allow_empty=True)
+    coarse = pd.DataFrame({"day": days.astype("M8[s]")})
+    for one, other in zip(
+        table.encode(coarse), table.encode(pd.DataFrame({"day": days})), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_filled_dates_beyond_the_range_of_the_unit_are_refused():
+    old = pd.DataFrame({"day": np.array(["1300-01-01", "1301-02-03"], "M8[s]"), "x": [1.0, 2.0]})
+    table = Table.fit(old, Columns())
+    holes = pd.DataFrame({"day": np.array(["2020-01-01", "NaT"], "M8[ns]"), "x": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="out of the range"):
+        table.fill(holes, [old["day"].to_numpy(), old["x"].to_numpy()])
+
+
+def test_given_values_are_not_rounded():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "wide": rng.integers(-(2**63), 2**63 - 1, 30),
+            "unsigned": rng.integers(0, 2**64 - 1, 30, dtype=np.uint64),
+            "day": pd.date_range("2020", periods=30).astype("M8[s]"),
+        }
+    )
+    table = Table.fit(frame, Columns())
+    given = {
+        "wide": int(frame["wide"][0]),
+        "unsigned": frame["unsigned"][0],
+        "day": "2020-01-01 05:30",
+    }
+    values = table.values_given(given, 2)
+    assert values[0].tolist() == [given["wide"]] * 2
+    assert values[1].tolist() == [int(given["unsigned"])] * 2
+    assert (values[2] == np.datetime64("2020-01-01T05:30")).all()
+
+
+@pytest.mark.parametrize("value", [128, -129, 2.5, 2**70, np.inf])
+def test_given_values_that_a_column_of_integers_cannot_hold_are_refused(value):
+    table = Table.fit(pd.DataFrame({"n": np.arange(30, dtype=np.int8)}), Columns())
+    for method in (table.encode_given, table.values_given):
+        with pytest.raises(ValueError, match=r"'n'.*integers from -128 to 127"):
+            method({"n": value}, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-300, 1.0])
+def test_numbers_far_beyond_those_of_fit_are_encoded_as_finite_ones(scale):
+    x = np.random.default_rng(0).normal(size=50) * scale
+    table = Table.fit(pd.DataFrame({"x": x}), Columns())
+    far = pd.DataFrame({"x": [1e10, 1e300, -1.7e308]})
+    for part in table.encode(far, values=True):
+        assert np.isfinite(part).all()
+
+
+def test_given_dates_without_a_time_zone_are_in_utc():
+    days = pd.date_range("2020-06-01", periods=30, tz="Europe/Rome")
+    table = Table.fit(pd.DataFrame({"day": days}), Columns())
+    (value,) = table.values_given({"day": "2020-06-05"}, 1).values()
+    assert value[0] == np.datetime64("2020-06-05T00:00")
