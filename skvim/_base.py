@@ -210,7 +210,8 @@ class BaseAutoencoder(
             del self.__dict__[name]
         self._dtype = np.dtype({"float32": np.float32, "float64": np.float64}[state["_dtype"]])
         net, model = restored_net(state["net_"], device)
-        if not self._format.fits(model, self.n_features_in_):
+        names = state.get("feature_names_in_")
+        if not self._format.fits(model, self.n_features_in_, names):
             raise ValueError(
                 f"the networks, for rows of shape {model.shape}, and what is kept of X disagree"
             )

@@ -102,8 +102,8 @@ class RowFormat(ABC):
         """Keep codes of training rows that samples need, once a model is trained."""
 
     @abstractmethod
-    def fits(self, model: ModelSettings, n_features: int) -> bool:
-        """Tell whether a model and a number of features agree with the format."""
+    def fits(self, model: ModelSettings, n_features: int, names: Any) -> bool:
+        """Tell whether a model, and number and names of features, agree with the format."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class ArrayRows(RowFormat):
     def keep_codes(self, encode: Encode, rows: NDArray[Any]) -> None:
         """Do nothing."""
 
-    def fits(self, model: ModelSettings, n_features: int) -> bool:
+    def fits(self, model: ModelSettings, n_features: int, names: Any) -> bool:
         """Tell whether all numbers of features agree."""
         shapes = (model.shape, self.layout.axes, self.layout.shape)
         return {int(np.prod(part)) for part in shapes} == {n_features}
@@ -348,9 +348,10 @@ class TableRows(RowFormat):
         """Return drawn values as a table."""
         return self.table.build(self.values_of_draws(rows))
 
-    def fits(self, model: ModelSettings, n_features: int) -> bool:
-        """Tell whether columns, parts of rows and sizes of codes agree."""
+    def fits(self, model: ModelSettings, n_features: int, names: Any) -> bool:
+        """Tell whether columns, their names, parts of rows and sizes of codes agree."""
         n_patterns, codes = len(self.patterns), self.pattern_codes
+        own = self.table.feature_names
         return (
             n_patterns > 0
             and self.patterns.shape == (n_patterns, n_features)
@@ -358,6 +359,7 @@ class TableRows(RowFormat):
             and codes.shape == (n_patterns, model.n_components)
             and bool(np.isfinite(codes).all())
             and self.table.n_columns == n_features
+            and (None if own is None else list(own)) == (None if names is None else list(names))
             and model.shape == self.shape
             and isinstance(model.likelihood, Cells)
             and tuple(model.likelihood.parts) == self.cells.parts

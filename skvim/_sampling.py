@@ -91,6 +91,9 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
     ) -> Any:
         """Return decoded codes: those given, or of a law where ``codes`` is None."""
         n_samples = check_count("n_samples", n_samples)
+        for name, value in (("mean", mean), ("missing", missing)):
+            if not isinstance(value, bool | np.bool_) and not (name == "mean" and value is None):
+                raise ValueError(f"{name} must be True or False. Got {value!r} instead.")
         if missing:
             table_rows(self, "sample with missing=True")
         if given is not None:

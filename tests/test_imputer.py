@@ -204,7 +204,7 @@ def test_wrong_models_and_tables_are_refused_and_leave_the_fitted_imputer(impute
         ({"estimator": KNNImputer()}, frame, "'estimator' parameter"),
         ({}, frame.assign(weight=np.nan), "weight"),
         ({}, empty_row, r"observed cell.*\[7\]"),
-        ({}, frame.assign(weight=np.inf), "weight.*infinity"),
+        ({}, frame.assign(weight=np.inf), "Infinity is in .weight"),
     )
     given = imputer.get_params(deep=False)
     for parameters, X, message in cases:

@@ -12,14 +12,11 @@ from family import GENERATIVE, MODELS, PLAIN
 from scipy import stats
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.mixture import BayesianGaussianMixture
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 
 import skvim
 from skvim import (
-    AETransformer,
     DenoisingAETransformer,
     UncertaintyAETransformer,
     VAETransformer,
@@ -308,24 +305,6 @@ def test_filled_cells_of_a_row_do_not_depend_on_the_other_rows():
         pd.testing.assert_frame_equal(table, whole)
 
 
-@pytest.mark.parametrize(
-    "density", ["gaussian-mixture", BayesianGaussianMixture(n_components=3), KernelDensity()]
-)
-def test_arrays_are_sampled_by_a_density_of_codes_too(density):
-    rng = np.random.default_rng(0)
-    centres = rng.choice([-4.0, 4.0], (600, 1))
-    X = centres + rng.normal(size=(600, 4))
-    model = AETransformer(2, code_density=density, hidden_layer_sizes=(16,), random_state=0)
-    assert hasattr(model, "sample")
-    model.fit(X)
-    drawn = model.sample(500, random_state=0)
-    assert drawn.shape == (500, 4)
-    assert np.mean(drawn.mean(1) < 0) == pytest.approx(np.mean(centres < 0), abs=0.1)
-    noisy = model.sample(500, mean=False, random_state=0)
-    assert noisy.std(0).mean() > drawn.std(0).mean()
-    np.testing.assert_array_equal(drawn, model.sample(500, codes="fitted", random_state=0))
-
-
 def test_laws_of_codes_that_do_not_exist_are_refused():
     X = FRAME[["age"]].to_numpy(float)
     for cls in PLAIN[:3]:
@@ -484,6 +463,13 @@ def test_chains_are_not_for_tables():
     without = fitted(UncertaintyAETransformer, code_density=None)
     with pytest.raises(ValueError, match="codes='fitted' needs"):
         without.sample()
+
+
+def test_whether_to_draw_is_told_by_booleans():
+    model = fitted()
+    for wrong in ({"mean": "yes"}, {"missing": 1}):
+        with pytest.raises(ValueError, match="must be True or False"):
+            model.sample(2, **wrong)
 
 
 @pytest.mark.gpu

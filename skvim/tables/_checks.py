@@ -40,7 +40,7 @@ def check_finite(names: Sequence[Any], columns: list[Cells]) -> None:
     ]
     if infinite:
         raise ValueError(
-            f"Numbers must be finite. {_listed(infinite)} contain infinity: replace it by a number "
+            f"Numbers must be finite. Infinity is in {_listed(infinite)}: replace it by a number "
             "or by a missing cell."
         )
 
