@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from skvim._modes import numpy_alone
+from skvim._uninterrupted import import_whole
 from skvim.engine import AutoencoderNet, child_seed, map_rows
 from skvim.objectives import Autoencoder
 
@@ -93,9 +93,10 @@ def fitted_density(
     return _mixture(best, least, seed).fit(codes)
 
 
-def _mixture(n_components: int, least_variance: float, seed: int) -> GaussianMixture:
+def _mixture(n_components: int, least_variance: float, seed: int) -> Any:
     """Return a mixture to fit."""
-    return GaussianMixture(
+    mixture = import_whole("sklearn.mixture")  # not with skvim: most models fit none
+    return mixture.GaussianMixture(
         n_components,
         tol=_TOL,
         reg_covar=least_variance,

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.neighbors import NearestNeighbors
 
 from skvim._float_errors import ignore_overflow
 from skvim._layout import Layout, flatten
 from skvim._modes import numpy_alone
+from skvim._uninterrupted import import_whole
 from skvim._validation import ROWS, check_names, check_rows
 from skvim.engine import ModelSettings
 from skvim.exceptions import ColumnScaleWarning, TooManyComponentsWarning
@@ -338,7 +338,8 @@ class TableRows(RowFormat):
     ) -> NDArray[np.bool_]:
         """Return which cells are missing in the training rows of nearest codes, (n, n_columns)."""
         with numpy_alone():
-            nearest = NearestNeighbors(n_neighbors=1).fit(self.pattern_codes)
+            neighbors = import_whole("sklearn.neighbors")
+            nearest = neighbors.NearestNeighbors(n_neighbors=1).fit(self.pattern_codes)
             mask: NDArray[np.bool_] = self.patterns[nearest.kneighbors(codes)[1][:, 0]]
         if given is not None:
             mask[:, self.observed(self.read_given(given, 1))[0]] = False

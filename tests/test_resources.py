@@ -45,6 +45,7 @@ def test_imports_bring_nothing_that_their_libraries_do_not():
     assert added <= {
         "filelock",
         "joblib",
+        "narwhals",
         "numpy",
         "scipy",
         "sklearn",
