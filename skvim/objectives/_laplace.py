@@ -21,6 +21,8 @@ _SHORT = 0.1
 # Where the density is compared with the approximation, in its standard deviations; bounds of what
 # these are multiplied by; and by how much more they are where the approximation is not exact.
 _PROBE, _FACTORS, _WIDER = 2.0, (0.7, 3.0), 0.15
+# Share of these distances at which densities differ by rounding alone.
+_TINY = 1e-3
 # Mean logarithm of factors from which on the approximation counts as not exact.
 _INEXACT = 0.1
 # The search starts no nearer to a bound of the prior, where slopes vanish, than this share.
@@ -60,10 +62,16 @@ class _Search:
             log_likelihood = self.likelihood(x, output)
             (slope,) = torch.autograd.grad(log_likelihood.sum(), output)
             (gradient,) = torch.autograd.grad(log_prior.sum(), y)
-        gradient = gradient + (jacobian @ slope.unsqueeze(-1)).squeeze(-1)
         information = self.likelihood.information(x, output.detach(), jacobian)
-        factor = cholesky_factor(*information, 1 / transform.variances)
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1).nan_to_num()
+        precision = 1 / transform.variances
+        factor = cholesky_factor(*information, precision)
+        total = gradient + (jacobian @ slope.unsqueeze(-1)).squeeze(-1)
+        step = torch.cholesky_solve(total.unsqueeze(-1), factor).squeeze(-1).nan_to_num()
+        i = _inexact_rows(factor).nonzero().squeeze(-1)
+        if len(i) > 0 and information[0] is jacobian:  # as many outputs as slopes
+            parts = (jacobian[i], information[1][i], precision, slope[i], gradient[i])
+            step[i] = exact_step(*parts).nan_to_num()
+        gradient = total
         length = (gradient * step).sum(-1).clamp(min=0).sqrt()
         return _Points((log_prior + log_likelihood).detach(), step, length, factor)
 
@@ -173,11 +181,16 @@ def standard_deviations(
     n, k = centre.shape
     eye = torch.eye(k, dtype=x.dtype, device=x.device).expand(n, -1, -1)
     axes = _PROBE * torch.linalg.solve_triangular(factor.mT, eye, upper=True).mT  # (n, k, k)
-    points = torch.cat([torch.zeros_like(axes[:, :1]), -axes, axes], 1) + centre.unsqueeze(1)
+    ends = axes[:, [0, -1]] * _TINY
+    offsets = torch.cat([torch.zeros_like(axes[:, :1]), -axes, axes, -ends, ends], 1)
+    points = offsets + centre.unsqueeze(1)
     log_joint = _Search(decoding, prior, transform).log_joint(points, x.unsqueeze(1))
-    fall = log_joint[:, :1] - log_joint[:, 1:]
-    # Rounding leaves nothing of a fall that is small beside the densities.
+    falls = log_joint[:, :1] - log_joint[:, 1:]
+    fall, noise = falls[:, : 2 * k], falls[:, 2 * k :].abs().amax(1, keepdim=True)
+    # Rounding leaves nothing of a fall that is small beside the densities, or beside what nearly no
+    # distance makes of them: rows far larger than the noise of the model lose digits.
     rounding = 1e3 * torch.finfo(x.dtype).eps * log_joint.abs().amax(1, keepdim=True)
+    rounding = torch.maximum(rounding, 10 * noise)
     inexact = (2 * fall / _PROBE**2 - 1).abs() > rounding
     ratio = torch.where(inexact, _PROBE / (2 * fall.clamp(min=0)).sqrt(), 1.0)
     ratio = ratio.nan_to_num(nan=1.0).clamp(*_FACTORS)
@@ -206,9 +219,7 @@ def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tens
     products = torch.diag(precision) + (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
     factor: Tensor
     factor, failures = torch.linalg.cholesky_ex(products)
-    diagonal = factor.diagonal(dim1=-2, dim2=-1)
-    least = torch.finfo(factor.dtype).eps ** (1 / 3) * diagonal.amax(-1)
-    inexact = (failures > 0) | ~(diagonal.amin(-1) > least)  # also NaN
+    inexact = (failures > 0) | _inexact_rows(factor)
     if not bool(inexact.any()):
         return factor
     # With A = (J √F, diag(√precision)), the products are A Aᵀ. Where Aᵀ = Q R, they are Rᵀ R; and R
@@ -219,3 +230,47 @@ def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tens
     signs = upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)
     mended: Tensor = torch.where(inexact.view(-1, 1, 1), (signs * upper).mT, factor)
     return mended
+
+
+def exact_step(
+    jacobian: Tensor, fisher: Tensor, precision: Tensor, slope: Tensor, prior_slope: Tensor
+) -> Tensor:
+    """Return (diag(precision) + J F Jᵀ)⁻¹ (J s + s_p), where the matrix is nearly singular.
+
+    Parameters
+    ----------
+    jacobian : Tensor of shape (n, n_components, n_features)
+        J of every row.
+    fisher : Tensor of shape (n, n_features)
+        Diagonal of F.
+    precision : Tensor of shape (n_components,)
+        Positive.
+    slope : Tensor of shape (n, n_features)
+        Derivative s of the log-likelihood by the decoder's output.
+    prior_slope : Tensor of shape (n, n_components)
+        Derivative s_p of the log-density of codes.
+
+    Returns
+    -------
+    Tensor of shape (n, n_components)
+        With A = (J √F, diag(√precision)) it is the least-squares solution of Aᵀ t = b for
+        b = (s/√F, s_p/√precision), which QR finds with the condition of A, not with its square.
+    """
+    roots = fisher.sqrt()
+    scale = precision.sqrt()
+    joined = torch.cat(
+        [jacobian * roots.unsqueeze(-2), scale.diag().expand(len(jacobian), -1, -1)], -1
+    )
+    target = torch.cat([torch.where(roots > 0, slope / roots, 0.0), prior_slope / scale], -1)
+    q, upper = torch.linalg.qr(joined.mT)
+    projected = q.mT @ target.unsqueeze(-1)
+    step: Tensor = torch.linalg.solve_triangular(upper, projected, upper=True).squeeze(-1)
+    return step
+
+
+def _inexact_rows(factor: Tensor) -> Tensor:
+    """Return for which rows a Cholesky factor is of a nearly singular matrix, also for NaN."""
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
+    least = torch.finfo(factor.dtype).eps ** (1 / 3) * diagonal.amax(-1)
+    inexact: Tensor = ~(diagonal.amin(-1) > least)
+    return inexact

@@ -9,6 +9,7 @@ from skvim import VAETransformer
 from skvim.networks import ACTIVATIONS, Perceptrons
 from skvim.objectives import Gaussian, Normal
 from skvim.objectives._decoding import Decoding
+from skvim.objectives._laplace import exact_step
 
 ROWS = np.random.default_rng(0).normal(size=(200, 6)) @ np.random.default_rng(1).normal(size=(6, 6))
 NETWORKS = [
@@ -55,3 +56,18 @@ def test_scores_of_wide_decoders_agree_with_float64(monkeypatch):
 def test_wide_decoders_score_rows_that_float32_does_not_hold():
     scores = wide().score_samples(1e42 * ROWS[:3])
     assert np.isfinite(scores).all()
+
+
+def test_steps_by_least_squares_are_those_of_the_normal_equations():
+    generator = torch.Generator().manual_seed(0)
+    jacobian, fisher, slope, prior_slope = (
+        torch.randn(3, *shape, generator=generator, dtype=torch.float64)
+        for shape in ((4, 6), (6,), (6,), (4,))
+    )
+    fisher, precision = fisher.square(), torch.tensor([1.0, 0.5, 2.0, 4.0], dtype=torch.float64)
+    fisher[:, 2] = 0  # without information, as a missing cell, and hence without a slope
+    slope[:, 2] = 0
+    matrix = torch.diag(precision) + (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
+    gradient = (jacobian @ slope.unsqueeze(-1)).squeeze(-1) + prior_slope
+    found = exact_step(jacobian, fisher, precision, slope, prior_slope)
+    torch.testing.assert_close(found, torch.linalg.solve(matrix, gradient))
