@@ -1,5 +1,7 @@
 """Standardised values of columns, as an encoder sees them."""
 
+import math
+
 import numpy as np
 
 from skvim._float_errors import ignore_overflow
@@ -14,11 +16,13 @@ _LINEAR = 5.0
 def mean_and_spread(x: Floats) -> tuple[float, float]:
     """Return mean and standard deviation of numbers, NaN where missing, of any size."""
     seen = x[~np.isnan(x)]
-    largest = float(np.abs(seen).max())
-    if largest == 0 or np.ptp(seen / largest) == 0:
+    # Powers of 2 change no digit, and numbers between -1 and 1 have squares that do not overflow.
+    exponent = math.frexp(float(np.abs(seen).max()))[1]
+    shares = np.ldexp(seen, -exponent)
+    if np.ptp(shares) == 0:
         return float(seen[0]), 0.0
-    shares = seen / largest
-    return float(shares.mean() * largest), float(shares.std() * largest)
+    mean, spread = float(shares.mean()), float(shares.std())
+    return math.ldexp(mean, exponent), math.ldexp(spread, exponent)
 
 
 def standardised(x: Floats, centre: float, spread: float) -> Floats:
