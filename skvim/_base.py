@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from torch import Tensor
 
 from skvim._code_density import density_of_codes
 from skvim._corruption import made_corruption
@@ -36,6 +35,7 @@ from skvim.engine import (
     AutoencoderNet,
     FitRequest,
     ModelSettings,
+    encode_moments,
     map_rows,
     net_state,
     restored_net,
@@ -45,13 +45,12 @@ from skvim.engine import (
 from skvim.engine.batched import Plan
 from skvim.networks import Architecture, Perceptrons, make_architecture, max_activation_size
 from skvim.objectives import (
-    Autoencoder,
     Posterior,
     Prior,
     Term,
 )
 
-__all__ = ["BaseAutoencoder", "encode_moments"]
+__all__ = ["BaseAutoencoder"]
 
 # With fewer rows, information estimates and their standard errors mean nothing.
 _MIN_INFORMATION_ROWS = 10
@@ -463,9 +462,3 @@ class BaseAutoencoder(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.three_d_array = True
         return tags
-
-
-def encode_moments(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return posterior mean and standard deviation."""
-    loc, scale, _ = model.encode(x)
-    return loc, torch.zeros_like(loc) if scale is None else scale

@@ -4,14 +4,13 @@ import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from torch import Tensor
 
 from skvim._modes import numpy_alone
 from skvim._uninterrupted import import_whole
-from skvim.engine import AutoencoderNet, child_seed, map_rows
-from skvim.objectives import Autoencoder
+from skvim.engine import AutoencoderNet, child_seed, encode_moments, map_rows
 
 __all__ = ["density_of_codes", "draw_codes", "fitted_density"]
 
@@ -48,13 +47,11 @@ def density_of_codes(
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(rows))[:_N_ROWS])
 
-    def encode(model: Autoencoder, x: Tensor) -> list[Tensor]:
-        loc, scale, _ = model.encode(x)
-        return [loc, loc * 0 if scale is None else scale]
-
-    loc, scale = map_rows(net, encode, rows[chosen], values_per_row=width)
-    # A logistic posterior has nearly the same draws, and mixtures of it too.
-    codes = loc.astype(np.float64) + scale * rng.standard_normal(loc.shape)
+    loc, scale = map_rows(net, encode_moments, rows[chosen], values_per_row=width)
+    posterior = net.autoencoder.posterior
+    base = posterior.moments(torch.zeros(1, posterior.n_outputs(loc.shape[1]))).base
+    noise = base.draw(loc.shape, torch.Generator().manual_seed(seed), torch.float64).numpy()
+    codes = loc.astype(np.float64) + scale * noise
     with numpy_alone():
         return fitted_density(given, codes, seed)
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
-from skvim._base import encode_moments
 from skvim._declare import estimator
 from skvim._modes import own_modes
 from skvim._row_format import takes_table
 from skvim._tabular import TabularAutoencoder
 from skvim._validation import check_count, check_is_fitted, draw_seed
-from skvim.engine import map_rows, one_thread
+from skvim.engine import encode_moments, map_rows, one_thread
 from skvim.exceptions import ChainLostWarning
 from skvim.objectives import Autoencoder, DiracPosterior, Posterior, Term, markov_chain
 

@@ -8,7 +8,7 @@ from skvim.engine._build import (
     resolve_device,
 )
 from skvim.engine._fit import FitRequest, train
-from skvim.engine._inference import map_rows, to_tensor, working_dtype
+from skvim.engine._inference import encode_moments, map_rows, to_tensor, working_dtype
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._saved import net_state, restored_net
 from skvim.engine._schedules import SCHEDULES
@@ -28,6 +28,7 @@ __all__ = [
     "Stopping",
     "TrainingSettings",
     "child_seed",
+    "encode_moments",
     "map_rows",
     "net_state",
     "one_thread",

@@ -14,7 +14,7 @@ from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, one_thread, pass_work
 from skvim.objectives import Autoencoder
 
-__all__ = ["map_rows", "to_tensor", "working_dtype"]
+__all__ = ["encode_moments", "map_rows", "to_tensor", "working_dtype"]
 
 Function = Callable[[Autoencoder, Tensor], Sequence[Tensor]]
 
@@ -88,3 +88,9 @@ def working_dtype(X: NDArray[Any]) -> np.dtype[Any]:
 def to_tensor(X: NDArray[Any], *, device: torch.device) -> Tensor:
     """Return an array as a tensor that a user's module may write to, copied if read-only."""
     return as_rows(X).to(device, copy=not X.flags.writeable)
+
+
+def encode_moments(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return posterior mean and standard deviation."""
+    loc, scale, _ = model.encode(x)
+    return loc, torch.zeros_like(loc) if scale is None else scale

@@ -222,11 +222,9 @@ def cholesky_factor(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tens
     inexact = (failures > 0) | _inexact_rows(factor)
     if not bool(inexact.any()):
         return factor
-    # With A = (J √F, diag(√precision)), the products are A Aᵀ. Where Aᵀ = Q R, they are Rᵀ R; and R
-    # is as exact as A, whose condition number is the root of that of the products.
-    roots = precision.sqrt().diag().expand(len(jacobian), -1, -1)
-    joined = torch.cat([jacobian * fisher.sqrt().unsqueeze(-2), roots], -1)
-    upper = torch.linalg.qr(joined.mT, mode="r").R
+    # The products are A Aᵀ. Where Aᵀ = Q R, they are Rᵀ R; and R is as exact as A, whose condition
+    # number is the root of that of the products.
+    upper = torch.linalg.qr(_root(jacobian, fisher, precision).mT, mode="r").R
     signs = upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)
     mended: Tensor = torch.where(inexact.view(-1, 1, 1), (signs * upper).mT, factor)
     return mended
@@ -257,15 +255,18 @@ def exact_step(
         b = (s/√F, s_p/√precision), which QR finds with the condition of A, not with its square.
     """
     roots = fisher.sqrt()
-    scale = precision.sqrt()
-    joined = torch.cat(
-        [jacobian * roots.unsqueeze(-2), scale.diag().expand(len(jacobian), -1, -1)], -1
-    )
-    target = torch.cat([torch.where(roots > 0, slope / roots, 0.0), prior_slope / scale], -1)
-    q, upper = torch.linalg.qr(joined.mT)
+    weighted = torch.where(roots > 0, slope / roots, 0.0)
+    target = torch.cat([weighted, prior_slope / precision.sqrt()], -1)
+    q, upper = torch.linalg.qr(_root(jacobian, fisher, precision).mT)
     projected = q.mT @ target.unsqueeze(-1)
     step: Tensor = torch.linalg.solve_triangular(upper, projected, upper=True).squeeze(-1)
     return step
+
+
+def _root(jacobian: Tensor, fisher: Tensor, precision: Tensor) -> Tensor:
+    """Return A = (J √F, diag(√precision)), for which A Aᵀ = diag(precision) + J F Jᵀ."""
+    own = precision.sqrt().diag().expand(len(jacobian), -1, -1)
+    return torch.cat([jacobian * fisher.sqrt().unsqueeze(-2), own], -1)
 
 
 def _inexact_rows(factor: Tensor) -> Tensor:
