@@ -14,6 +14,8 @@ __all__ = ["data_statistics", "statistics_of_cells"]
 _SMALLEST, _LARGEST = 1e-15, 1e15
 # A hundred steps of float32.
 _RESOLUTION = 1e-5
+# By how much float32 may round a constant column, in standard deviations of the others.
+_ROUNDED = 1e-2
 # Rows whose moments are summed in their own precision, in a core's cache; values of a byte chunk.
 _MOMENT_ROWS, _CHUNK_VALUES = 1024, 2**22
 
@@ -29,7 +31,10 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     moments = _moments_of_bytes if x.dtype == torch.uint8 else _moments
     variance, mean = moments(x, index)
     spread = math.sqrt(float(variance.mean()))
-    resolved = spread > _RESOLUTION * max(abs(low), abs(high))
+    largest = max(abs(low), abs(high))
+    if spread <= _RESOLUTION * largest:
+        largest = _largest_of_varying(x, index, _ROUNDED * spread)
+    resolved = spread > _RESOLUTION * largest
     first = x[0 if index is None else int(index[0])]
     constant = spread < _SMALLEST and all(
         bool((rows == first).all()) for rows in _chunks(x, index, len(x))
@@ -45,6 +50,20 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     centre = mean.to(device=device, dtype=torch.float32)
     n_rows = len(x if index is None else index)
     return DataStatistics(centre, 1.0 if constant else spread, low, high, n_rows)
+
+
+def _largest_of_varying(x: Tensor, index: Tensor | None, tolerance: float) -> float:
+    """Return the largest size of a value in columns of which not all values are equal.
+
+    Others need no resolution: less their mean they are 0, if float32 holds it up to a tolerance.
+    """
+    first = x[0 if index is None else int(index[0])]
+    rounding = (first.double() - first.float().double()).abs()
+    constant, largest = rounding <= tolerance, torch.zeros_like(first)
+    for rows in _chunks(x, index, max(1, _CHUNK_VALUES // x.shape[1])):
+        constant &= (rows == first).all(0)
+        largest = torch.maximum(largest, rows.abs().amax(0))
+    return float(largest.masked_fill(constant, 0).max())
 
 
 def statistics_of_cells(

@@ -454,3 +454,17 @@ def test_modes_of_the_caller_change_no_training_and_stay(mode):
         assert torch.is_autocast_enabled("cpu") is (states == (True, False))
     assert inside.loss_curve_ == plain.loss_curve_
     np.testing.assert_array_equal(inside.transform(rows()), plain.transform(rows()))
+
+
+@pytest.mark.parametrize("value", [1e5, 0.1, 2.0**40])
+def test_a_large_constant_column_beside_others_is_learned(value):
+    X = np.c_[np.random.default_rng(0).normal(size=(200, 3)), np.full(200, value)]
+    options = {"hidden_layer_sizes": (16,), "max_epochs": 200, "lr": 5e-3, "random_state": 0}
+    decoded = AETransformer(2, **options).fit(X).reconstruct(X)
+    np.testing.assert_allclose(decoded[:, 3], value, rtol=1e-4, atol=0.2)
+    assert np.square(decoded[:, :3] - X[:, :3]).mean() < 0.4  # of a variance of 1
+    # One that varies next to nothing, or that float32 rounds by more than the others vary.
+    changed = X * np.where(np.arange(200)[:, None] == 0, 1 + 1e-9, 1.0)
+    for wrong in (changed if value > 1 else X * [1, 1, 1, 1e13], np.c_[X[:, :3], [1e12] * 200]):
+        with pytest.raises(ValueError, match="spread that float32 resolves"):
+            AETransformer(2, **options).fit(wrong)
