@@ -33,7 +33,7 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     spread = math.sqrt(float(variance.mean()))
     largest = max(abs(low), abs(high))
     if spread <= _RESOLUTION * largest:
-        largest = _largest_of_varying(x, index, _ROUNDED * spread)
+        largest = _largest_of_varying(x, _ROUNDED * spread)
     resolved = spread > _RESOLUTION * largest
     first = x[0 if index is None else int(index[0])]
     constant = spread < _SMALLEST and all(
@@ -52,15 +52,16 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     return DataStatistics(centre, 1.0 if constant else spread, low, high, n_rows)
 
 
-def _largest_of_varying(x: Tensor, index: Tensor | None, tolerance: float) -> float:
+def _largest_of_varying(x: Tensor, tolerance: float) -> float:
     """Return the largest size of a value in columns of which not all values are equal.
 
     Others need no resolution: less their mean they are 0, if float32 holds it up to a tolerance.
+    All rows count, also those that do not train.
     """
-    first = x[0 if index is None else int(index[0])]
+    first = x[0]
     rounding = (first.double() - first.float().double()).abs()
     constant, largest = rounding <= tolerance, torch.zeros_like(first)
-    for rows in _chunks(x, index, max(1, _CHUNK_VALUES // x.shape[1])):
+    for rows in _chunks(x, None, max(1, _CHUNK_VALUES // x.shape[1])):
         constant &= (rows == first).all(0)
         largest = torch.maximum(largest, rows.abs().amax(0))
     return float(largest.masked_fill(constant, 0).max())
