@@ -15,6 +15,7 @@ __all__ = [
     "FileFormatError",
     "FileVersionWarning",
     "MissingExtraError",
+    "NoGainWarning",
     "PosteriorCollapseWarning",
     "PriorMismatchWarning",
     "SkvimError",
@@ -146,6 +147,16 @@ class CallbacksLeftOutWarning(SkvimWarning):
 @final
 class FileVersionWarning(SkvimWarning):
     """A file contains estimators fitted by another release of scikit-learn."""
+
+
+@final
+class NoGainWarning(SkvimWarning):
+    """A semi-supervised classifier does not learn from the positions of the unlabelled rows.
+
+    Fits without a part of the labels speak against it, or there are too few labels for such fits.
+    :class:`~skvim.semi_supervised.TransductiveSVC` is then its supervised part, moved a little
+    towards the estimated class shares.
+    """
 
 
 @final

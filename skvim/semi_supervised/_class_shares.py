@@ -1,0 +1,103 @@
+"""Shares of the classes among all rows: their estimate from labels, and scores that match them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import gammaln, logsumexp, softmax
+
+__all__ = ["estimate_shares", "offsets_for_shares", "soft_shares"]
+
+Matrix = NDArray[np.float64]
+
+EQUAL_PROBABILITY = 0.5  # before any label is seen, that all classes are equally frequent
+CONCENTRATION = 5.0  # of the Dirichlet prior of unequal shares, in labels
+SOFTNESS = 0.1  # temperature of soft shares, in standard deviations of the scores
+
+
+def estimate_shares(counts: Matrix) -> Matrix:
+    """Return the posterior mean of class shares, given the numbers of labels of the classes.
+
+    Before labels are seen, all K shares are 1/K with probability 1/2, else they have a symmetric
+    Dirichlet distribution whose concentrations sum to 5. The mean of the posterior is
+    p/K + (1 - p) (n_k + 5/K) / (n + 5), where p is the posterior probability of equal shares, by
+    the multinomial likelihood of the counts and the Dirichlet-multinomial [1]_: equal shares are
+    kept until the labels speak against them.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_classes,)
+        Number of labelled rows of each class.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Estimates with sum 1.
+
+    References
+    ----------
+    .. [1] Good, I. J. (1967). "A Bayesian significance test for multinomial distributions".
+           Journal of the Royal Statistical Society B 29, 399-431.
+    """
+    n, n_classes = counts.sum(), len(counts)
+    prior = np.full(n_classes, CONCENTRATION / n_classes)
+    # Both without the multinomial coefficient, which cancels.
+    equal = -n * np.log(n_classes)
+    unequal = gammaln(CONCENTRATION) - gammaln(n + CONCENTRATION)
+    unequal += np.sum(gammaln(counts + prior) - gammaln(prior))
+    odds = np.log(EQUAL_PROBABILITY) - np.log1p(-EQUAL_PROBABILITY) + equal - unequal
+    p = 1.0 / (1.0 + np.exp(-odds))
+    return p / n_classes + (1.0 - p) * (counts + prior) / (n + CONCENTRATION)
+
+
+def soft_shares(scores: Matrix, offsets: Matrix | float = 0.0) -> Matrix:
+    """Return the mean over rows of the softmax of scores, with a tenth of their spread as unit.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        A score for each class.
+    offsets : ndarray of shape (n_classes,), default=0.0
+        Added to the scores.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Shares with sum 1.
+    """
+    shares: Matrix = softmax((scores + offsets) / _temperature(scores), axis=1).mean(axis=0)
+    return shares
+
+
+def offsets_for_shares(scores: Matrix, shares: Matrix) -> Matrix:
+    """Return what to add to the scores of each class so that soft shares are those given.
+
+    They minimise Σ_rows τ log Σ_k exp((f_k + b_k)/τ) - n Σ_k r_k b_k, which is convex in the
+    offsets b and has the gradient n (soft share - r).
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        A score f for each class.
+    shares : ndarray of shape (n_classes,)
+        Shares r, positive and with sum 1.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Offsets b with mean 0.
+    """
+    unit = _temperature(scores)
+    scaled = scores / unit
+
+    def loss(offsets: Matrix) -> tuple[float, Matrix]:
+        value = float(np.mean(logsumexp(scaled + offsets, axis=1)) - shares @ offsets)
+        return value, softmax(scaled + offsets, axis=1).mean(axis=0) - shares
+
+    found = minimize(loss, np.zeros(len(shares)), jac=True, method="L-BFGS-B")
+    offsets: Matrix = unit * (found.x - found.x.mean())
+    return offsets
+
+
+def _temperature(scores: Matrix) -> float:
+    """Return the temperature of soft shares: a tenth of the spread of the scores."""
+    return SOFTNESS * float(scores.std()) or 1.0

@@ -1,0 +1,193 @@
+"""Evidence for or against the unlabelled rows: loss of held-out labels, and agreement of fits."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvim.semi_supervised._solver import (
+    SOLVERS,
+    StoppingCriteria,
+    labeled_part,
+    minimize_supervised,
+)
+from skvim.semi_supervised._svm_objective import Problem
+
+__all__ = ["Evidence", "class_scores", "held_out_evidence", "held_out_folds", "squared_hinge"]
+
+Matrix = NDArray[np.float64]
+#: Function from the classes of labelled rows to the class shares of a problem.
+EstimateShares = Callable[[NDArray[np.intp]], Matrix | None]
+
+N_FOLDS = 5
+MAX_ROWS = 1000  # unlabelled rows of the fits that hold labels out
+TOL_FACTOR = 10.0  # these fits are compared, not used
+# The gain has to exceed this over the square root of the number of labels.
+LEAST_GAIN = 0.06
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """What fits without a part of the labels say of the two machines.
+
+    Attributes
+    ----------
+    loss : tuple of float
+        Mean squared hinge loss of the held-out labels, of the supervised and of the transductive
+        machine.
+    disagreement : tuple of float
+        Share of unlabelled rows whose predicted classes differ between two such fits, on average.
+    n_labeled : int
+        Number of labelled rows.
+    """
+
+    loss: tuple[float, float]
+    disagreement: tuple[float, float]
+    n_labeled: int
+
+    @property
+    def gain(self) -> float:
+        """Half of what the transductive machine saves of the loss, and of the disagreement."""
+        saved = [before - after for before, after in (self.loss, self.disagreement)]
+        return 0.5 * sum(saved)
+
+    @property
+    def favors_unlabeled(self) -> bool:
+        """Whether the gain is clear."""
+        return self.gain > LEAST_GAIN / np.sqrt(self.n_labeled)
+
+
+def class_scores(scores: Matrix) -> Matrix:
+    """Return a score for each class, of shape (n_samples, n_classes): -f and f of one problem."""
+    return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores
+
+
+def squared_hinge(scores: Matrix, codes: NDArray[np.intp]) -> float:
+    """Return the mean of max(0, 1 - m/2)², m the true class's score less the best other one.
+
+    With two classes it is the machine's own squared hinge loss max(0, 1 - s f)².
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        A score for each class.
+    codes : ndarray of int of shape (n_samples,)
+        The true classes.
+    """
+    rows = np.arange(len(codes))
+    others = scores.copy()
+    others[rows, codes] = -np.inf
+    margin = scores[rows, codes] - others.max(axis=1)
+    return float(np.mean(np.maximum(0.0, 1.0 - margin / 2.0) ** 2))
+
+
+def held_out_folds(
+    codes: NDArray[np.intp], generator: np.random.Generator
+) -> list[NDArray[np.intp]]:
+    """Return up to five disjoint sets of labelled rows, none with all labels of a class.
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_labeled,)
+        Classes; rows that are alone in their class are in no set.
+    generator : numpy.random.Generator
+        Chooses the rows.
+
+    Returns
+    -------
+    list of ndarray of int
+        Row numbers; empty if fewer than two rows can be held out.
+    """
+    counts = np.bincount(codes)
+    classes = [generator.permutation(np.flatnonzero(codes == k)) for k in np.flatnonzero(counts > 1)]
+    rows = np.concatenate(classes) if classes else np.empty(0, dtype=np.intp)
+    return [rows[start::N_FOLDS] for start in range(min(N_FOLDS, len(rows)))]
+
+
+def held_out_evidence(
+    problem: Problem,
+    codes: NDArray[np.intp],
+    estimate_shares: EstimateShares,
+    solver: str,
+    stopping: StoppingCriteria,
+    generator: np.random.Generator,
+) -> Evidence | None:
+    """Fit both machines without each fold of the labels, to at most 1,000 unlabelled rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of all labels.
+    codes : ndarray of int of shape (n_labeled,)
+        Class of each labelled row, in the order of the problem.
+    estimate_shares : callable
+        Function from the classes of labelled rows to class shares.
+    solver : {"gradient", "switching"}
+        Solver of the transductive machine.
+    stopping : StoppingCriteria
+        Stopping criteria of the final fit; here they are coarser.
+    generator : numpy.random.Generator
+        Chooses the folds.
+
+    Returns
+    -------
+    Evidence or None
+        None if fewer than two labels can be held out.
+    """
+    folds = held_out_folds(codes, generator)
+    if not folds:
+        return None
+    coarse = replace(stopping, tol=TOL_FACTOR * stopping.tol)
+    hidden = len(codes) + np.arange(min(problem.n_unlabeled, MAX_ROWS))
+    losses, predicted = [], []
+    for held in folds:
+        kept = np.delete(np.arange(len(codes)), held)
+        part = _part(problem, kept, len(hidden), estimate_shares(codes[kept]))
+        rows = np.concatenate([held, hidden])
+        for variables in _both(part, solver, coarse):
+            scores = class_scores(_with_rows(problem, rows).scores(variables))
+            losses.append(squared_hinge(scores[: len(held)], codes[held]) * len(held))
+            predicted.append(scores[len(held) :].argmax(axis=1))
+    n_held = sum(map(len, folds))
+    loss = [sum(losses[machine::2]) / n_held for machine in (0, 1)]
+    differ = [_disagreement(predicted[machine::2]) for machine in (0, 1)]
+    return Evidence((loss[0], loss[1]), (differ[0], differ[1]), len(codes))
+
+
+def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matrix, Matrix]:
+    """Return the variables of the supervised and of the transductive machine."""
+    start = np.zeros(part.shape).ravel()
+    alone = minimize_supervised(labeled_part(part), part.signs, 0.0, start, stopping)
+    *_, last = SOLVERS[solver](part, start, stopping, False)
+    return alone.x, last.x
+
+
+def _part(problem: Problem, kept: NDArray[np.intp], n_hidden: int, shares: Any) -> Problem:
+    """Return the problem of some labels and the first unlabelled rows, weighted as all of them."""
+    n_labeled = len(problem.signs)
+    rows = np.concatenate([kept, n_labeled + np.arange(n_hidden)])
+    multiplicity = problem.n_unlabeled / n_hidden
+    weights = problem.loss_weights
+    return replace(
+        _with_rows(problem, rows),
+        signs=problem.signs[kept],
+        shares=shares,
+        loss_weights=replace(weights, unlabeled=weights.unlabeled * multiplicity),
+        multiplicity=problem.multiplicity * multiplicity,
+    )
+
+
+def _with_rows(problem: Problem, rows: NDArray[np.intp]) -> Problem:
+    """Return the problem with the features of some rows."""
+    first = problem.features.first(int(rows.max()) + 1)
+    return replace(problem, features=replace(first, matrix=first.matrix[rows]))
+
+
+def _disagreement(predicted: list[NDArray[np.intp]]) -> float:
+    """Return the share of rows on which two of the predictions differ, on average over pairs."""
+    pairs = itertools.combinations(predicted, 2)
+    return float(np.mean([np.mean(one != other) for one, other in pairs]))
