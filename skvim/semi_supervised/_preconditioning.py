@@ -1,6 +1,6 @@
 """Preconditioning: features in a basis in which the Hessian is close to the identity."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import gen_batches
 
-__all__ = ["PreconditionedFeatures", "Preconditioner", "fit_preconditioner", "precondition"]
+__all__ = [
+    "ROWS_PER_DIRECTION",
+    "PreconditionedFeatures",
+    "Preconditioner",
+    "basis_row_weights",
+    "fit_preconditioner",
+    "precondition",
+]
 
 Matrix = NDArray[np.float64]
 
+ROWS_PER_DIRECTION = 10  # of the rows that determine the basis, at least
 _MAX_ENTRIES = 2**20  # entries of the features that are processed at once
 _BASIS_ROWS = 10_000  # unlabelled rows that determine the basis, unless ten per feature are more
 
@@ -95,6 +103,15 @@ class PreconditionedFeatures:
     penalty: Matrix
     centre: Matrix
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.matrix.shape[0])
+
+    def first(self, n_rows: int) -> "PreconditionedFeatures":
+        """Return the features of the first rows, a view if they are dense."""
+        return replace(self, matrix=self.matrix[:n_rows])
+
     def scores(self, coordinates: Matrix) -> Matrix:
         """Return the centred features times w, of shape (n_samples, n_problems)."""
         # Transposed, the product of a tall matrix and few columns takes half the time in BLAS.
@@ -147,7 +164,7 @@ def precondition(
         return _precondition_sparse(features, row_weights)
     centre = features.mean(axis=0)
     features -= centre
-    weights = _basis_row_weights(row_weights, 10 * features.shape[1])
+    weights = basis_row_weights(row_weights, ROWS_PER_DIRECTION * features.shape[1])
     rows = features[: len(weights)]
     fitted = fit_preconditioner(rows if projection is None else rows @ projection, weights)
     basis = fitted.basis
@@ -160,13 +177,22 @@ def precondition(
     return PreconditionedFeatures(features, None, fitted.basis, fitted.penalty, centre)
 
 
-def _basis_row_weights(row_weights: Matrix, n_rows: int) -> Matrix:
+def basis_row_weights(row_weights: Matrix, n_rows: int, n_sample: int = 0) -> Matrix:
     """Return row weights for a sample, the first rows, whose Hessian is about that of all rows.
 
     The weight of the rows left out is shared among those of the same kind in the sample.
+
+    Parameters
+    ----------
+    row_weights : ndarray of shape (n_samples,)
+        Weights of all rows; those with the weight of the last one follow all others.
+    n_rows : int
+        Least number of rows of the last kind in the sample, if it is not 10,000.
+    n_sample : int, default=0
+        Least number of all rows in the sample.
     """
     last = row_weights == row_weights[-1]
-    n_kept = int((~last).sum()) + max(n_rows, _BASIS_ROWS)
+    n_kept = max(int((~last).sum()) + max(n_rows, _BASIS_ROWS), n_sample)
     if n_kept >= len(row_weights):
         return row_weights
     weights = row_weights[:n_kept].copy()

@@ -9,8 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from skvim.semi_supervised._feature_maps import FeatureMap, KernelRows, NystroemMap
 from skvim.semi_supervised._label_switching import initial_labels, switch_labels
-from skvim.semi_supervised._preconditioning import precondition
+from skvim.semi_supervised._preconditioning import (
+    ROWS_PER_DIRECTION,
+    PreconditionedFeatures,
+    precondition,
+)
+from skvim.semi_supervised._streamed_features import StreamedFeatures, stream
+from skvim.semi_supervised._streamed_solver import (
+    minimize_streamed_supervised,
+    minimize_streamed_surrogate,
+    streamed_objectives,
+)
 from skvim.semi_supervised._svm_objective import (
     Loss,
     LossWeights,
@@ -28,6 +39,7 @@ __all__ = [
     "Solution",
     "StoppingCriteria",
     "build_problem",
+    "is_streamed",
     "minimize_supervised",
     "solve",
 ]
@@ -117,16 +129,33 @@ def solve(
     variables = np.zeros(problem.shape).ravel()
     if start is not None:
         variables = problem.pack(*start)
-    history, n_iter, converged = [], 0, True
+    points, n_iter, converged = [], 0, True
     for stage in SOLVERS[solver](problem, variables, stopping, start is not None):
         variables = stage.x
         n_iter += int(stage.nit)
         converged = converged and bool(stage.success)
-        history.append(transductive_objective(variables, problem))
+        points.append(variables)
     coordinates, intercepts = problem.unpack(variables)
     weights = problem.features.weights(coordinates)
     offset = intercepts - problem.features.centre @ weights
-    return Solution(weights, offset, np.array(history), n_iter, converged)
+    return Solution(weights, offset, _objectives(points, problem), n_iter, converged)
+
+
+def _objectives(points: list[Matrix], problem: Problem) -> Matrix:
+    """Return J at every point."""
+    if isinstance(problem.features, StreamedFeatures):
+        return np.array(streamed_objectives(points, problem))
+    return np.array([transductive_objective(point, problem) for point in points])
+
+
+def is_streamed(feature_map: FeatureMap, solver: str, n_unlabeled: int) -> bool:
+    """Whether kernel values of all rows are computed in blocks rather than stored.
+
+    They are if annealing and preconditioning use a sample of the rows only.
+    """
+    if not isinstance(feature_map, NystroemMap) or solver != "gradient":
+        return False
+    return n_unlabeled > max(MAX_SAMPLE, ROWS_PER_DIRECTION * len(feature_map.projection))
 
 
 def build_problem(
@@ -140,7 +169,7 @@ def build_problem(
 
     Parameters
     ----------
-    features : ndarray or csr_array of shape (n_samples, n_columns)
+    features : ndarray, csr_array or KernelRows of shape (n_samples, n_columns)
         Labelled rows first, the others in random order; overwritten if dense.
     signs : ndarray of shape (n_labeled, n_problems)
         +1 or -1.
@@ -154,20 +183,23 @@ def build_problem(
     n_labeled, n_unlabeled = len(signs), features.shape[0] - len(signs)
     C, C_unlabeled = loss_weights.labeled, loss_weights.unlabeled
     row_weights = np.repeat([2.0 * C, C_unlabeled], [n_labeled, n_unlabeled])
-    preconditioned = precondition(features, row_weights, projection)
+    preconditioned: PreconditionedFeatures | StreamedFeatures
+    if isinstance(features, KernelRows):
+        projection = features.feature_map.projection
+        preconditioned = stream(features, row_weights, projection, n_labeled + MAX_SAMPLE)
+    else:
+        preconditioned = precondition(features, row_weights, projection)
     intercept_scale = float(1.0 / np.sqrt(row_weights.sum()))
     return Problem(preconditioned, signs, shares, loss_weights, intercept_scale)
 
 
 def _minimize(problem: Problem, loss: Loss, start: Matrix, stopping: StoppingCriteria) -> Any:
     """Minimise ½‖w‖² plus a loss by L-BFGS; return SciPy's OptimizeResult."""
-    weights = problem.loss_weights
-    total = weights.labeled * len(problem.signs) + weights.unlabeled * problem.n_unlabeled
     # SciPy's default ftol would stop long before gtol is reached; this one stops only when a step
     # changes the objective by rounding errors.
     options = {
         "maxiter": stopping.max_iter,
-        "gtol": stopping.tol * np.sqrt(total),
+        "gtol": stopping.tol * np.sqrt(problem.total_weight),
         "ftol": 10 * np.finfo(float).eps,
     }
     return minimize(
@@ -196,15 +228,26 @@ def _anneal(
         sample_stopping = replace(stopping, tol=stopping.tol * SAMPLE_TOL_FACTOR)
     schedule = [(sample, stage, sample_stopping if stage else coarse) for stage in on_sample]
     # With unlabelled rows, the last stage only determines the labels; J is minimised after it.
-    schedule.append((problem, stages[-1], coarse if uses_unlabeled else stopping))
+    # Without, those that are not streamed count nothing.
+    streamed = isinstance(problem.features, StreamedFeatures)
+    complete = sample if streamed and not uses_unlabeled else problem
+    schedule.append((complete, stages[-1], coarse if uses_unlabeled else stopping))
     for part, stage, limits in schedule:
-        C_unlabeled = stage * part.loss_weights.unlabeled
-        loss = partial(surrogate_loss, problem=part, C_unlabeled=C_unlabeled)
-        result = _minimize(part, loss, variables, limits)
+        result = _minimize_surrogate(part, stage * part.loss_weights.unlabeled, variables, limits)
         variables = result.x
         yield result
     if uses_unlabeled:
         yield from _refine(problem, variables, stopping)
+
+
+def _minimize_surrogate(
+    problem: Problem, C_unlabeled: float, start: Matrix, stopping: StoppingCriteria
+) -> Any:
+    """Minimise the smooth surrogate."""
+    if isinstance(problem.features, StreamedFeatures):
+        return minimize_streamed_surrogate(problem, C_unlabeled, start, stopping)
+    loss = partial(surrogate_loss, problem=problem, C_unlabeled=C_unlabeled)
+    return _minimize(problem, loss, start, stopping)
 
 
 def _refine(problem: Problem, variables: Matrix, stopping: StoppingCriteria) -> Iterator[Any]:
@@ -214,14 +257,20 @@ def _refine(problem: Problem, variables: Matrix, stopping: StoppingCriteria) -> 
     it is repeated with the new signs until no label changes.
     """
     n_labeled, C_unlabeled = len(problem.signs), problem.loss_weights.unlabeled
-    signs = np.zeros((0,))
+    positive = None
     while True:
-        scores = problem.scores(variables)[n_labeled:]
-        assigned = np.vstack([problem.signs, np.where(scores > 0, 1.0, -1.0)])
-        if np.array_equal(signs, assigned) or (len(signs) and problem.shares is not None):
+        scores = problem.scores(variables)
+        assigned = np.vstack([problem.signs > 0, scores[n_labeled:] > 0])
+        if positive is not None and (
+            problem.shares is not None or np.array_equal(positive, assigned)
+        ):
             return
-        signs = assigned
-        result = minimize_supervised(problem, signs, C_unlabeled, variables, stopping)
+        positive = assigned
+        if isinstance(problem.features, StreamedFeatures):
+            result = minimize_streamed_supervised(problem, positive, scores, variables, stopping)
+        else:
+            signs = np.where(positive, 1.0, -1.0)
+            result = minimize_supervised(problem, signs, C_unlabeled, variables, stopping)
         variables = result.x
         yield result
 

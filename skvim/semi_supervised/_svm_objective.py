@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim.semi_supervised._preconditioning import PreconditionedFeatures
+from skvim.semi_supervised._streamed_features import StreamedFeatures
 
 __all__ = [
     "Loss",
@@ -28,14 +29,17 @@ __all__ = [
     "Problem",
     "class_balance_loss",
     "class_balance_weight",
+    "gaussian_curvature",
     "gaussian_loss",
     "objective_and_gradient",
     "shrink_frequencies",
+    "soft_signs",
     "squared_hinge_loss",
     "subsample_unlabeled",
     "supervised_loss",
     "surrogate_loss",
     "symmetric_squared_hinge_loss",
+    "transductive_loss",
     "transductive_objective",
 ]
 
@@ -60,9 +64,22 @@ def gaussian_loss(scores: Matrix) -> tuple[float, Matrix]:
     return float(np.sum(loss)), -2.0 * GAUSSIAN_RATE * scores * loss
 
 
+def gaussian_curvature(scores: Matrix) -> Matrix:
+    """Return the second derivative of exp(-3 f²) where it is positive, else 0."""
+    squares = GAUSSIAN_RATE * scores * scores
+    second = 2.0 * GAUSSIAN_RATE * (2.0 * squares - 1.0) * np.exp(-squares)
+    return np.maximum(second, 0.0, out=second)
+
+
 def symmetric_squared_hinge_loss(scores: Matrix) -> float:
     """Return Σ max(0, 1 - abs(f))²: the squared hinge loss with the better of both labels."""
     return float(np.sum(np.maximum(0.0, 1.0 - np.abs(scores)) ** 2))
+
+
+def soft_signs(scores: Matrix) -> tuple[Matrix, Matrix]:
+    """Return tanh(2 f) and its derivative by f."""
+    signs = np.tanh(TANH_SLOPE * scores)
+    return signs, TANH_SLOPE * (1.0 - signs * signs)
 
 
 def class_balance_loss(
@@ -84,11 +101,11 @@ def class_balance_loss(
     multiplicity : float
         Weight of each of the other rows.
     """
-    soft_signs = np.tanh(TANH_SLOPE * scores)
+    signs, slopes = soft_signs(scores)
     n_rows = n_labeled + multiplicity * (len(scores) - n_labeled)
-    sums = soft_signs[:n_labeled].sum(axis=0) + multiplicity * soft_signs[n_labeled:].sum(axis=0)
+    sums = signs[:n_labeled].sum(axis=0) + multiplicity * signs[n_labeled:].sum(axis=0)
     imbalance = sums / n_rows - target
-    by_scores = imbalance * TANH_SLOPE * (1.0 - soft_signs * soft_signs) / n_rows
+    by_scores = imbalance * slopes / n_rows
     if multiplicity != 1.0:
         by_scores[n_labeled:] *= multiplicity
     return float(0.5 * np.sum(imbalance**2)), by_scores
@@ -147,7 +164,7 @@ class Problem:
 
     Attributes
     ----------
-    features : PreconditionedFeatures
+    features : PreconditionedFeatures or StreamedFeatures
         Labelled rows first.
     signs : ndarray of shape (n_labeled, n_problems)
         +1 or -1.
@@ -161,7 +178,7 @@ class Problem:
         Number of rows that each unlabelled one represents; C* is the weight of all of them.
     """
 
-    features: PreconditionedFeatures
+    features: PreconditionedFeatures | StreamedFeatures
     signs: Matrix
     shares: Matrix | None
     loss_weights: LossWeights
@@ -176,7 +193,20 @@ class Problem:
     @property
     def n_unlabeled(self) -> int:
         """Number of unlabelled rows."""
-        return int(self.features.matrix.shape[0]) - len(self.signs)
+        return self.features.n_rows - len(self.signs)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of all rows, C l + C* u."""
+        weights = self.loss_weights
+        return weights.labeled * len(self.signs) + weights.unlabeled * self.n_unlabeled
+
+    @property
+    def balance_weight(self) -> float:
+        """Weight ρ of the class balance penalty."""
+        times = self.multiplicity
+        C_unlabeled = self.loss_weights.unlabeled / times
+        return class_balance_weight(C_unlabeled, len(self.signs), times * self.n_unlabeled)
 
     def unpack(self, variables: Matrix) -> tuple[Matrix, Matrix]:
         """Split variables into the coordinates of w and the intercepts."""
@@ -215,12 +245,11 @@ def subsample_unlabeled(problem: Problem, n_unlabeled: int) -> Problem:
     """
     if problem.n_unlabeled <= n_unlabeled:
         return problem
-    matrix = problem.features.matrix[: len(problem.signs) + n_unlabeled]
     multiplicity = problem.n_unlabeled / n_unlabeled
     weight = problem.loss_weights.unlabeled * multiplicity
     return replace(
         problem,
-        features=replace(problem.features, matrix=matrix),
+        features=problem.features.first(len(problem.signs) + n_unlabeled),
         loss_weights=replace(problem.loss_weights, unlabeled=weight),
         multiplicity=multiplicity,
     )
@@ -245,11 +274,10 @@ def surrogate_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tupl
     by_scores = _concatenate(weights.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
     if problem.shares is None:
         return value, by_scores
-    times = problem.multiplicity
-    weight = class_balance_weight(weights.unlabeled / times, n_labeled, times * problem.n_unlabeled)
-    balance, gradient = class_balance_loss(scores, 2.0 * problem.shares - 1.0, n_labeled, times)
-    by_scores += weight * gradient
-    return value + weight * balance, by_scores
+    target = 2.0 * problem.shares - 1.0
+    balance, gradient = class_balance_loss(scores, target, n_labeled, problem.multiplicity)
+    by_scores += problem.balance_weight * gradient
+    return value + problem.balance_weight * balance, by_scores
 
 
 def supervised_loss(
@@ -312,9 +340,13 @@ def objective_and_gradient(variables: Matrix, problem: Problem, loss: Loss) -> t
 def transductive_objective(variables: Matrix, problem: Problem) -> float:
     """Return the objective J of the module docstring at the problem's C*."""
     coordinates, _ = problem.unpack(variables)
-    scores, n_labeled = problem.scores(variables), len(problem.signs)
-    norm = 0.5 * np.sum(problem.features.penalty[:, None] * coordinates**2)
+    norm = 0.5 * float(np.sum(problem.features.penalty[:, None] * coordinates**2))
+    return norm + transductive_loss(problem.scores(variables), problem)
+
+
+def transductive_loss(scores: Matrix, problem: Problem) -> float:
+    """Return J without ½‖w‖²."""
+    n_labeled, weights = len(problem.signs), problem.loss_weights
     labeled, _ = squared_hinge_loss(scores[:n_labeled], problem.signs)
     unlabeled = symmetric_squared_hinge_loss(scores[n_labeled:])
-    weights = problem.loss_weights
-    return float(norm + weights.labeled * labeled + weights.unlabeled * unlabeled)
+    return weights.labeled * labeled + weights.unlabeled * unlabeled

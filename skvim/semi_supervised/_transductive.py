@@ -32,13 +32,13 @@ from skvim.semi_supervised._feature_maps import (
     FeatureMap,
     LinearMap,
     NystroemMap,
-    check_row_sizes,
     choose_landmarks,
     make_kernel,
     map_from_state,
     map_state,
     maps_equal,
     stored_values,
+    training_values,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
 from skvim.semi_supervised._solver import (
@@ -46,6 +46,7 @@ from skvim.semi_supervised._solver import (
     Solution,
     StoppingCriteria,
     build_problem,
+    is_streamed,
     solve,
 )
 from skvim.semi_supervised._svm_objective import LossWeights, shrink_frequencies
@@ -274,13 +275,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         self._map = feature_map
         order, labeled = _labeled_first(labels.is_labeled, generator)
         shares = settings._class_shares(labels)
-        values = self._map.values(X[order])
-        squares = np.square(stored_values(values)).sum()
-        check_results("TransductiveSVC.fit", squares, stored_values(X))
-        if isinstance(self._map, LinearMap):  # features of other kernels are small by themselves
-            check_row_sizes(values, order)
+        streamed = is_streamed(self._map, self.solver, len(order) - len(labeled))
         problem = build_problem(
-            values,
+            training_values(self._map, X, order, streamed=streamed),
             labels.signs[labeled],
             None if shares is None else shares[labels.positive_codes],
             settings._loss_weights(labels),

@@ -44,11 +44,11 @@ class TransductiveSettings:
         doc="""Coefficient of the kernels "rbf" and "poly". ``"scale"`` is
         1 / (n_features · X.var()) over all rows, ``"auto"`` 1 / n_features.""",
     )
-    degree: float = parameter(
+    degree: int = parameter(
         default=3,
-        kind="float in [1, inf)",
-        allowed=[real(1.0)],
-        doc='Degree of the kernel "poly".',
+        kind="int in [1, inf)",
+        allowed=[integer(1)],
+        doc='Degree of the kernel "poly"; other powers of negative numbers are not defined.',
     )
     coef0: float = parameter(
         default=0.0,

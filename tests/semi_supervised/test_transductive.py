@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine, make_blobs, make_moons
 from sklearn.decomposition import PCA
@@ -442,8 +443,15 @@ def with_nan(X):
         ({"kernel": "sigmoid"}, None, None, "'kernel' parameter"),
         ({"kernel": lambda X, Z: np.ones(3)}, None, None, r"'kernel' .* Got shape \(3,\)"),
         ({"kernel": lambda X, Z: X @ Z.T * np.nan}, None, None, "infinite or missing"),
+        ({"kernel": lambda X, Z: X @ Z.T + 0j}, None, None, "'kernel' .* complex .*real ones"),
+        ({"kernel": lambda X, Z: csr_array(X @ Z.T)}, None, None, "'kernel' .* sparse .*toarray"),
+        ({"kernel": lambda X, Z: "rows"}, None, None, "'kernel' .* Got str"),
+        ({"kernel": "poly", "gamma": 1.0}, lambda X: X * 1e200, None, "overflows, .* Scale X"),
+        ({"kernel": "poly", "gamma": 1e300, "coef0": 2.0}, None, None, "smaller values of gamma"),
+        ({"kernel": "linear"}, lambda X: X * 1e200, None, "X holds values of up to"),
         ({"gamma": 0.0}, None, None, "'gamma' parameter"),
         ({"degree": 0}, None, None, "'degree' parameter"),
+        ({"degree": 2.5}, None, None, "'degree' parameter .* must be an int .* Got 2.5"),
         ({"coef0": np.inf}, None, None, "'coef0' parameter"),
         ({"n_components": 0}, None, None, "'n_components' parameter"),
         ({"n_components": "most"}, None, None, "'n_components' parameter"),
