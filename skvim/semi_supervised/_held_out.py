@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skvim.semi_supervised._solver import (
+    MAX_SAMPLE,
     SOLVERS,
     StoppingCriteria,
     labeled_part,
@@ -103,7 +104,9 @@ def held_out_folds(
         Row numbers; empty if fewer than two rows can be held out.
     """
     counts = np.bincount(codes)
-    classes = [generator.permutation(np.flatnonzero(codes == k)) for k in np.flatnonzero(counts > 1)]
+    classes = [
+        generator.permutation(np.flatnonzero(codes == k)) for k in np.flatnonzero(counts > 1)
+    ]
     rows = np.concatenate(classes) if classes else np.empty(0, dtype=np.intp)
     return [rows[start::N_FOLDS] for start in range(min(N_FOLDS, len(rows)))]
 
@@ -142,11 +145,11 @@ def held_out_evidence(
     if not folds:
         return None
     coarse = replace(stopping, tol=TOL_FACTOR * stopping.tol)
-    hidden = len(codes) + np.arange(min(problem.n_unlabeled, MAX_ROWS))
+    hidden = len(codes) + _some_rows(min(problem.n_unlabeled, MAX_SAMPLE), generator)
     losses, predicted = [], []
     for held in folds:
         kept = np.delete(np.arange(len(codes)), held)
-        part = _part(problem, kept, len(hidden), estimate_shares(codes[kept]))
+        part = _part(problem, kept, hidden, estimate_shares(codes[kept]))
         rows = np.concatenate([held, hidden])
         for variables in _both(part, solver, coarse):
             scores = class_scores(_with_rows(problem, rows).scores(variables))
@@ -166,14 +169,19 @@ def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matri
     return alone.x, last.x
 
 
-def _part(problem: Problem, kept: NDArray[np.intp], n_hidden: int, shares: Any) -> Problem:
-    """Return the problem of some labels and the first unlabelled rows, weighted as all of them."""
-    n_labeled = len(problem.signs)
-    rows = np.concatenate([kept, n_labeled + np.arange(n_hidden)])
-    multiplicity = problem.n_unlabeled / n_hidden
-    weights = problem.loss_weights
+def _some_rows(n_rows: int, generator: np.random.Generator) -> NDArray[np.intp]:
+    """Return at most 1,000 of so many rows."""
+    return np.sort(generator.permutation(n_rows)[:MAX_ROWS])
+
+
+def _part(
+    problem: Problem, kept: NDArray[np.intp], hidden: NDArray[np.intp], shares: Matrix | None
+) -> Problem:
+    """Return the problem of some labels and unlabelled rows, which weigh as much as all."""
+    multiplicity = problem.n_unlabeled / len(hidden)
+    weights = problem.loss_weights.of(kept)
     return replace(
-        _with_rows(problem, rows),
+        _with_rows(problem, np.concatenate([kept, hidden])),
         signs=problem.signs[kept],
         shares=shares,
         loss_weights=replace(weights, unlabeled=weights.unlabeled * multiplicity),

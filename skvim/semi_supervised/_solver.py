@@ -40,8 +40,11 @@ __all__ = [
     "StoppingCriteria",
     "build_problem",
     "is_streamed",
+    "labeled_part",
     "minimize_supervised",
+    "objectives",
     "solve",
+    "solve_supervised",
 ]
 
 Matrix = NDArray[np.float64]
@@ -135,13 +138,32 @@ def solve(
         n_iter += int(stage.nit)
         converged = converged and bool(stage.success)
         points.append(variables)
+    return Solution(*_original(variables, problem), objectives(points, problem), n_iter, converged)
+
+
+def solve_supervised(problem: Problem, stopping: StoppingCriteria) -> Solution:
+    """Fit the supervised SVM of the labelled rows; J, too, is that of the labelled rows."""
+    part = labeled_part(problem)
+    start = np.zeros(part.shape).ravel()
+    result = minimize_supervised(part, part.signs, 0.0, start, stopping)
+    history = np.array([float(result.fun)])
+    original = _original(result.x, part)
+    return Solution(*original, history, int(result.nit), bool(result.success))
+
+
+def labeled_part(problem: Problem) -> Problem:
+    """Return the problem of the labelled rows alone."""
+    return replace(problem, features=problem.features.first(len(problem.signs)))
+
+
+def _original(variables: Matrix, problem: Problem) -> tuple[Matrix, Matrix]:
+    """Return w and b for the original features."""
     coordinates, intercepts = problem.unpack(variables)
     weights = problem.features.weights(coordinates)
-    offset = intercepts - problem.features.centre @ weights
-    return Solution(weights, offset, _objectives(points, problem), n_iter, converged)
+    return weights, intercepts - problem.features.centre @ weights
 
 
-def _objectives(points: list[Matrix], problem: Problem) -> Matrix:
+def objectives(points: list[Matrix], problem: Problem) -> Matrix:
     """Return J at every point."""
     if isinstance(problem.features, StreamedFeatures):
         return np.array(streamed_objectives(points, problem))
@@ -181,8 +203,8 @@ def build_problem(
         The model's features are ``features @ projection``; None is the identity.
     """
     n_labeled, n_unlabeled = len(signs), features.shape[0] - len(signs)
-    C, C_unlabeled = loss_weights.labeled, loss_weights.unlabeled
-    row_weights = np.repeat([2.0 * C, C_unlabeled], [n_labeled, n_unlabeled])
+    C = np.broadcast_to(loss_weights.labeled, (n_labeled, 1))
+    row_weights = np.append(2.0 * C, np.full(n_unlabeled, loss_weights.unlabeled))
     preconditioned: PreconditionedFeatures | StreamedFeatures
     if isinstance(features, KernelRows):
         projection = features.feature_map.projection

@@ -70,7 +70,8 @@ def _features(problem: Problem) -> StreamedFeatures:
 
 def _labeled_part(problem: Problem, block: slice) -> Problem:
     """Return the problem of a block of rows, without class balance."""
-    return replace(problem, signs=problem.signs[block], shares=None)
+    weights = problem.loss_weights.of(block)
+    return replace(problem, signs=problem.signs[block], shares=None, loss_weights=weights)
 
 
 def streamed_supervised(

@@ -32,7 +32,6 @@ __all__ = [
     "gaussian_curvature",
     "gaussian_loss",
     "objective_and_gradient",
-    "shrink_frequencies",
     "soft_signs",
     "squared_hinge_loss",
     "subsample_unlabeled",
@@ -52,10 +51,16 @@ TANH_SLOPE = 2.0  # of tanh(2 f), the soft sign of a score, about ±1 beyond the
 BALANCE_FACTOR = 40.0  # of the balance penalty, against the at most C* u that imbalance can save
 
 
-def squared_hinge_loss(scores: Matrix, signs: Matrix) -> tuple[float, Matrix]:
-    """Return the squared hinge loss Σ max(0, 1 - s f)² and its gradient by the scores f."""
+def squared_hinge_loss(
+    scores: Matrix, signs: Matrix, weights: Matrix | float = 1.0
+) -> tuple[float, Matrix]:
+    """Return the squared hinge loss Σ c max(0, 1 - s f)² and its gradient by the scores f.
+
+    Weights c are one number or of shape (n_samples, 1).
+    """
     slack = np.maximum(0.0, 1.0 - signs * scores)
-    return float(np.sum(slack * slack)), -2.0 * signs * slack
+    weighted = weights * slack
+    return float(np.sum(weighted * slack)), -2.0 * signs * weighted
 
 
 def gaussian_loss(scores: Matrix) -> tuple[float, Matrix]:
@@ -116,45 +121,22 @@ def class_balance_weight(C_unlabeled: float, n_labeled: int, n_unlabeled: float)
     return BALANCE_FACTOR * C_unlabeled * n_unlabeled**2 / (n_labeled + n_unlabeled)
 
 
-def shrink_frequencies(frequencies: Matrix, n_labeled: int) -> Matrix:
-    """Return James-Stein shrinkage estimates of class frequencies, shrunk towards equal ones.
-
-    With q the observed frequencies of K classes among n labels, the estimate is
-    λ/K + (1 - λ) q with λ = (1 - Σ q²) / ((n - 1) Σ (1/K - q)²), at most 1, an estimate of the
-    λ of least squared error [1]_.
-
-    Parameters
-    ----------
-    frequencies : ndarray of shape (n_classes,)
-        Observed frequencies, with sum 1.
-    n_labeled : int
-        Number of labels n.
-
-    Returns
-    -------
-    ndarray of shape (n_classes,)
-        Estimates with sum 1.
-
-    References
-    ----------
-    .. [1] Hausser, J. and Strimmer, K. (2009). "Entropy inference and the James-Stein
-           estimator, with application to nonlinear gene association networks". Journal of
-           Machine Learning Research 10, 1469-1484.
-    """
-    equal = 1.0 / len(frequencies)
-    distance = (n_labeled - 1) * np.sum((frequencies - equal) ** 2)
-    variance = 1.0 - np.sum(frequencies**2)
-    shrinkage = 1.0 if variance >= distance else variance / distance
-    return shrinkage * equal + (1.0 - shrinkage) * frequencies
-
-
 @final
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the losses of labelled and unlabelled rows: C and C*."""
+    """Weights of the losses of labelled and unlabelled rows: C and C*.
 
-    labeled: float
+    C is one number, or of shape (n_labeled, 1).
+    """
+
+    labeled: Matrix | float
     unlabeled: float
+
+    def of(self, rows: slice | NDArray[np.intp]) -> "LossWeights":
+        """Return the weights of some of the labelled rows."""
+        if isinstance(self.labeled, float):
+            return self
+        return replace(self, labeled=self.labeled[rows])
 
 
 @final
@@ -199,7 +181,8 @@ class Problem:
     def total_weight(self) -> float:
         """Sum of the weights of all rows, C l + C* u."""
         weights = self.loss_weights
-        return weights.labeled * len(self.signs) + weights.unlabeled * self.n_unlabeled
+        labeled = np.sum(np.broadcast_to(weights.labeled, (len(self.signs), 1)))
+        return float(labeled) + weights.unlabeled * self.n_unlabeled
 
     @property
     def balance_weight(self) -> float:
@@ -268,10 +251,10 @@ def surrogate_loss(scores: Matrix, problem: Problem, C_unlabeled: float) -> tupl
         Current C* of the unlabelled rows; the balance penalty keeps its final weight.
     """
     n_labeled, weights = len(problem.signs), problem.loss_weights
-    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], problem.signs)
+    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], problem.signs, weights.labeled)
     unlabeled, by_unlabeled = gaussian_loss(scores[n_labeled:])
-    value = weights.labeled * labeled + C_unlabeled * unlabeled
-    by_scores = _concatenate(weights.labeled * by_labeled, C_unlabeled * by_unlabeled, scores)
+    value = labeled + C_unlabeled * unlabeled
+    by_scores = _concatenate(by_labeled, C_unlabeled * by_unlabeled, scores)
     if problem.shares is None:
         return value, by_scores
     target = 2.0 * problem.shares - 1.0
@@ -295,11 +278,11 @@ def supervised_loss(
         Weight c of the unlabelled rows, whose signs are assigned ones; C for the others.
     """
     n_labeled = len(problem.signs)
-    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], signs[:n_labeled])
-    unlabeled, by_unlabeled = squared_hinge_loss(scores[n_labeled:], signs[n_labeled:])
     C = problem.loss_weights.labeled
-    value = C * labeled + C_unlabeled * unlabeled
-    return value, _concatenate(C * by_labeled, C_unlabeled * by_unlabeled, scores)
+    labeled, by_labeled = squared_hinge_loss(scores[:n_labeled], signs[:n_labeled], C)
+    unlabeled, by_unlabeled = squared_hinge_loss(scores[n_labeled:], signs[n_labeled:])
+    value = labeled + C_unlabeled * unlabeled
+    return value, _concatenate(by_labeled, C_unlabeled * by_unlabeled, scores)
 
 
 def _concatenate(labeled: Matrix, unlabeled: Matrix, scores: Matrix) -> Matrix:
@@ -347,6 +330,5 @@ def transductive_objective(variables: Matrix, problem: Problem) -> float:
 def transductive_loss(scores: Matrix, problem: Problem) -> float:
     """Return J without ½‖w‖²."""
     n_labeled, weights = len(problem.signs), problem.loss_weights
-    labeled, _ = squared_hinge_loss(scores[:n_labeled], problem.signs)
-    unlabeled = symmetric_squared_hinge_loss(scores[n_labeled:])
-    return weights.labeled * labeled + weights.unlabeled * unlabeled
+    labeled, _ = squared_hinge_loss(scores[:n_labeled], problem.signs, weights.labeled)
+    return labeled + weights.unlabeled * symmetric_squared_hinge_loss(scores[n_labeled:])

@@ -1,15 +1,16 @@
 """Transductive support vector machine (TSVM, S3VM) for partly labelled data."""
 
 import warnings
+from functools import partial
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Tags
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
@@ -22,10 +23,10 @@ from skvim._validation import (
     check_parameters,
     check_results,
     draw_seed,
-    largest,
     validate_data,
     with_plain_parameters,
 )
+from skvim.exceptions import NoGainWarning
 from skvim.semi_supervised._blas_threads import limit_scipy_to_one_thread
 from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
 from skvim.semi_supervised._feature_maps import (
@@ -41,6 +42,8 @@ from skvim.semi_supervised._feature_maps import (
     training_values,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
+from skvim.semi_supervised._resolved import class_shares, n_landmarks, resolve_gamma
+from skvim.semi_supervised._safeguard import SafeSolution, solve_safely
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
     Solution,
@@ -49,7 +52,7 @@ from skvim.semi_supervised._solver import (
     is_streamed,
     solve,
 )
-from skvim.semi_supervised._svm_objective import LossWeights, shrink_frequencies
+from skvim.semi_supervised._svm_objective import LossWeights
 from skvim.semi_supervised._transductive_parameters import TransductiveSettings
 
 __all__ = ["TransductiveSVC"]
@@ -274,21 +277,29 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         start = self._previous_solution(feature_map, labels) if self.warm_start else None
         self._map = feature_map
         order, labeled = _labeled_first(labels.is_labeled, generator)
-        shares = settings._class_shares(labels)
         streamed = is_streamed(self._map, self.solver, len(order) - len(labeled))
+        codes = labels.codes[labeled]
+        estimate = partial(settings._class_shares, labels)
         problem = build_problem(
             training_values(self._map, X, order, streamed=streamed),
             labels.signs[labeled],
-            None if shares is None else shares[labels.positive_codes],
-            settings._loss_weights(labels),
+            estimate(codes),
+            settings._loss_weights(labels, codes),
             self._map.projection,
         )
         with limit_scipy_to_one_thread():
             criteria = StoppingCriteria(settings.max_iter, settings.tol)
-            solution = solve(problem, self.solver, criteria, start)
+            if self.safe:
+                solved = solve_safely(
+                    problem, codes, estimate, self.solver, criteria, start, generator
+                )
+            else:
+                solved = SafeSolution(solve(problem, self.solver, criteria, start))
+        solution = solved.solution
         for values in (solution.weights, solution.intercepts, solution.history):
             check_results("TransductiveSVC.fit", values, stored_values(X), advice=" or reduce C")
         self._warn_unless_converged(solution)
+        self._set_evidence(solved, labels)
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
         self.classes_: NDArray[Any] = labels.classes
@@ -300,6 +311,48 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         hidden = ~labels.is_labeled
         if hidden.any():
             self.transduction_[hidden] = self._predict_from_scores(self._scores(X[hidden]))
+
+    def _set_evidence(self, solved: SafeSolution, labels: EncodedLabels) -> None:
+        """Set the attributes on the use of unlabelled rows, and warn if they are not used."""
+        evidence, used = solved.evidence, bool(self.C_unlabeled) and not labels.is_labeled.all()
+        self.unlabeled_weight_ = solved.unlabeled_weight if used else 0.0
+        self.agreement_ = 1.0 - evidence.disagreement[1] if evidence else float("nan")
+        self.unlabeled_gain_ = evidence.gain if evidence else float("nan")
+        if not used or self.unlabeled_weight_:
+            return
+        because = "too few labels can be held out to tell whether they help"
+        if evidence:
+            because = (
+                "fits without a part of the labels do not gain by them (unlabeled_gain_ is "
+                f"{evidence.gain:.3f}, agreement_ {self.agreement_:.2f})"
+            )
+        warnings.warn(
+            "TransductiveSVC uses the unlabelled rows for class shares only: "
+            f"{because}. With safe=False they are used all the same.",
+            NoGainWarning,
+            stacklevel=5,
+        )
+
+    def _class_shares(
+        self, labels: EncodedLabels, codes: NDArray[np.intp]
+    ) -> NDArray[np.float64] | None:
+        """Return the share of each problem's positive class, given or estimated; None if free."""
+        shares = class_shares(self.class_prior, codes, len(labels.classes))
+        return None if shares is None else shares[labels.positive_codes]
+
+    def _loss_weights(self, labels: EncodedLabels, codes: NDArray[np.intp]) -> LossWeights:
+        """Return the weights of labelled and unlabelled rows, C and C*."""
+        n_unlabeled = len(labels.is_labeled) - len(codes)
+        if self.C_unlabeled == "auto":
+            C_unlabeled = self.C * min(1.0, (len(codes) / max(1, n_unlabeled)) ** 0.5)
+        else:
+            C_unlabeled = float(self.C_unlabeled)
+        if self.class_weight is None:
+            return LossWeights(self.C, C_unlabeled)
+        of_class = compute_class_weight(
+            self.class_weight, classes=labels.classes, y=labels.classes[codes]
+        )
+        return LossWeights(self.C * of_class[codes][:, None], C_unlabeled)
 
     def _previous_solution(
         self, feature_map: FeatureMap, labels: EncodedLabels
@@ -378,55 +431,12 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         if self.kernel == "linear":
             return LinearMap()
         kernel = make_kernel(
-            self.kernel, gamma=self._gamma(X), degree=self.degree, coef0=self.coef0
+            self.kernel, gamma=resolve_gamma(self.gamma, X), degree=self.degree, coef0=self.coef0
         )
-        n_landmarks = self._n_landmarks(X.shape[0])
+        number = n_landmarks(self.n_components, X.shape[0])
         centres = isinstance(self.kernel, str)  # a callable may only accept rows of the data
-        landmarks = choose_landmarks(X, labels.is_labeled, n_landmarks, generator, centres=centres)
+        landmarks = choose_landmarks(X, labels.is_labeled, number, generator, centres=centres)
         return NystroemMap.fit(kernel, landmarks)
-
-    def _n_landmarks(self, n_rows: int) -> int:
-        """Return the requested number of landmarks."""
-        if self.n_components == "all":
-            return n_rows
-        if self.n_components == "auto":
-            return min(max(n_rows // 10, 500), 1000)
-        return int(self.n_components)
-
-    def _gamma(self, X: Rows) -> float:
-        """Return gamma as scikit-learn's SVC defines it."""
-        if self.gamma == "auto":
-            return float(1.0 / X.shape[1])
-        if self.gamma == "scale":
-            return _scaled_gamma(X)
-        return float(self.gamma)
-
-    def _loss_weights(self, labels: EncodedLabels) -> LossWeights:
-        """Return the weights of labelled and unlabelled rows, C and C*."""
-        if self.C_unlabeled != "auto":
-            return LossWeights(self.C, float(self.C_unlabeled))
-        n_labeled = len(labels.codes)
-        n_unlabeled = len(labels.is_labeled) - n_labeled
-        return LossWeights(self.C, self.C * min(1.0, (n_labeled / max(1, n_unlabeled)) ** 0.5))
-
-    def _class_shares(self, labels: EncodedLabels) -> NDArray[np.float64] | None:
-        """Return the share of each class among all rows, given or estimated; None if free."""
-        if isinstance(self.class_prior, str):
-            return None
-        if self.class_prior is None:
-            return shrink_frequencies(labels.frequencies, len(labels.codes))
-        try:
-            shares = np.asarray(self.class_prior, dtype=np.float64)
-        except (TypeError, ValueError):  # strings or a dict, say
-            shares = np.empty(0)
-        expected = (len(labels.classes),)
-        if shares.shape != expected or not np.all(shares >= 0) or abs(shares.sum() - 1) > 1e-6:
-            raise ValueError(
-                "The 'class_prior' parameter of TransductiveSVC must hold one share per class "
-                f"({expected[0]} classes), not negative and with sum 1. "
-                f"Got {self.class_prior!r} instead."
-            )
-        return shares
 
     def _warn_unless_converged(self, solution: Solution) -> None:
         """Warn if a stage stopped before it reached the tolerance."""
@@ -438,20 +448,6 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 ConvergenceWarning,
                 stacklevel=5,
             )
-
-
-def _scaled_gamma(X: Rows) -> float:
-    """Return gamma="scale": the inverse of the number of features times the variance."""
-    with ignore_overflow():
-        variance = float(X.multiply(X).mean() - X.mean() ** 2 if issparse(X) else X.var())
-        gamma = 1.0 if variance <= 0 else float(1.0 / np.float64(X.shape[1] * variance))
-    if not 0 < gamma < np.inf:
-        raise ValueError(
-            "TransductiveSVC cannot compute gamma='scale', the default, which is "
-            "1 / (n_features · X.var()): the variance of X is out of the range of float64. X "
-            f"holds values of up to {largest(stored_values(X)):.3g}. Scale X, or set gamma."
-        )
-    return gamma
 
 
 def _labeled_first(

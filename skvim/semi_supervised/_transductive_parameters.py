@@ -75,6 +75,21 @@ class TransductiveSettings:
         it if the labelled rows were chosen by class. ``"free"`` does not constrain the shares;
         all unlabelled rows may then be assigned to one class.""",
     )
+    class_weight: dict[Any, float] | str | None = parameter(
+        default=None,
+        kind='dict, "balanced" or None',
+        allowed=[dict, StrOptions({"balanced"}), None],
+        doc="""Factor of C for the labelled rows of each class, by class; 1 where it is not in the
+        dict. ``"balanced"`` is n_labeled / (n_classes · count of the class), as in
+        :class:`sklearn.svm.SVC`.""",
+    )
+    safe: bool = parameter(
+        default=True,
+        kind="bool",
+        allowed=["boolean"],
+        doc="""Whether unlabelled rows are used only if fits without a part of the labels gain by
+        them, and the supervised machine is returned otherwise; see Notes.""",
+    )
     solver: str = parameter(
         default="gradient",
         kind='{"gradient", "switching"}',

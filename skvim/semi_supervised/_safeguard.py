@@ -1,0 +1,121 @@
+"""A transductive machine that is its supervised part unless unlabelled rows are seen to help."""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvim.semi_supervised._class_shares import offsets_for_shares, soft_shares
+from skvim.semi_supervised._held_out import (
+    EstimateShares,
+    Evidence,
+    class_scores,
+    held_out_evidence,
+)
+from skvim.semi_supervised._solver import (
+    MAX_SAMPLE,
+    Solution,
+    StoppingCriteria,
+    objectives,
+    solve,
+    solve_supervised,
+)
+from skvim.semi_supervised._svm_objective import Problem, subsample_unlabeled
+
+__all__ = ["SafeSolution", "move_towards_shares", "solve_safely"]
+
+Matrix = NDArray[np.float64]
+
+SHARE_STEP = 0.25  # of the way from the supervised machine's class shares to the estimated ones
+TRANSDUCTIVE_WEIGHT = 0.8  # of the transductive machine in the average, where it gains
+
+
+@final
+@dataclass(frozen=True)
+class SafeSolution:
+    """Solution, with the weight of the transductive machine in it and what spoke for it.
+
+    Attributes
+    ----------
+    solution : Solution
+        w and b.
+    unlabeled_weight : float
+        Between 0, the supervised machine, and 1, the transductive one.
+    evidence : Evidence or None
+        None if it was not asked for, or too few labels can be held out.
+    """
+
+    solution: Solution
+    unlabeled_weight: float = 1.0
+    evidence: Evidence | None = None
+
+
+def solve_safely(
+    problem: Problem,
+    codes: NDArray[np.intp],
+    estimate_shares: EstimateShares,
+    solver: str,
+    stopping: StoppingCriteria,
+    start: tuple[Matrix, Matrix] | None,
+    generator: np.random.Generator,
+) -> SafeSolution:
+    """Return the supervised machine, or its average with the transductive one where that gains.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of all rows.
+    codes : ndarray of int of shape (n_labeled,)
+        Class of each labelled row, in the order of the problem.
+    estimate_shares : callable
+        Function from the classes of labelled rows to class shares.
+    solver, stopping, start
+        As for :func:`solve`.
+    generator : numpy.random.Generator
+        Chooses which labels are held out.
+
+    Returns
+    -------
+    SafeSolution
+        Without unlabelled rows, or if they have no weight, the supervised machine.
+    """
+    if not problem.n_unlabeled or not problem.loss_weights.unlabeled:
+        return SafeSolution(solve(problem, solver, stopping, start), 0.0)
+    evidence = held_out_evidence(problem, codes, estimate_shares, solver, stopping, generator)
+    alone = move_towards_shares(solve_supervised(problem, stopping), problem)
+    if evidence is None or not evidence.favors_unlabeled:
+        return SafeSolution(_with_objective(alone, problem, alone.history[:0]), 0.0, evidence)
+    found = solve(problem, solver, stopping, start)
+    weight = TRANSDUCTIVE_WEIGHT
+    average = replace(
+        found,
+        weights=(1.0 - weight) * alone.weights + weight * found.weights,
+        intercepts=(1.0 - weight) * alone.intercepts + weight * found.intercepts,
+        n_iter=alone.n_iter + found.n_iter,
+        converged=alone.converged and found.converged,
+    )
+    return SafeSolution(_with_objective(average, problem, found.history), weight, evidence)
+
+
+def _with_objective(solution: Solution, problem: Problem, history: Matrix) -> Solution:
+    """Return the solution with its own J at the end of a history."""
+    point = problem.pack(solution.weights, solution.intercepts)
+    return replace(solution, history=np.append(history, objectives([point], problem)))
+
+
+def move_towards_shares(solution: Solution, problem: Problem) -> Solution:
+    """Move intercepts so that class shares are a quarter nearer to those of the problem.
+
+    Shares are those of soft predictions for at most 10,000 of the unlabelled rows and all labelled
+    ones. Without shares in the problem the solution stays as it is.
+    """
+    if problem.shares is None:
+        return solution
+    sample = subsample_unlabeled(problem, MAX_SAMPLE)
+    scores = class_scores(sample.scores(sample.pack(solution.weights, solution.intercepts)))
+    binary = problem.shape[1] == 1
+    wanted = np.append(1.0 - problem.shares, problem.shares) if binary else problem.shares
+    target = (1.0 - SHARE_STEP) * soft_shares(scores) + SHARE_STEP * wanted
+    offsets = offsets_for_shares(scores, target)
+    return replace(solution, intercepts=solution.intercepts + (offsets[1:] if binary else offsets))
