@@ -53,8 +53,8 @@ class MaskedStratifiedKFold(BaseCrossValidator):
     which ``cross_val_predict`` requires: it refuses this splitter. ``cross_val_score``,
     ``cross_validate`` and searches accept it.
 
-    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1"
-    or missing values, if ``n_splits`` is out of range, or if every class has fewer labelled rows
+    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1",
+    missing values or the largest value of an unsigned dtype (which -1 becomes), if ``n_splits`` is out of range, or if every class has fewer labelled rows
     than ``n_splits``. If only some classes have fewer, scikit-learn's StratifiedKFold warns: such
     a class is missing from some test sets, and one with a single labelled row from one training
     set.
@@ -140,8 +140,8 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
     Test sets of different splits may overlap and need not hold every row, so
     ``cross_val_predict`` refuses this splitter.
 
-    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1" or
-    missing values, if a class has a single labelled row, or if there are too few labelled rows for
+    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1",
+    missing values or the largest value of an unsigned dtype (which -1 becomes), if a class has a single labelled row, or if there are too few labelled rows for
     one of each class in both sets.
 
     Examples
