@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["UNLABELED", "LabeledRows", "labeled_rows"]
+__all__ = ["UNLABELED", "LabeledRows", "labeled_rows", "reject_missing"]
 
 UNLABELED = -1
 
@@ -77,7 +77,7 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
             f"{name} needs y: the label of each row, {UNLABELED} where there is none. Got None."
         )
     values = _one_dimensional(y)
-    _reject_missing(y, values, name)
+    reject_missing(y, values, name)
     _reject_text_marker(values, name)
     # Comparing an array of strings with a number gives one bool, not one per row.
     is_text = values.dtype.kind in "US"
@@ -100,7 +100,7 @@ def _one_dimensional(y: Any) -> NDArray[Any]:
     return np.asarray(column_or_1d(y))
 
 
-def _reject_missing(y: Any, values: NDArray[Any], name: str) -> None:
+def reject_missing(y: Any, values: NDArray[Any], name: str) -> None:
     """Raise ValueError if values are missing or, in a masked array, masked."""
     if np.ma.is_masked(y) or any(_is_missing(value) for value in values.tolist()):
         raise ValueError(
