@@ -98,7 +98,11 @@ class MaskedStratifiedKFold(BaseCrossValidator):
     ) -> Iterator[Rows]:
         name = type(self).__name__
         _warn_of_groups(name, groups)
-        seed = _seed(self.random_state) if self.shuffle else self.random_state
+        seed: Any = self.random_state
+        if self.shuffle:
+            seed = _seed(seed)
+        elif isinstance(seed, np.random.RandomState):
+            seed = None  # StackingClassifier sets it in the splitter it was given
         folds = StratifiedKFold(plain(self.n_splits), shuffle=self.shuffle, random_state=seed)
         labeled = labeled_rows(y, name=name)
         codes = labeled.codes()
