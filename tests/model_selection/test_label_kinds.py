@@ -79,7 +79,6 @@ WHOLE = {
 }
 LARGEST = np.where(HIDDEN, 255, CODES)
 WRAPPED = {
-    "where": lambda: np.where(HIDDEN, -1, np.abs(CODES).astype(np.uint8)),
     "uint8": lambda: CODES.astype(np.uint8),
     "uint16": lambda: CODES.astype(np.uint16),
     "uint32": lambda: CODES.astype(np.uint32),
@@ -95,7 +94,7 @@ REFUSED = {
     "NA in Int64": (lambda: pd.Series(CODES, dtype="Int64").mask(HIDDEN), "NaN"),
     "NA in boolean": (lambda: pd.Series(CODES == 1, dtype="boolean").mask(HIDDEN), "NaN"),
     "NA in categories": (lambda: pd.Series(named(CODES)).mask(HIDDEN).astype("category"), "NaN"),
-    "NaN in str": (lambda: pd.Series(named(CODES)).mask(HIDDEN).astype("str"), "NaN"),
+    "NaN in str": (lambda: pd.Series(named(CODES)).astype("str").mask(HIDDEN), "NaN"),
     "-1 made a string": (lambda: pd.Series(named(CODES)).astype("str"), 'string "-1"'),
     "dates": (lambda: CODES.astype("datetime64[D]"), "all strings or all numbers"),
     "durations": (lambda: CODES.astype("timedelta64[D]"), "all strings or all numbers"),
@@ -149,6 +148,7 @@ def test_masked_entries_are_missing_values(reader):
     assert READERS[reader](np.ma.masked_array(CODES)) == READERS[reader](CODES)
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 2 introduced it")
 @pytest.mark.parametrize("reader", ["folds", "splits", "mask_labels"])
 def test_strings_of_variable_width_are_labels(reader):
     y = named(np.abs(CODES)).astype(np.dtypes.StringDType())
