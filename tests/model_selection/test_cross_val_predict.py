@@ -35,6 +35,7 @@ from skvim.model_selection import (
 from skvim.semi_supervised import TransductiveSVC
 
 METHODS = ["predict", "predict_proba", "predict_log_proba", "decision_function"]
+GRAPH = LabelSpreading(gamma=0.01, tol=0.1)
 NAMES = np.array(["one", "two", "three", "four"], dtype=object)
 
 
@@ -66,7 +67,19 @@ def test_with_all_rows_labelled_it_is_that_of_scikit_learn(method, n_classes, as
         assert found.dtype == expected.dtype
 
 
-@pytest.mark.trust("Out-of-fold predictions learn from unlabelled rows, never from the row itself.")
+@pytest.mark.trust("Out-of-fold predictions learn from all rows but the labels of their fold.")
+def test_predictions_of_any_data_are_those_of_a_loop(amount):
+    draws = np.random.default_rng(0)
+    for _ in range(amount("partly labelled data sets predicted", quick=5, full=500)):
+        n_classes, n_folds, seed = draws.integers(2, 5), draws.integers(2, 5), draws.integers(1000)
+        X, y = make_blobs(80, centers=n_classes, cluster_std=2.0, random_state=seed)
+        partial = mask_labels(y, draws.integers(16, 80), random_state=seed)
+        cv = MaskedStratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        method = draws.choice(["predict", "predict_proba"])
+        found = cross_val_predict_masked(GRAPH, X, partial, cv=cv, method=method)
+        np.testing.assert_array_equal(found, by_hand(GRAPH, X, partial, method, cv))
+
+
 @pytest.mark.parametrize(
     ("model", "method"),
     [

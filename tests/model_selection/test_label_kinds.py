@@ -41,11 +41,11 @@ def polars(y):
 
 # What reads partly labelled y, each with a result that depends on the labels alone.
 READERS = {
-    "folds": lambda y: [t.tolist() for _, t in MaskedStratifiedKFold(3).split(X, y)],
+    "folds": lambda y: [t.tolist() for _, t in MaskedStratifiedKFold(2).split(y, y)],
     "splits": lambda y: [
         t.tolist() for _, t in MaskedStratifiedShuffleSplit(3, random_state=0).split(X, y)
     ],
-    "mask_labels": lambda y: np.flatnonzero(mask_labels(y, 4, random_state=0) != -1).tolist(),
+    "mask_labels": lambda y: np.flatnonzero(mask_labels(y, 6, random_state=0) != -1).tolist(),
     "masked_scorer": lambda y: masked_scorer(lambda model, rows, labels: len(labels))(MODEL, X, y),
     "TransductiveSVC": lambda y: transduced(y),
 }
@@ -118,11 +118,24 @@ def test_kinds_that_cannot_hold_the_mark_have_all_labels(read, kind):
     assert read(WHOLE[kind](y)) == read(y)
 
 
-@pytest.mark.trust("Unsigned labels in which -1 became the largest value are refused.")
 @pytest.mark.parametrize("kind", WRAPPED)
 def test_an_unsigned_y_that_lost_its_mark_is_an_error(read, kind):
     with pytest.raises(ValueError, match=r"dtype uint.*largest value.*y\.astype\(int\) before"):
         read(WRAPPED[kind]())
+
+
+@pytest.mark.trust("Unsigned labels in which -1 became the largest value are refused.")
+def test_unsigned_labels_are_refused_or_read_as_signed_ones(amount):
+    draws = np.random.default_rng(0)
+    for _ in range(amount("unsigned y read", quick=40, full=4000)):
+        dtype = draws.choice([np.uint8, np.uint16, np.uint32, np.uint64])
+        y = draws.integers(0, draws.integers(2, 6), 40) + draws.integers(0, 250)
+        y[:20] = y[20:]  # at least two rows of each class
+        read = READERS[draws.choice(["folds", "mask_labels"])]
+        assert read(y.astype(dtype)) == read(y)
+        y[draws.integers(0, 40)] = -1
+        with pytest.raises(ValueError, match="largest value"):
+            read(y.astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", ["UInt8", "uint8[pyarrow]"])

@@ -58,7 +58,6 @@ def documented():
 DOCUMENTED = documented()
 
 
-@pytest.mark.trust("What scikit-learn does to -1 in y is what the documentation's table says.")
 @pytest.mark.parametrize("name", sorted(DOCUMENTED.keys() - {OTHERS}))
 def test_scikit_learn_does_what_the_table_says(name):
     assert marks.CASES[name]() == DOCUMENTED[name]
