@@ -116,11 +116,16 @@ class CommonParameters:
         draws at two standard deviations.
         """,
     )
-    max_epochs: int = parameter(
-        default=100,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Greatest number of epochs; all of them without ``early_stopping``.",
+    max_epochs: int | str = parameter(
+        default="auto",
+        kind='int in [1, inf) or "auto"',
+        allowed=[integer(1), StrOptions({"auto"})],
+        doc="""
+        Greatest number of epochs; all of them without ``early_stopping``. "auto" is 100, or as many
+        as have 2,000 steps, one per batch, if that is more: an epoch of a small table has few
+        steps. Rows that ``early_stopping`` sets aside have no part in it. The number is
+        ``net_.max_epochs``; ``n_iter_`` is that of the epochs trained.
+        """,
     )
     lr: float = parameter(
         default=1e-3,

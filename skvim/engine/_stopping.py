@@ -35,6 +35,10 @@ class Stopping:
         # 0.07 · 100 is above 7 in floating point.
         return math.ceil(self.fraction * n_rows * (1 - _ROUNDING))
 
+    def n_train(self, n_rows: int) -> int:
+        """Return the number of rows that are left to train on."""
+        return n_rows - self.n_valid(n_rows)
+
 
 class Split(NamedTuple):
     """Positions of training and validation rows, sorted."""
