@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvim.engine._streams import child_seed
 
-__all__ = ["EarlyStopper", "Split", "Stopping", "split_rows"]
+__all__ = ["EarlyStopper", "Split", "Stopping", "rises", "split_rows"]
 
 _ROUNDING = 1e-12
 # Most epochs that are waited for to reach a patience in steps.
@@ -64,6 +64,19 @@ def split_rows(stopping: Stopping, n_rows: int, seed: int, needed: tuple[int, in
     return Split(order[n_valid:].sort().values, order[:n_valid].sort().values)
 
 
+def rises(first: float, lowest: float, recent: float, n_features: int) -> bool:
+    """Tell whether a recent loss is clearly above the lowest one.
+
+    Parameters
+    ----------
+    first, lowest, recent : float
+        Losses in nats per row.
+    n_features : int
+        Number of features of a row.
+    """
+    return recent > lowest + max(_CLEAR_SHARE * (first - lowest), _CLEAR_NATS * n_features)
+
+
 @final
 class EarlyStopper:
     """State of early stopping: losses, epochs waited and the best tensors."""
@@ -104,10 +117,8 @@ class EarlyStopper:
 
     def _rises(self) -> bool:
         """Tell whether the mean of the recent losses is clearly above the lowest."""
-        decrease = self.first_loss - self.best_loss
-        clear = max(_CLEAR_SHARE * decrease, _CLEAR_NATS * self.n_features)
         mean = sum(self.recent_losses) / len(self.recent_losses)
-        return mean > self.best_loss + clear
+        return rises(self.first_loss, self.best_loss, mean, self.n_features)
 
     def save(self, tensors: Iterable[Tensor]) -> None:
         """Copy the values of tensors as the best ones."""
