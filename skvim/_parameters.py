@@ -193,9 +193,10 @@ class CommonParameters:
         allowed=[integer(0)],
         doc="""
         Steps, one per batch, that the epochs without an improvement have at least, unless they are
-        100 epochs: with few rows an epoch has few steps, and ``n_iter_no_change`` epochs are too
-        few to learn in. They need not have so many if the validation loss rises clearly, see
-        :doc:`/early_stopping`. With 0 epochs alone count.
+        30 epochs: with few rows an epoch has few steps, and ``n_iter_no_change`` epochs are too few
+        to learn in. They are also as many epochs as there were up to the last improvement, unless
+        the validation loss rises clearly, see :doc:`/early_stopping`. With 0 only
+        ``n_iter_no_change`` counts.
         """,
     )
     tol: float = parameter(

@@ -197,9 +197,9 @@ class OverfittingWarning(SkvimWarning):
     ``early_stopping`` the weights are those of the epoch with the lowest validation loss. It is
     given if the distortion of the validation rows had decreased until then by less than a fifth of
     what that of the training rows decreased in all epochs, by at least 0.05 nats per feature. With
-    a split of skorch's instead, which keeps the last weights, it is given if the mean validation
-    loss of the last 10 epochs is above the lowest by more than a fifth of the decrease from the
-    first and by more than 0.2 nats per feature.
+    a split of skorch's instead, which keeps the last weights, it is given if all validation losses
+    of the last 20 epochs are above the lowest by more than a twentieth of the decrease from the
+    first and by more than 0.05 nats per feature.
     """
 
 

@@ -1,7 +1,6 @@
 """Overfitting, told from the losses of training rows and of rows set aside."""
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 from typing import Any
 
 from skvim.engine._stopping import Stopping, rises
@@ -9,8 +8,8 @@ from skvim.exceptions import OverfittingWarning, SkvimWarning
 
 __all__ = ["check_overfitting", "share_carried_over"]
 
-# After fewer epochs little can be said. Recent epochs, whose mean loss is compared to the lowest.
-_MIN_EPOCHS, _RECENT = 10, 10
+# After fewer epochs little can be said. Recent epochs, whose losses are compared to the lowest.
+_MIN_EPOCHS, _RECENT = 10, 20
 # A model overfits where less than this share of what training gains shows in rows set aside. Gains
 # of fewer nats per row and feature are those of a model that learns nothing.
 _LEAST_SHARE, _LEAST_GAIN = 0.2, 0.05
@@ -39,11 +38,11 @@ def check_overfitting(
     lowest = min(valid)
     best = valid.index(lowest)
     if stopping is None:
-        late = fmean(valid[-_RECENT:])
-        kept = any(getattr(callback, "load_best", False) for _, callback in callbacks)
-        if kept or not rises(valid[0], lowest, late, n_features):
+        late = valid[-_RECENT:]
+        restored = any(getattr(callback, "load_best", False) for _, callback in callbacks)
+        if restored or not rises(valid[0], lowest, late, n_features):
             return []
-        return [OverfittingWarning(_RISEN.format(late=late, lowest=lowest, best=best + 1))]
+        return [OverfittingWarning(_RISEN.format(late=min(late), lowest=lowest, best=best + 1))]
     train = [epoch["train_distortion"] for epoch in history]
     aside = [epoch["valid_distortion"] for epoch in history]
     share = share_carried_over(train, aside[: best + 1])
@@ -73,9 +72,9 @@ def share_carried_over(train: Sequence[float], valid: Sequence[float]) -> float:
 
 
 _RISEN = (
-    "The model overfits: the mean loss of the validation rows in the last epochs, {late:.4g} nats "
-    "a row, is clearly above the lowest, {lowest:.4g} after epoch {best}, and the weights are "
-    "those of the last epoch. Set early_stopping=True, which keeps the best ones, or "
+    "The model overfits: the losses of the validation rows in the last epochs, {late:.4g} nats a "
+    "row or more, are clearly above the lowest, {lowest:.4g} after epoch {best}, and the weights "
+    "are those of the last epoch. Set early_stopping=True, which keeps the best ones, or "
     "max_epochs={best}."
 )
 _KEPT = (

@@ -92,10 +92,14 @@ def test_a_split_of_skorch_keeps_the_last_weights_and_is_told_so(tmp_path):
         ([20.0 - 0.7 * i for i in range(11)], STOPPING, "gained 40 nats .* 7 until epoch 11"),
         ([20.0, 14.0, *[30.0] * 9], STOPPING, "gained 40 nats .* 6 until epoch 2"),
         ([20.0] * 11, STOPPING, "aside 0 until epoch 1"),
-        # The lowest is 10: 2 nats above it, a fifth of the decrease, are clear.
-        ([20.0, *[12.1] * 9, 10.0], None, ""),
-        ([20.0, 10.0, *[12.1] * 10], None, "12.1 nats .*10 after epoch 2"),
-        ([20.0, 10.0, *[11.9] * 10], None, ""),
+        # The lowest is 10: half a nat above it, a twentieth of the decrease, is clear.
+        ([20.0, *[10.6] * 19, 10.0], None, ""),
+        ([20.0, 10.0, *[10.6] * 20], None, "10.6 nats .*10 after epoch 2"),
+        ([20.0, 10.0, *[10.6] * 19], None, ""),
+        ([20.0, 10.0, *[30.0] * 19, 10.4], None, ""),
+        # Of a smaller decrease, 0.05 nats of each of 4 features.
+        ([10.1, 10.0, *[10.21] * 20], None, "10.21 nats"),
+        ([10.1, 10.0, *[10.19] * 20], None, ""),
     ],
 )
 def test_the_criterion_is_the_one_that_is_documented(valid, stopping, message):
