@@ -121,9 +121,9 @@ class CommonParameters:
         kind='int in [1, inf) or "auto"',
         allowed=[integer(1), StrOptions({"auto"})],
         doc="""
-        Greatest number of epochs; all of them without ``early_stopping``. "auto" is 100, or as many
-        as have 2,000 steps, one per batch, if that is more: an epoch of a small table has few
-        steps. Rows that ``early_stopping`` sets aside have no part in it. The number is
+        Greatest number of epochs; all of them without ``early_stopping``. "auto" is 100; with
+        ``early_stopping``, which keeps the best weights, it is as many as have 2,000 steps, one per
+        batch, if that is more: an epoch of a small table has few steps. The number is
         ``net_.max_epochs``; ``n_iter_`` is that of the epochs trained.
         """,
     )

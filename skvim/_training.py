@@ -29,7 +29,8 @@ def training_settings(
     stopping, batch_size = _stopping(estimator), estimator.batch_size
     max_epochs = estimator.max_epochs
     if isinstance(max_epochs, str):
-        n_train = n_rows if stopping is None else stopping.n_train(n_rows)
+        # Without rows that tell the best weights, the last ones overfit in so many steps.
+        n_train = None if stopping is None else stopping.n_train(n_rows)
         max_epochs = epochs_for(n_train, batch_size, model.min_batch_rows)
     return TrainingSettings(
         max_epochs=max_epochs,

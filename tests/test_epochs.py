@@ -21,8 +21,8 @@ SMALL = {"hidden_layer_sizes": (4,), "batch_size": 4, "random_state": 0}
 # Learning rates depend on the number of epochs, of which the first few tell.
 SMALL["lr_schedule"] = "cosine"
 BRIEF = {"early_stopping": True, "tol": 1e9, "n_iter_no_change": 4, "n_steps_no_change": 0}
-# 15 batches of the 60 rows, 14 of the 54 that early stopping leaves.
-EPOCHS = math.ceil(2000 / 15)
+# 14 batches of the 54 of 60 rows that early stopping leaves.
+EPOCHS = 100
 EPOCHS_OF_54 = math.ceil(2000 / 14)
 
 pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
@@ -66,6 +66,7 @@ def assert_same(one, other):
         (10**6, 100, 1, 100),
         (7, 1, 1, 286),
         (0, 100, 2, 2000),  # refused elsewhere
+        (None, 100, 1, 100),  # none are set aside
     ],
 )
 def test_auto_is_100_epochs_or_2000_steps(n_rows, batch_size, min_rows, epochs):
@@ -74,11 +75,13 @@ def test_auto_is_100_epochs_or_2000_steps(n_rows, batch_size, min_rows, epochs):
 
 @pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
 def test_auto_is_the_default_and_counts_the_batches_that_training_has(cls):
-    model = cls(2, hidden_layer_sizes=(4,), callbacks=[Stop()], random_state=0).fit(X)
+    small = {"hidden_layer_sizes": (4,), "random_state": 0, "validation_fraction": 0.2}
+    model = cls(2, **small, early_stopping=True, callbacks=[Stop()]).fit(X)
     assert model.max_epochs == "auto"
     n_batches = model.history_[0]["train_batch_count"]
     assert model.net_.max_epochs == max(100, math.ceil(2000 / n_batches))
     assert model.n_iter_ == 1
+    assert cls(2, **small, callbacks=[Stop()]).fit(X).net_.max_epochs == 100
 
 
 def test_a_fit_equals_that_of_the_number():
