@@ -1,9 +1,10 @@
 """Compare early stopping with longer training: write docs/_tables/early_stopping.md.
 
-Each model at its defaults is fitted twice to each standardised table, with 1,500 epochs at most: by
-early stopping at its defaults, and until 100 epochs brought no gain. The same for the patience in
-epochs alone. Losses are those of the rows that fits set aside. Tables are scikit-learn's small ones
-and, with ``--tables FOLDER``, the numeric columns of the CSV files there. Run it with::
+Each model at its defaults is fitted to each standardised table until 100 epochs brought no gain,
+with 1,500 epochs at most, 300 on tables of 1,000 rows or more, of which 2,000 are used. When early
+stopping at its defaults, or the patience in epochs alone, ends the same training follows from its
+losses. They are those of the rows that fits set aside. Tables are scikit-learn's and, with
+``--tables FOLDER``, the numeric columns of the CSV files there. Run it with::
 
     OMP_NUM_THREADS=1 python benchmarks/early_stopping.py [--tables FOLDER] [--seeds N]
 
@@ -26,16 +27,16 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
 from skvim import AETransformer, VAETransformer, VIMAETransformer
+from skvim.engine._stopping import EarlyStopper, Stopping
 
 PAGE = Path(__file__).parents[1] / "docs" / "_tables" / "early_stopping.md"
 RESULTS = Path(__file__).parent / "results" / "early_stopping.json"
 MODELS = {"AE": AETransformer, "VAE": VAETransformer, "VIMAE": VIMAETransformer}
-BUNDLED = ("iris", "wine", "diabetes", "breast_cancer")
-RULES: dict[str, dict[str, Any]] = {
-    "reference": {"n_iter_no_change": 100, "n_steps_no_change": 0, "tol": 0.0},
-    "epochs": {"n_steps_no_change": 0},
-    "default": {},
-}
+BUNDLED = ("iris", "wine", "diabetes", "breast_cancer", "digits")
+REFERENCE: dict[str, Any] = {"n_iter_no_change": 100, "n_steps_no_change": 0, "tol": 0.0}
+RULES: dict[str, dict[str, Any]] = {"epochs": {"n_steps_no_change": 0}, "default": {}}
+# Rows from which a table is large, and those that are used of it; most epochs of either.
+LARGE, MOST_ROWS, EPOCHS, EPOCHS_LARGE = 1000, 2000, 1500, 300
 # The reference has its lowest loss before this share of its time.
 EARLY = 0.6
 
@@ -52,24 +53,45 @@ def tables(folder: Path | None) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _standardised(X: NDArray[Any]) -> NDArray[Any]:
-    """Scale the columns that vary to mean 0 and variance 1."""
+    """Scale the columns that vary to mean 0 and variance 1; return some rows of a large table."""
     scaled: NDArray[Any] = StandardScaler().fit_transform(X[:, X.std(axis=0) > 0])
+    if len(scaled) > MOST_ROWS:
+        scaled = scaled[np.random.default_rng(0).permutation(len(scaled))[:MOST_ROWS]]
     return scaled
 
 
-def fitted(name: str, X: NDArray[Any], rule: str, seed: int) -> dict[str, Any]:
-    """Fit a model by a rule; return its validation losses and seconds."""
-    model = MODELS[name](early_stopping=True, max_epochs=1500, random_state=seed, **RULES[rule])
+def fitted(name: str, X: NDArray[Any], seed: int) -> dict[str, Any]:
+    """Fit a model for long; return what its validation losses are, by rule."""
+    epochs = EPOCHS_LARGE if len(X) >= LARGE else EPOCHS
+    model = MODELS[name](early_stopping=True, max_epochs=epochs, random_state=seed, **REFERENCE)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of inactive dimensions
         model.fit(X)
     seconds = time.perf_counter() - start
-    curve = [epoch["valid_loss"] for epoch in model.history_]
-    best = int(np.argmin(curve))
-    return {"first": curve[0], "lowest": curve[best], "best": best + 1, "n": len(curve)} | {
-        "seconds": round(seconds, 2)
-    }
+    curve, n_steps = model.validation_loss_curve_, model.history_[0]["train_batch_count"]
+    found = {"n_rows": len(X), "seconds": round(seconds, 2), "reference": ended(curve, len(curve))}
+    for rule, options in RULES.items():
+        n = stop(MODELS[name](**options), curve, n_steps, X.shape[1])
+        found[rule] = ended(curve, n)
+    return found
+
+
+def stop(model: Any, losses: list[float], n_steps: int, n_features: int) -> int:
+    """Return after how many epochs of so many steps a model's early stopping ends a training."""
+    patience = model.n_iter_no_change, model.tol, model.n_steps_no_change
+    stopper = EarlyStopper(Stopping(model.validation_fraction, *patience), n_features)
+    for n, loss in enumerate(losses, start=1):
+        stopper.update(loss, n_steps)
+        if stopper.n_to_wait == 0:
+            return n
+    return len(losses)
+
+
+def ended(curve: list[float], n: int) -> dict[str, Any]:
+    """Return what is known of a training of n epochs."""
+    best = int(np.argmin(curve[:n]))
+    return {"first": curve[0], "lowest": curve[best], "best": best + 1, "n": n}
 
 
 def summary(found: list[dict[str, Any]], rule: str) -> list[str]:
@@ -94,13 +116,16 @@ def summary(found: list[dict[str, Any]], rule: str) -> list[str]:
 
 def page(results: dict[str, dict[str, Any]]) -> str:
     """Return the table of all results."""
-    header = ("model", "patience", "fits", "lost", "≤ 2 %", "at most", "epochs", "epochs, early")
-    lines = ["| " + " | ".join(header) + " |", "| --- " * len(header) + "|"]
-    for name in (*MODELS, "all"):
-        found = [fits for key, fits in results.items() if name in ("all", key.split(" / ")[1])]
-        for rule, label in (("epochs", "10 epochs"), ("default", "default")):
-            cells = [name, label, str(len(found)), *summary(found, rule)]
-            lines.append("| " + " | ".join(cells) + " |")
+    header = ("rows", "model", "patience", "fits", "lost", "≤ 2 %", "at most", "epochs")
+    lines = ["| " + " | ".join((*header, "epochs, early")) + " |"]
+    lines += ["| --- " * (len(header) + 1) + "|"]
+    for size, is_large in (("< 1,000", False), ("≥ 1,000", True)):
+        of_size = {k: fits for k, fits in results.items() if (fits["n_rows"] >= LARGE) == is_large}
+        for name in (*MODELS, "all") if of_size else ():
+            found = [fits for key, fits in of_size.items() if name in ("all", key.split(" / ")[1])]
+            for rule, label in (("epochs", "10 epochs"), ("default", "default")):
+                cells = [size, name, label, str(len(found)), *summary(found, rule)]
+                lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -119,9 +144,9 @@ def main() -> None:
             for name in MODELS:
                 key = f"{table} / {name} / {seed}"
                 if key not in results:
-                    results[key] = {rule: fitted(name, X, rule, seed) for rule in RULES}
+                    results[key] = fitted(name, X, seed)
                     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-                    print(key, {rule: fit["n"] for rule, fit in results[key].items()}, flush=True)
+                    print(key, {rule: results[key][rule]["n"] for rule in RULES}, flush=True)
     PAGE.write_text(page(results), encoding="utf-8")
     print(page(results))
 

@@ -34,7 +34,7 @@ from skvim.metrics import log_likelihood
 SCORED, FITTED, REPEATS = 1000, 1200, 3
 DRAWS = (50, 100)
 TABLES = ("winequality-white", "abalone", "phoneme", "taxis")
-SETTINGS: dict[str, Any] = {"random_state": 0, "device": "cpu"}
+SETTINGS: dict[str, Any] = {"max_epochs": 100, "random_state": 0, "device": "cpu"}
 
 Case = tuple[Any, Any, Callable[[Any], np.ndarray] | None]
 

@@ -28,6 +28,7 @@ from skvim._validation import (
     check_is_fitted,
     check_parameters,
     check_results,
+    draw_seed,
     with_plain_parameters,
 )
 from skvim._values import by_bytes, itself
@@ -82,7 +83,7 @@ class BaseAutoencoder(
     n_components_ : int
         Number of latent dimensions.
     n_iter_ : int
-        Epochs trained, ``max_epochs`` unless training stopped early.
+        Epochs trained: ``max_epochs``, or what "auto" stands for, unless training stopped early.
     validation_loss_curve_ : list of float or None
         Validation loss of every epoch, in nats per row; None without ``early_stopping``.
     best_validation_loss_ : float or None
@@ -157,9 +158,10 @@ class BaseAutoencoder(
         self._format: RowFormat
         self._format, rows = fitted_format(self, X)
         settings = with_plain_parameters(self)
-        training = training_settings(settings, self._pretraining_steps())
-        settings.n_components = number_of_components(settings, self._format, rows, training.seed)
+        seed = draw_seed(settings.random_state)
+        settings.n_components = number_of_components(settings, self._format, rows, seed)
         model = settings._model_settings()
+        training = training_settings(settings, model, len(rows), self._pretraining_steps(), seed)
         return FitRequest(model, training, rows, has_own_seed=self.random_state is None)
 
     def _finish_fit(self, request: FitRequest, net: AutoencoderNet) -> None:

@@ -30,6 +30,7 @@ def _default_estimator() -> TabularAutoencoder:
         likelihood="auto",
         hidden_layer_sizes=(512,),
         noise=MaskingNoise(0.3),
+        max_epochs=100,
         lr=2e-3,
         lr_schedule="cosine",
         code_density=None,  # impute does not use it
@@ -85,7 +86,8 @@ class AutoencoderImputer(Savable, OneToOneFeatureMixin, TransformerMixin, BaseEs
         doc="""
         The model to fit, one with ``likelihood="auto"`` or :class:`~skvim.tables.Columns`; it is
         cloned. None is ``DenoisingAETransformer(64, likelihood="auto", hidden_layer_sizes=(512,),
-        noise=MaskingNoise(0.3), lr=2e-3, lr_schedule="cosine", code_density=None)``.
+        noise=MaskingNoise(0.3), max_epochs=100, lr=2e-3, lr_schedule="cosine",
+        code_density=None)``.
         """,
         kw_only=False,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["UNLABELED", "LabeledRows", "labeled_rows"]
+__all__ = ["UNLABELED", "LabeledRows", "labeled_rows", "reject_missing"]
 
 UNLABELED = -1
 
@@ -69,16 +69,18 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
     ------
     ValueError
         If y is None, has another shape, contains missing values or the string "-1", mixes strings
-        and numbers, or has no label at all.
+        and numbers or holds values of another kind, has no label at all, or is of an unsigned type
+        and holds its largest value, which is what -1 becomes there.
     """
     if y is None:
         raise ValueError(
             f"{name} needs y: the label of each row, {UNLABELED} where there is none. Got None."
         )
-    values = np.asarray(column_or_1d(y))
-    _reject_ambiguous_markers(values, name)
+    values = _one_dimensional(y)
+    reject_missing(y, values, name)
+    _reject_text_marker(values, name)
     # Comparing an array of strings with a number gives one bool, not one per row.
-    is_text = values.dtype.kind in "UST"
+    is_text = values.dtype.kind in "US"
     given = np.ones(len(values), dtype=bool) if is_text else np.asarray(values != UNLABELED)
     rows = np.flatnonzero(given)
     if not rows.size:
@@ -86,21 +88,51 @@ def labeled_rows(y: Any, *, name: str) -> LabeledRows:
             f"{name} needs rows that have a label, but all {len(values)} entries of y are "
             f"{UNLABELED}, which marks a row without one. Give some rows their class."
         )
-    return LabeledRows(values, rows, _same_kind(values[rows]))
+    labels = _same_kind(values[rows])
+    _reject_wrapped_marker(y, labels, name)
+    return LabeledRows(values, rows, labels)
 
 
-def _reject_ambiguous_markers(values: NDArray[Any], name: str) -> None:
-    """Raise ValueError for values that might mark unlabelled rows: missing ones, and "-1"."""
-    if any(_is_missing(value) for value in values.tolist()):
+def _one_dimensional(y: Any) -> NDArray[Any]:
+    """Return y as an array of one dimension; variable-width strings become objects."""
+    if getattr(getattr(y, "dtype", None), "kind", None) == "T":  # scikit-learn cannot handle it
+        y = np.asarray(y, dtype=object)
+    return np.asarray(column_or_1d(y))
+
+
+def reject_missing(y: Any, values: NDArray[Any], name: str) -> None:
+    """Raise ValueError if values are missing or, in a masked array, masked."""
+    if np.ma.is_masked(y) or any(_is_missing(value) for value in values.tolist()):
         raise ValueError(
             f"{name} takes {UNLABELED} for a row without a label, but y has missing values (NaN, "
-            f"None or NA). Replace them by {UNLABELED}."
+            f"None, NA or masked). Replace them by {UNLABELED}."
         )
-    if values.dtype.kind in "UTO" and any(isinstance(v, str) and v == "-1" for v in values):
+
+
+def _reject_text_marker(values: NDArray[Any], name: str) -> None:
+    """Raise ValueError for the string "-1", which might mark unlabelled rows."""
+    if values.dtype.kind in "UO" and any(isinstance(v, str) and v == "-1" for v in values):
         raise ValueError(
             f'{name} got a y that contains the string "-1". If it marks rows without a label, use '
             "dtype object and the integer -1 for them; if it is a class, rename it."
         )
+
+
+def _reject_wrapped_marker(y: Any, labels: NDArray[Any], name: str) -> None:
+    """Raise ValueError for what -1 becomes in unsigned integers, their largest value."""
+    # pandas' UInt8 becomes an array of float64, so the type that was given is looked at too.
+    dtypes: list[Any] = [getattr(y, "dtype", None), labels.dtype]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", None) != "u":
+            continue
+        largest = 2 ** (8 * dtype.itemsize) - 1
+        if np.any(labels == largest):
+            raise ValueError(
+                f"{name} got a y of dtype {dtype} that holds {largest}, its largest value. That is "
+                f"what {UNLABELED}, the mark of a row without a label, becomes in unsigned "
+                f"integers. Use y.astype(int) before labels are replaced by {UNLABELED}, or before "
+                f"it is passed if {largest} is a class."
+            )
 
 
 def _is_missing(value: Any) -> bool:
@@ -109,10 +141,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def _same_kind(labels: NDArray[Any]) -> NDArray[Any]:
-    """Convert numbers of dtype object to a numeric dtype; raise ValueError if kinds are mixed."""
-    if labels.dtype.kind != "O" or all(isinstance(label, str) for label in labels):
+    """Convert numbers of dtype object to a numeric dtype; raise ValueError for other kinds."""
+    if labels.dtype.kind in "biufUS" or all(isinstance(label, str) for label in labels):
         return labels
-    if all(isinstance(label, Real) for label in labels):
+    if labels.dtype.kind == "O" and all(isinstance(label, Real) for label in labels):
         return np.array(labels.tolist())
     kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
     raise ValueError(

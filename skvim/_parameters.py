@@ -116,11 +116,16 @@ class CommonParameters:
         draws at two standard deviations.
         """,
     )
-    max_epochs: int = parameter(
-        default=100,
-        kind="int in [1, inf)",
-        allowed=[integer(1)],
-        doc="Greatest number of epochs; all of them without ``early_stopping``.",
+    max_epochs: int | str = parameter(
+        default="auto",
+        kind='int in [1, inf) or "auto"',
+        allowed=[integer(1), StrOptions({"auto"})],
+        doc="""
+        Greatest number of epochs; all of them without ``early_stopping``. "auto" is 100; with
+        ``early_stopping``, which keeps the best weights, it is as many as have 2,000 steps, one per
+        batch, if that is more: an epoch of a small table has few steps. The number is
+        ``net_.max_epochs``; ``n_iter_`` is that of the epochs trained.
+        """,
     )
     lr: float = parameter(
         default=1e-3,
@@ -188,9 +193,10 @@ class CommonParameters:
         allowed=[integer(0)],
         doc="""
         Steps, one per batch, that the epochs without an improvement have at least, unless they are
-        100 epochs: with few rows an epoch has few steps, and ``n_iter_no_change`` epochs are too
-        few to learn in. They need not have so many if the validation loss rises clearly, see
-        :doc:`/early_stopping`. With 0 epochs alone count.
+        30 epochs: with few rows an epoch has few steps, and ``n_iter_no_change`` epochs are too few
+        to learn in. They are also as many epochs as there were up to the last improvement, unless
+        the validation loss rises clearly, see :doc:`/early_stopping`. With 0 only
+        ``n_iter_no_change`` counts.
         """,
     )
     tol: float = parameter(

@@ -2,37 +2,50 @@
 
 from typing import Any
 
-from skvim._validation import draw_seed
-from skvim.engine import Stopping, TrainingSettings, resolve_device
+from skvim.engine import ModelSettings, Stopping, TrainingSettings, epochs_for, resolve_device
 from skvim.engine._checkpoints import Checkpoints
 
 __all__ = ["training_settings"]
 
 
-def training_settings(estimator: Any, pretraining: int) -> TrainingSettings:
+def training_settings(
+    estimator: Any, model: ModelSettings, n_rows: int, pretraining: int, seed: int
+) -> TrainingSettings:
     """Return the settings of the training, checked.
 
     Parameters
     ----------
     estimator : estimator
         With plain numbers as parameters.
+    model : ModelSettings
+        Of the model to train.
+    n_rows : int
+        Number of rows, those included that early stopping sets aside.
     pretraining : int
         Greatest number of pretraining steps of the encoder.
+    seed : int
+        Of the training.
     """
+    stopping, batch_size = _stopping(estimator), estimator.batch_size
+    max_epochs = estimator.max_epochs
+    if isinstance(max_epochs, str):
+        # Without rows that tell the best weights, the last ones overfit in so many steps.
+        n_train = None if stopping is None else stopping.n_train(n_rows)
+        max_epochs = epochs_for(n_train, batch_size, model.min_batch_rows)
     return TrainingSettings(
-        max_epochs=estimator.max_epochs,
-        batch_size=estimator.batch_size,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
         lr=estimator.lr,
         optimizer=estimator.optimizer,
         callbacks=estimator.callbacks,
         net_params=dict(estimator.net_params or {}),
         device=resolve_device(estimator.device),
-        seed=draw_seed(estimator.random_state),
+        seed=seed,
         verbose=int(estimator.verbose),
         lr_schedule=estimator.lr_schedule,
         pretraining=pretraining,
         acceleration=estimator.acceleration,
-        stopping=_stopping(estimator),
+        stopping=stopping,
         checkpoints=_checkpoints(estimator.checkpoint),
     )
 

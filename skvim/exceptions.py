@@ -16,6 +16,7 @@ __all__ = [
     "FileVersionWarning",
     "MissingExtraError",
     "NoGainWarning",
+    "OverfittingWarning",
     "PosteriorCollapseWarning",
     "PriorMismatchWarning",
     "SkvimError",
@@ -196,6 +197,20 @@ class DeadDimensionsWarning(SkvimWarning):
     the variance of its codes is below 1 % of the prior's variance and, with a stochastic encoder,
     it has less than 0.1 nats of information on the rows. Without a prior the criterion is the
     information alone or, with a deterministic encoder, a variance below 0.01 % of the greatest one.
+    """
+
+
+@final
+class OverfittingWarning(SkvimWarning):
+    """A model learned its training rows by heart: little of what it gained holds for other rows.
+
+    Given at the end of ``fit``, after at least 10 epochs, if validation rows were set aside. With
+    ``early_stopping`` the weights are those of the epoch with the lowest validation loss. It is
+    given if the distortion of the validation rows had decreased until then by less than a fifth of
+    what that of the training rows decreased in all epochs, by at least 0.05 nats per feature. With
+    a split of skorch's instead, which keeps the last weights, it is given if all validation losses
+    of the last 20 epochs are above the lowest by more than a twentieth of the decrease from the
+    first and by more than 0.05 nats per feature.
     """
 
 

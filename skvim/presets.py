@@ -71,6 +71,7 @@ _TABLE: dict[str, Any] = {
     "hidden_layer_sizes": (512,),
     "noise": SwapNoise(0.5),
     "lam": 0.1,
+    "max_epochs": 100,
     "code_density": None,
 }
 
@@ -163,8 +164,8 @@ def preset(
 
     "robust-table" is for features of tables with mixed columns and missing cells, to be given to
     :class:`~skvim.DenoisingAETransformer`: ``likelihood="auto"``, 64 codes, one hidden layer of
-    512 units and :class:`~skvim.noise.SwapNoise` at rate 0.5, so that half of the cells that the
-    encoder sees in training come from other rows. See :doc:`/tables`.
+    512 units, 100 epochs and :class:`~skvim.noise.SwapNoise` at rate 0.5, so that half of the cells
+    that the encoder sees in training come from other rows. See :doc:`/tables`.
 
     Differences from the reference: the decoder's output is not bounded, the encoder sees centred
     rows of unit scale, the noise is not truncated, and pretraining compares covariances by another

@@ -290,7 +290,7 @@ def test_a_dirac_posterior_with_kl_is_refused():
     ids=["ae", "vimae-n", "vimae-l", "vimae-gaussian"],
 )
 def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
-    model.set_params(n_components=n_components).fit(rows)
+    model.set_params(n_components=n_components, max_epochs=100).fit(rows)
     assert squared_error(model, rows) <= pca_error(n_components, rows)
     assert active_units(model.transform(rows)) == n_components
 
@@ -303,7 +303,7 @@ def test_defaults_reconstruct_no_worse_than_pca(model, rows, n_components):
     "cls", [VAETransformer, BetaVAETransformer, InfoVAETransformer, CapacityVAETransformer]
 )
 def test_defaults_leave_active_units_and_information(cls, rows, n_components):
-    model = cls(n_components, random_state=0).fit(rows)
+    model = cls(n_components, max_epochs=100, random_state=0).fit(rows)
     assert active_units(model.transform(rows)) >= 2
     mean, std = model.posterior_moments(rows)
     rate = (0.5 * (mean**2 + std**2 - 1) - np.log(std)).sum(axis=1).mean()

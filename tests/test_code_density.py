@@ -15,7 +15,8 @@ def test_arrays_are_sampled_by_a_density_of_codes_too(density):
     rng = np.random.default_rng(0)
     centres = rng.choice([-4.0, 4.0], (600, 1))
     X = centres + rng.normal(size=(600, 4))
-    model = AETransformer(2, code_density=density, hidden_layer_sizes=(16,), random_state=0)
+    small = {"hidden_layer_sizes": (16,), "max_epochs": 100, "random_state": 0}
+    model = AETransformer(2, code_density=density, **small)
     assert hasattr(model, "sample")
     model.fit(X)
     drawn = model.sample(500, random_state=0)

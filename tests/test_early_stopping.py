@@ -235,7 +235,7 @@ def test_the_rule_counts_epochs_since_the_last_improvement_above_the_tolerance(
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "n_epochs"), [(0, 3), (4, 3), (5, 4), (6, 4), (7, 5), (500, 101)]
+    ("n_steps", "n_epochs"), [(0, 3), (4, 3), (5, 4), (6, 4), (7, 5), (500, 31)]
 )
 def test_epochs_without_an_improvement_have_at_least_so_many_steps(n_steps, n_epochs, monkeypatch):
     """Of 81 rows there are batches of 40 and 41; the first epoch is the best one."""
@@ -244,17 +244,26 @@ def test_epochs_without_an_improvement_have_at_least_so_many_steps(n_steps, n_ep
     assert model.n_iter_ == n_epochs
 
 
-# Of six features 0.2 nats each are 1.2 nats, more than a fifth of small decreases.
+@pytest.mark.parametrize(("n_steps", "n_epochs"), [(0, 42), (500, 80)])
+def test_a_long_training_is_given_as_many_epochs_again(n_steps, n_epochs, monkeypatch):
+    """The last improvement is that of epoch 40, unless epochs alone count."""
+    losses = [*np.linspace(3, 1, 40), *[1.0] * 60]
+    model = fit_with_losses(losses, monkeypatch, n_iter_no_change=2, n_steps_no_change=n_steps)
+    assert model.n_iter_ == n_epochs
+
+
+# Of six features 0.05 nats each are 0.3 nats, more than a twentieth of small decreases. Twice the
+# patience are four losses.
 @pytest.mark.parametrize(
     ("losses", "n_seen"),
     [
-        ([3.0, 0.0, 1.1, 1.1, 1.1, 1.1], 6),
-        ([3.0, 0.0, 1.3, 1.3, 1.3, 1.3], 4),
-        ([3.0, 0.0, 0.0, 2.6, 0.0, 0.0], 4),  # the mean of two losses
-        ([3.0, 0.0, 2.6, -1.0, 2.6, 2.6], 6),  # an improvement in between
-        ([10.0, 0.0, 1.9, 1.9, 1.9, 1.9], 6),
-        ([10.0, 0.0, 2.1, 2.1, 2.1, 2.1], 4),
-        ([0.0, 5.0, 5.0, 5.0], 3),
+        ([3.0, 0.0, *[0.25] * 6], 8),
+        ([3.0, 0.0, *[0.35] * 6], 6),
+        ([3.0, 0.0, 0.35, 0.35, 0.0, *[0.35] * 6], 9),  # a single one is low
+        ([3.0, 0.0, 2.6, 2.6, 2.6, -1.0, *[2.6] * 6], 10),  # an improvement in between
+        ([10.0, 0.0, *[0.45] * 6], 8),
+        ([10.0, 0.0, *[0.55] * 6], 6),
+        ([0.0, *[5.0] * 6], 5),
     ],
 )
 def test_losses_that_rise_clearly_end_training_before_those_steps(losses, n_seen, monkeypatch):

@@ -14,7 +14,7 @@ from skvim.presets import preset
 __all__ = ["DRAWING", "FEATURES", "FILLING", "ODD"]
 
 Contenders = dict[str, Callable[[int], Any]]
-_COMMON: dict[str, Any] = {"likelihood": "auto", "device": "cpu"}
+_COMMON: dict[str, Any] = {"likelihood": "auto", "max_epochs": 100, "device": "cpu"}
 
 
 def vimae(seed: int, **options: Any) -> Any:

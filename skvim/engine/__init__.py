@@ -1,5 +1,6 @@
 """Training and inference; the only package that imports skorch."""
 
+from skvim.engine._batches import epochs_for
 from skvim.engine._build import (
     OPTIMIZERS,
     PRECISIONS,
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingSettings",
     "child_seed",
     "encode_moments",
+    "epochs_for",
     "map_rows",
     "net_state",
     "one_thread",

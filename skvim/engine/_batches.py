@@ -1,5 +1,6 @@
 """Batches of rows cut from one tensor, without a DataLoader's cost per row."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -9,7 +10,10 @@ from torch.utils.data import Subset
 
 from skvim.engine._placement import Rows, place
 
-__all__ = ["TensorBatches", "batch_bounds", "rows_of"]
+__all__ = ["TensorBatches", "batch_bounds", "epochs_for", "rows_of"]
+
+# What max_epochs="auto" stands for at least: an epoch of a small table has few steps.
+_LEAST_EPOCHS, _LEAST_STEPS = 100, 2000
 
 
 def rows_of(dataset: Any, device: torch.device) -> Rows:
@@ -58,3 +62,35 @@ def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> list[tuple[int,
     if len(starts) > 1 and n_rows - starts[-1] < max(min_rows, min(2, batch_size)):
         starts.pop()
     return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+def epochs_for(n_rows: int | None, batch_size: int, min_rows: int) -> int:
+    """Return the number of epochs that ``max_epochs="auto"`` stands for.
+
+    Parameters
+    ----------
+    n_rows : int or None
+        Number of rows that are trained on beside rows set aside; None if none are set aside.
+    batch_size : int
+        Rows of a batch.
+    min_rows : int
+        Least number of rows of a batch, see :func:`batch_bounds`.
+
+    Returns
+    -------
+    int
+        100; where rows are set aside, as many as have 2,000 steps, one per batch, if that is more.
+
+    Examples
+    --------
+    >>> from skvim.engine._batches import epochs_for
+    >>> epochs_for(150, 100, 1), epochs_for(5000, 100, 1)
+    (1000, 100)
+    >>> epochs_for(None, 100, 1)
+    100
+    """
+    if n_rows is None:
+        return _LEAST_EPOCHS
+    # Too few rows are refused later, for what needs them.
+    n_batches = len(batch_bounds(max(n_rows, min_rows, 1), batch_size, min_rows))
+    return max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / n_batches))

@@ -75,6 +75,11 @@ class ModelSettings:
         """Rows that the networks need in training."""
         return max(self.architecture.min_rows, 2 if self.unit_codes else 1)
 
+    @property
+    def min_batch_rows(self) -> int:
+        """Rows that a training batch needs, for the networks and for the terms of the loss."""
+        return max([self.min_rows, *(term.min_rows for _, term in self.terms)])
+
 
 @final
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def build_net(model: ModelSettings, training: TrainingSettings) -> AutoencoderNe
     """Return a net that builds the model when it is prepared; ValueError for wrong settings."""
     objective = build_objective(model, training.seed)
     _check_names(objective.names)
-    needed = max(objective.min_rows, model.min_rows)
+    needed = model.min_batch_rows
     if training.batch_size < needed:
         raise ValueError(
             f"batch_size must be at least {needed} for what is compared or normalised over the "

@@ -27,6 +27,7 @@ from skvim.engine._callbacks import (
 )
 from skvim.engine._checkpoints import CheckpointFile, warn_of_checkpoint
 from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
+from skvim.engine._overfitting import check_overfitting
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
 from skvim.engine._schedules import Schedule, begin_step
@@ -171,7 +172,9 @@ class AutoencoderNet(NeuralNet):
         if not is_finite(self.autoencoder, self._tensors(), x):
             raise _divergence("The weights or the codes of training rows are not finite.")
         generator = torch.Generator(x.device).manual_seed(child_seed(self.seed, "diagnosis"))
-        return diagnose_training(self.autoencoder, self.objective, self.history, x, q, generator)
+        found = diagnose_training(self.autoencoder, self.objective, self.history, x, q, generator)
+        n = self.autoencoder.mean.numel()
+        return found + check_overfitting(self.history, n, self.stopping, self.callbacks_)
 
     def has_stopped(self) -> bool:
         """Tell whether early stopping has ended the training."""

@@ -16,6 +16,7 @@ _SMALLEST, _LARGEST = 1e-15, 1e15
 _RESOLUTION = 1e-5
 # By how much float32 may round a constant column, in standard deviations of the others.
 _ROUNDED = 1e-2
+_SHOWN = 5  # columns in an error
 # Rows whose moments are summed in their own precision, in a core's cache; values of a byte chunk.
 _MOMENT_ROWS, _CHUNK_VALUES = 1024, 2**22
 
@@ -31,10 +32,10 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
     moments = _moments_of_bytes if x.dtype == torch.uint8 else _moments
     variance, mean = moments(x, index)
     spread = math.sqrt(float(variance.mean()))
-    largest = max(abs(low), abs(high))
+    largest, wide = max(abs(low), abs(high)), []
     if spread <= _RESOLUTION * largest:
-        largest = _largest_of_varying(x, _ROUNDED * spread)
-    resolved = spread > _RESOLUTION * largest
+        wide = _too_large(x, spread)
+    resolved = not wide
     first = x[0 if index is None else int(index[0])]
     constant = spread < _SMALLEST and all(
         bool((rows == first).all()) for rows in _chunks(x, index, len(x))
@@ -44,27 +45,38 @@ def data_statistics(x: Tensor, device: torch.device, index: Tensor | None = None
         raise ValueError(
             "X must have a spread that float32 resolves: between 1e-15 and 1e15, and above "
             f"{_RESOLUTION:g} of its largest value, which float32 has to hold. Got values from "
-            f"{low:g} to {high:g} with standard deviation {spread:g}. Rescale X, for example with "
-            "StandardScaler."
+            f"{low:g} to {high:g} with standard deviation {spread:g}{_named(wide, x.shape[1])}. "
+            "Rescale X, for example with StandardScaler."
         )
     centre = mean.to(device=device, dtype=torch.float32)
     n_rows = len(x if index is None else index)
     return DataStatistics(centre, 1.0 if constant else spread, low, high, n_rows)
 
 
-def _largest_of_varying(x: Tensor, tolerance: float) -> float:
-    """Return the largest size of a value in columns of which not all values are equal.
+def _too_large(x: Tensor, spread: float) -> list[int]:
+    """Return the positions of columns whose values are too large to resolve a spread beside them.
 
-    Others need no resolution: less their mean they are 0, if float32 holds it up to a tolerance.
-    All rows count, also those that do not train.
+    Columns of equal values need no resolution: less their mean they are 0, if float32 holds it up
+    to a tolerance. All rows count, also those that do not train.
     """
     first = x[0]
     rounding = (first.double() - first.float().double()).abs()
-    constant, largest = rounding <= tolerance, torch.zeros_like(first)
+    constant, largest = rounding <= _ROUNDED * spread, torch.zeros_like(first)
     for rows in _chunks(x, None, max(1, _CHUNK_VALUES // x.shape[1])):
         constant &= (rows == first).all(0)
         largest = torch.maximum(largest, rows.abs().amax(0))
-    return float(largest.masked_fill(constant, 0).max())
+    varying = largest.masked_fill(constant, 0).double()
+    positions: list[int] = (spread <= _RESOLUTION * varying).nonzero()[:, 0].tolist()
+    return positions
+
+
+def _named(wide: list[int], n_columns: int) -> str:
+    """Return what an error says of columns that are too large, unless all of them are."""
+    if not 0 < len(wide) < n_columns:
+        return ""
+    more = f" and {len(wide) - _SHOWN} more" if len(wide) > _SHOWN else ""
+    shown = ", ".join(map(str, wide[:_SHOWN])) + more
+    return f"; too large are the columns {shown} (counted from 0), which may be left out"
 
 
 def statistics_of_cells(

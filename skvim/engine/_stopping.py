@@ -1,7 +1,7 @@
 """Early stopping by the loss on validation rows."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -10,14 +10,15 @@ from torch import Tensor
 
 from skvim.engine._streams import child_seed
 
-__all__ = ["EarlyStopper", "Split", "Stopping", "split_rows"]
+__all__ = ["EarlyStopper", "Split", "Stopping", "rises", "split_rows"]
 
 _ROUNDING = 1e-12
-# Most epochs that are waited for to reach a patience in steps.
-_MOST_EPOCHS = 100
+# Most epochs that are waited for to reach a patience in steps, after an improvement before them.
+_MOST_EPOCHS = 30
 # By how much recent losses exceed the lowest where a model overfits: share of the decrease so far,
-# and nats per row and feature. Small validation sets and plateaus have losses closer to the lowest.
-_CLEAR_SHARE, _CLEAR_NATS = 0.2, 0.2
+# and nats per row and feature. They are the losses of this many times the patience in epochs, the
+# lowest of which counts: single losses are far above those around them.
+_CLEAR_SHARE, _CLEAR_NATS, _RECENT = 0.05, 0.05, 2
 
 
 @final
@@ -34,6 +35,10 @@ class Stopping:
         """Return the number of validation rows, rounded up."""
         # 0.07 · 100 is above 7 in floating point.
         return math.ceil(self.fraction * n_rows * (1 - _ROUNDING))
+
+    def n_train(self, n_rows: int) -> int:
+        """Return the number of rows that are left to train on."""
+        return n_rows - self.n_valid(n_rows)
 
 
 class Split(NamedTuple):
@@ -60,6 +65,21 @@ def split_rows(stopping: Stopping, n_rows: int, seed: int, needed: tuple[int, in
     return Split(order[n_valid:].sort().values, order[:n_valid].sort().values)
 
 
+def rises(first: float, lowest: float, recent: Sequence[float], n_features: int) -> bool:
+    """Tell whether all recent losses are clearly above the lowest one.
+
+    Parameters
+    ----------
+    first, lowest : float
+        Losses in nats per row.
+    recent : sequence of float
+        Losses of the last epochs.
+    n_features : int
+        Number of features of a row.
+    """
+    return min(recent) > lowest + max(_CLEAR_SHARE * (first - lowest), _CLEAR_NATS * n_features)
+
+
 @final
 class EarlyStopper:
     """State of early stopping: losses, epochs waited and the best tensors."""
@@ -70,7 +90,8 @@ class EarlyStopper:
         self.n_steps = 1  # of an epoch
         self.first_loss = math.inf
         self.best_loss = math.inf
-        self.recent_losses: list[float] = []  # of the last epochs, as many as the patience
+        self.recent_losses: list[float] = []  # of the last epochs, twice as many as the patience
+        self.n_epochs = 0
         self.n_waited = 0  # epochs since a loss was more than tol below the lowest before it
         self.best_tensors: list[Tensor] = []
 
@@ -80,18 +101,22 @@ class EarlyStopper:
 
         It ends sooner if the losses rise clearly.
         """
-        patience = self.stopping.patience
-        if self.n_waited >= patience and self._rises():
+        patience, step_patience = self.stopping.patience, self.stopping.step_patience
+        if self.n_waited >= _RECENT * patience and self._rises():
             return 0
-        by_steps = min(math.ceil(self.stopping.step_patience / self.n_steps), _MOST_EPOCHS)
-        return max(0, max(patience, by_steps) - self.n_waited)
+        to_wait = patience
+        if step_patience:
+            by_steps = min(math.ceil(step_patience / self.n_steps), _MOST_EPOCHS)
+            to_wait = max(patience, by_steps, self.n_epochs - self.n_waited)
+        return max(0, to_wait - self.n_waited)
 
     def update(self, loss: float, n_steps: int) -> bool:
         """Take the loss after an epoch of some steps; return whether it is the lowest so far."""
         if not self.recent_losses:
             self.first_loss = loss
         self.n_steps = n_steps
-        self.recent_losses = [*self.recent_losses, loss][-self.stopping.patience :]
+        self.n_epochs += 1
+        self.recent_losses = [*self.recent_losses, loss][-_RECENT * self.stopping.patience :]
         improved = loss < self.best_loss - self.stopping.tol
         self.n_waited = 0 if improved else self.n_waited + 1
         is_lowest = loss < self.best_loss
@@ -99,11 +124,8 @@ class EarlyStopper:
         return is_lowest
 
     def _rises(self) -> bool:
-        """Tell whether the mean of the recent losses is clearly above the lowest."""
-        decrease = self.first_loss - self.best_loss
-        clear = max(_CLEAR_SHARE * decrease, _CLEAR_NATS * self.n_features)
-        mean = sum(self.recent_losses) / len(self.recent_losses)
-        return mean > self.best_loss + clear
+        """Tell whether the recent losses are clearly above the lowest."""
+        return rises(self.first_loss, self.best_loss, self.recent_losses, self.n_features)
 
     def save(self, tensors: Iterable[Tensor]) -> None:
         """Copy the values of tensors as the best ones."""

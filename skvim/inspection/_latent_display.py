@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
 from skvim._float_errors import numpy_defaults
+from skvim._labeled import reject_missing
 from skvim.inspection._matplotlib import (
     add_legend,
     axes_or_new,
@@ -32,7 +33,8 @@ class LatentDisplay:
     codes : array-like of shape (n_samples, n_components)
         At least two components.
     y : array-like of shape (n_samples,) or None, default=None
-        Class labels; None plots all points in one colour.
+        Class labels, numbers or strings; None plots all points in one colour. -1, the mark of rows
+        without a label, is a class of its own.
 
     Attributes
     ----------
@@ -41,7 +43,7 @@ class LatentDisplay:
     figure_ : matplotlib Figure
         Figure of the axes.
     scatter_ : list of matplotlib PathCollection
-        Points, one collection per class in sorted order.
+        Points, one collection per class in sorted order, numbers before strings.
 
     See Also
     --------
@@ -172,8 +174,17 @@ def _by_class(points: NDArray[Any], y: ArrayLike) -> list[tuple[str, NDArray[Any
             f"y must hold one class label per row, {len(points)} here. "
             f"Got shape {labels.shape} instead."
         )
+    reject_missing(y, labels, "LatentDisplay")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         raise ValueError(
             "y must hold class labels. Got real numbers instead; omit y, or bin it first."
         )
-    return [(str(label), points[labels == label]) for label in np.unique(labels)]
+    return [(str(label), points[labels == label]) for label in _sorted(labels)]
+
+
+def _sorted(labels: NDArray[Any]) -> list[Any]:
+    """Return the distinct labels in order; strings, which may have -1 among them, come last."""
+    # The order of np.unique is kept for arrays of one type; str and int have no common order.
+    if labels.dtype.kind != "O":
+        return list(np.unique(labels))
+    return sorted(set(labels.tolist()), key=lambda label: (isinstance(label, str), label))

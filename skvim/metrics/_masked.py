@@ -41,8 +41,9 @@ def masked_scorer(scoring: Any) -> Any:
     Raises
     ------
     ValueError
-        If no scorer has this name. When called: if y is None, has no label, has missing values or
-        the string "-1", or differs in length from X.
+        If no scorer has this name. When called: if y is None, has no label, has missing values, the
+        string "-1" or the largest value of an unsigned dtype (which -1 becomes), or differs in
+        length from X.
     TypeError
         If ``scoring`` is neither a name nor callable.
 

@@ -2,6 +2,7 @@
 
 from skvim.model_selection._mask_labels import mask_labels
 from skvim.model_selection._path import lam_path
+from skvim.model_selection._predictions import cross_val_predict_masked
 from skvim.model_selection._search import BatchedSearchCV
 from skvim.model_selection._splits import MaskedStratifiedKFold, MaskedStratifiedShuffleSplit
 
@@ -9,6 +10,7 @@ __all__ = [
     "BatchedSearchCV",
     "MaskedStratifiedKFold",
     "MaskedStratifiedShuffleSplit",
+    "cross_val_predict_masked",
     "lam_path",
     "mask_labels",
 ]

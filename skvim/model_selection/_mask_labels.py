@@ -47,7 +47,8 @@ def mask_labels(
     ------
     ValueError
         If ``n_labeled`` is out of range or below the number of classes (when stratified), or y has
-        no label, the string "-1", missing values or continuous values.
+        no label, the string "-1", missing values, continuous values or the largest value of an
+        unsigned dtype (which -1 becomes).
 
     See Also
     --------

@@ -50,14 +50,15 @@ class MaskedStratifiedKFold(BaseCrossValidator):
     -----
     Training and test set of a split together are all rows. The test sets are disjoint and hold
     every labelled row once, but no unlabelled row. They are therefore no partition of all rows,
-    which ``cross_val_predict`` requires: it refuses this splitter. ``cross_val_score``,
-    ``cross_validate`` and searches accept it.
+    which ``cross_val_predict`` requires: it refuses this splitter, and
+    :func:`cross_val_predict_masked` takes its place. ``cross_val_score``, ``cross_validate`` and
+    searches accept it.
 
-    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1"
-    or missing values, if ``n_splits`` is out of range, or if every class has fewer labelled rows
-    than ``n_splits``. If only some classes have fewer, scikit-learn's StratifiedKFold warns: such
-    a class is missing from some test sets, and one with a single labelled row from one training
-    set.
+    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1",
+    missing values or the largest value of an unsigned dtype (which -1 becomes), if ``n_splits`` is
+    out of range, or if every class has fewer labelled rows than ``n_splits``. If only some classes
+    have fewer, scikit-learn's StratifiedKFold warns: such a class is missing from some test sets,
+    and one with a single labelled row from one training set.
 
     Examples
     --------
@@ -97,7 +98,11 @@ class MaskedStratifiedKFold(BaseCrossValidator):
     ) -> Iterator[Rows]:
         name = type(self).__name__
         _warn_of_groups(name, groups)
-        seed = _seed(self.random_state) if self.shuffle else self.random_state
+        seed: Any = self.random_state
+        if self.shuffle:
+            seed = _seed(seed)
+        elif isinstance(seed, np.random.RandomState):
+            seed = None  # StackingClassifier sets it in the splitter it was given
         folds = StratifiedKFold(plain(self.n_splits), shuffle=self.shuffle, random_state=seed)
         labeled = labeled_rows(y, name=name)
         codes = labeled.codes()
@@ -138,11 +143,11 @@ class MaskedStratifiedShuffleSplit(BaseShuffleSplit):
     Notes
     -----
     Test sets of different splits may overlap and need not hold every row, so
-    ``cross_val_predict`` refuses this splitter.
+    ``cross_val_predict`` and :func:`cross_val_predict_masked` refuse this splitter.
 
-    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1" or
-    missing values, if a class has a single labelled row, or if there are too few labelled rows for
-    one of each class in both sets.
+    ``split`` raises ValueError if y is missing or has no label, if it contains the string "-1",
+    missing values or the largest value of an unsigned dtype (which -1 becomes), if a class has a
+    single labelled row, or if there are too few labelled rows for one of each class in both sets.
 
     Examples
     --------

@@ -66,8 +66,8 @@ def encode_labels(y: NDArray[Any], *, name: str) -> EncodedLabels:
     Raises
     ------
     ValueError
-        If a label is the string "-1", fewer than two classes are labelled, or ``y`` holds
-        continuous values.
+        If a label is the string "-1" or the largest value of an unsigned dtype, fewer than two
+        classes are labelled, or ``y`` holds continuous values.
     """
     labeled = labeled_rows(y, name=name)
     codes = labeled.codes()

@@ -8,7 +8,7 @@ import pandas as pd
 from skvim._uninterrupted import import_whole
 from skvim.tables._labels import check_labels, objects
 
-__all__ = ["LIBRARIES", "check_dtype", "describe_dtype", "restore_dtype"]
+__all__ = ["LIBRARIES", "check_dtype", "describe_dtype", "largest_number", "restore_dtype"]
 
 #: Kinds of tables that a model can return.
 LIBRARIES = ("numpy", "pandas", "polars", "pyarrow")
@@ -65,6 +65,22 @@ def _describe_arrow(dtype: Any) -> tuple[Any, ...]:
     name = shown.partition("[")[0].partition("(")[0]
     name = _SHOWN.get(name, name)
     return (name, *(getattr(dtype, attribute) for attribute in _ARROW.get(name, ())))
+
+
+def largest_number(described: Any) -> float:
+    """Return the largest number of a type of floats or decimals, at most that of float64."""
+    while isinstance(described, tuple) and described[0] == "arrow":
+        described = described[1]
+    name, *values = (described,) if isinstance(described, str) else described
+    if "decimal" in name.lower():
+        precision, scale = values
+        return float(10 ** (precision - scale) - 10.0**-scale)
+    try:
+        dtype = np.dtype(name.lower())
+    except TypeError:
+        dtype = np.dtype(np.float64)
+    limit = np.finfo(dtype if dtype.kind == "f" else np.float64).max
+    return float(min(limit, np.finfo(np.float64).max))
 
 
 def restore_dtype(library: str, described: Any) -> Any:

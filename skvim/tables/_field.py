@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from skvim._values import ByValue
 from skvim.tables._averages import Floats
+from skvim.tables._dtypes import largest_number
 from skvim.tables._labels import Label, Labels, check_labels, labels_of, objects
 from skvim.tables._read import Cells
 
@@ -154,7 +155,9 @@ class Field(ByValue):
         return whole.view(self.unit) if self.unit else whole
 
     def exact(self, cells: Cells) -> NDArray[Any]:
-        """Return observed numbers, dates or durations in the column's type, none of them rounded.
+        """Return observed numbers, dates or durations as the column holds them.
+
+        Integers, dates and durations are not rounded, other numbers are not clipped.
 
         Raises
         ------
@@ -166,7 +169,11 @@ class Field(ByValue):
         self._check_content(cells)
         values = cells.values
         if self.content == "float":
-            return np.asarray(values, dtype=np.float64)
+            numbers = np.asarray(values, dtype=np.float64)
+            limit = largest_number(self.dtype)
+            if (np.isfinite(numbers) & (np.abs(numbers) > limit)).any():
+                raise ValueError(f"the column holds numbers from {-limit:g} to {limit:g}")
+            return numbers
         if self.unit:
             held = in_unit(values, self.unit)
             if (held.astype(values.dtype) != values).any():

@@ -1,6 +1,8 @@
 """Columns of arrays and data frames of any library, as arrays of NumPy's."""
 
 from collections.abc import Hashable
+from datetime import date, timedelta
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, final
 
@@ -14,6 +16,13 @@ from skvim.tables._dtypes import LIBRARIES, describe_dtype
 from skvim.tables._labels import Label, Labels, labels_of
 
 __all__ = ["Cells", "Read", "read_table"]
+
+# What converts objects, in a frame, to a type of columns that is read.
+_CONVERSIONS: list[tuple[tuple[type, ...], str]] = [
+    ((date,), "in a data frame to dates by pd.to_datetime(column), with utc=True for time zones"),
+    ((timedelta,), "in a data frame to durations by pd.to_timedelta(column)"),
+    ((Decimal,), "to numbers by column.astype(float)"),
+]
 
 
 @final
@@ -146,9 +155,10 @@ def _named(read: Any, *arguments: Any, name: Hashable) -> Cells:
     try:
         cells: Cells = read(*arguments)
     except TypeError as error:
+        what, *remedies = error.args
+        remedy = "".join(remedies) or "to numbers, text, categories, booleans, dates or times"
         raise TypeError(
-            f"Column {name!r} holds {error}, which is not supported. Convert it to numbers, text, "
-            "categories, booleans, dates or times."
+            f"Column {name!r} holds {what}, which is not supported. Convert it {remedy}."
         ) from error
     return cells
 
@@ -188,7 +198,16 @@ def _read_objects(values: NDArray[Any], dtype: Any) -> Cells:
         floats = np.full(len(values), np.nan)
         floats[~missing] = [float(value) for value in observed]
         return Cells("float", floats, missing, dtype)
+    _check_types(types)
     return Cells("label", labels_of(values, missing), missing, dtype)
+
+
+def _check_types(types: set[type]) -> None:
+    """Raise ``TypeError`` with a remedy for objects that a type of columns holds."""
+    for kinds, remedy in _CONVERSIONS:
+        found = sorted(kind.__name__ for kind in types if issubclass(kind, kinds))
+        if found and all(issubclass(kind, kinds) or _is_number(kind) for kind in types):
+            raise TypeError(f"objects of type {' and '.join(found)}", remedy)
 
 
 def _is_number(kind: type) -> bool:

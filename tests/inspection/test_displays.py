@@ -10,6 +10,7 @@ import pytest
 from curves import curve
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.utils.validation import validate_data
 
 from skvim.exceptions import MissingExtraError
@@ -19,7 +20,7 @@ from skvim.inspection import (
     RobustnessDisplay,
     SamplesDisplay,
 )
-from skvim.metrics import robustness_curve
+from skvim.metrics import masked_scorer, robustness_curve
 from skvim.noise import BrightnessNoise, GaussianNoise, MaskingNoise, severities
 
 plt.switch_backend("agg")
@@ -336,6 +337,41 @@ def test_two_components_are_drawn_by_class(kind):
     assert display.ax_.get_ylabel() == "latent component 2"
 
 
+PARTLY = np.array(["eel", -1, "cat", "eel", -1, "cat"], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (PARTLY, [-1, "cat", "eel"]),
+        (pd.Series(PARTLY, index=range(5, -1, -1)), [-1, "cat", "eel"]),
+        (pd.Series(PARTLY).astype("category"), [-1, "cat", "eel"]),
+        (np.array([2, -1, 1, 2, -1, 1], dtype=object), [-1, 1, 2]),
+        (pd.Series([2, -1, 1, 2, -1, 1], dtype="Int64"), [-1, 1, 2]),
+        (np.full(6, -1), [-1]),
+    ],
+)
+def test_rows_without_a_label_are_a_class_of_their_own(y, classes):
+    codes = np.random.default_rng(0).normal(size=(6, 2))
+    display = LatentDisplay(codes, y).plot()
+    for label, points in zip(classes, display.scatter_, strict=True):
+        np.testing.assert_array_equal(points.get_offsets(), codes[np.asarray(y) == label])
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == [str(label) for label in classes]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.Series])
+def test_robustness_of_partly_labelled_rows_is_that_of_the_labelled_ones(kind):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = LabelSpreading().fit(X, np.where(X[:, 0] > 0, "up", "down"))
+    y = np.where(np.arange(60) % 3 == 0, -1, model.predict(X).astype(object))
+    display = RobustnessDisplay.from_estimator(
+        model, X, kind(y), [GaussianNoise(0.5)], scoring=masked_scorer("accuracy"), random_state=0
+    )
+    clean, noisy = display.lines_["LabelSpreading", "gaussian"].get_ydata()
+    assert clean == 1.0 > noisy > 0.5
+
+
 def test_ninety_classes_look_different():
     points = LatentDisplay(np.ones((90, 2)), np.arange(90)).plot().scatter_
     looks = {
@@ -375,6 +411,9 @@ def test_codes_of_a_collapsed_model_are_drawn_in_one_point():
         (np.ones(4), None, r"Got shape \(4,\)"),
         (np.ones((4, 2)), [0, 1], r"one class label per row, 4 here. Got shape \(2,\)"),
         (np.ones((4, 2)), [0.1, 0.2, 0.3, 0.4], "Got real numbers"),
+        (np.ones((4, 2)), [0, 1, np.nan, 1], "missing values"),
+        (np.ones((4, 2)), np.array(["a", None, "b", -1], dtype=object), "missing values"),
+        (np.ones((4, 2)), pd.Series([0, 1, None, 1], dtype="Int64"), "missing values"),
     ],
 )
 def test_bad_codes(codes, y, message):

@@ -97,7 +97,7 @@ def test_unlabelled_rows_stay_unlabelled():
     ("y", "dtype"),
     [
         (np.tile(np.array([3, 7], dtype=np.int8), 5), np.int8),
-        (np.tile(np.array([3, 255], dtype=np.uint8), 5), np.int64),
+        (np.tile(np.array([3, 254], dtype=np.uint8), 5), np.int64),
         (np.tile([True, False], 5), np.int64),
         (np.tile([0.0, 1.0], 5), np.float64),
         (np.tile(["a", "b"], 5), object),

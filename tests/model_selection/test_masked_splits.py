@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -183,6 +184,15 @@ def test_bad_parameters_are_reported_by_split_and_not_before():
     ]:
         with pytest.raises(ValueError, match=message):
             splits_of(splitter, codes())
+
+
+def test_a_splitter_that_stacking_was_given_splits_as_before():
+    splitter, y = MaskedStratifiedKFold(3), codes(n_unlabeled=0)
+    before = splits_of(splitter, y)
+    X = np.random.default_rng(0).normal(size=(len(y), 2))
+    StackingClassifier([("model", DummyClassifier())], cv=splitter).fit(X, y)
+    for split, expected in zip(splits_of(splitter, y), before, strict=True):
+        np.testing.assert_array_equal(split[1], expected[1])
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)

@@ -481,12 +481,13 @@ def test_training_with_a_critic_ends_with_codes_near_the_prior(divergence, prior
     x = StandardScaler().fit_transform(load_wine().data)
     pca = PCA(8).fit(x)
     bound = np.square(x - pca.inverse_transform(pca.transform(x))).sum(1).mean()
-    model = AAETransformer(8, divergence=divergence, prior=prior, random_state=0).fit(x)
+    options = {"prior": prior, "max_epochs": 100, "random_state": 0}
+    model = AAETransformer(8, divergence=divergence, **options).fit(x)
     assert np.square(x - model.reconstruct(x)).sum(1).mean() < bound
     spread = model.transform(x).std(0) / math.sqrt(model.prior_.variance)
     assert spread.min() > 0.7
     assert spread.max() < 1.4
-    free = VIMAETransformer(8, lam=0.0, prior=prior, random_state=0).fit(x)
+    free = VIMAETransformer(8, lam=0.0, **options).fit(x)
     source = generator()
 
     def distance(codes):

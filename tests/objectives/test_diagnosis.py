@@ -57,7 +57,7 @@ WARNED = {
         "none of 16 latent dimensions.*smaller weight.*likelihood='gaussian'.*warmup",
     ),
     "a penalty that leaves one code": (
-        ContractiveAETransformer(2, lam=1e6, lr=1e-2, **SMALL),
+        ContractiveAETransformer(2, lam=1e6, lr=1e-2, max_epochs=100, **SMALL),
         WINE,
         PosteriorCollapseWarning,
         "none of 2 latent dimensions",

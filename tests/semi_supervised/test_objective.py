@@ -15,7 +15,6 @@ from skvim.semi_supervised._solver import build_problem
 from skvim.semi_supervised._svm_objective import (
     LossWeights,
     objective_and_gradient,
-    shrink_frequencies,
     subsample_unlabeled,
     supervised_loss,
     surrogate_loss,
@@ -145,16 +144,6 @@ def test_preconditioned_hessian_is_the_identity(shape):
     np.testing.assert_allclose(curvature, np.eye(min(shape)), atol=1e-10)
     lengths = preconditioner.basis.T @ preconditioner.basis
     np.testing.assert_allclose(lengths, np.diag(preconditioner.penalty), atol=1e-10)
-
-
-def test_frequencies_shrink_towards_equal_ones_the_fewer_labels_there_are():
-    observed = np.array([0.9, 0.1])
-    few, many = (shrink_frequencies(observed, n) for n in (4, 10_000))
-    np.testing.assert_allclose([few.sum(), many.sum()], 1)
-    np.testing.assert_allclose(many, observed, atol=1e-4)
-    assert 0.5 < few[0] < 0.9
-    np.testing.assert_allclose(shrink_frequencies(np.full(3, 1 / 3), 3), 1 / 3)
-    np.testing.assert_allclose(shrink_frequencies(np.array([0.53, 0.47]), 30), 0.5)
 
 
 @pytest.mark.parametrize(("sparse", "centres"), [(False, True), (True, True), (False, False)])

@@ -1,5 +1,8 @@
 """Which kind a column has, and what is refused, by name."""
 
+import datetime
+import decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,10 +90,34 @@ def bad_columns():
     yield {**good, "a": [1j, 2.0]}, TypeError, "Column 'a' holds .*complex"
     yield {**good, "a": [[1], [2]]}, TypeError, "Column 'a' holds objects of type list"
     yield {**good, "a": [b"x", b"y"]}, TypeError, "Column 'a' holds objects of type bytes"
+    day = datetime.date(2020, 1, 1)
+    both, gap, text = [day, datetime.datetime(2020, 1, 2)], [day, None], [day, "x"]
+    yield {**good, "a": both}, TypeError, r"'a' holds .* date and datetime.*pd\.to_datetime\(column"
+    yield {**good, "a": gap}, TypeError, r"'a' holds objects of type date.*pd\.to_datetime\(column"
+    yield {**good, "a": text}, TypeError, "'a' holds .* date.* to numbers, text, categories"
+    spans = pd.Series([datetime.timedelta(1), datetime.timedelta(2)], dtype=object)
+    yield {**good, "a": spans}, TypeError, r"'a' holds .* timedelta.*pd\.to_timedelta\(column"
+    prices = [decimal.Decimal("1.50"), 2]
+    yield {**good, "a": prices}, TypeError, r"'a' holds .* Decimal.*column\.astype\(float\)"
     yield {**good, "a": pd.interval_range(0, 2)}, TypeError, "Column 'a' holds"
     yield {**good, "a": pd.cut([1, 2], 2)}, TypeError, "Column 'a' holds"
     yield {**good, "a": pd.arrays.SparseArray([0.0, 1.0])}, TypeError, "Column 'a' holds .*Sparse"
     yield {("a", "b"): [1.0, 2.0]}, TypeError, "Names of columns must be str or int"
+
+
+@pytest.mark.parametrize(
+    ("objects", "convert"),
+    [
+        ([datetime.date(2020, 1, 1), datetime.date(2020, 2, 1), None], pd.to_datetime),
+        ([datetime.timedelta(1), datetime.timedelta(2), None], pd.to_timedelta),
+        ([decimal.Decimal("1.50"), 2, None], lambda column: column.astype(float)),
+    ],
+)
+def test_what_an_error_says_of_objects_makes_a_column_that_is_read(objects, convert):
+    column = pd.Series(objects, dtype=object)
+    with pytest.raises(TypeError, match="Convert it"):
+        Table.fit(pd.DataFrame({"a": column}), Columns())
+    assert Table.fit(pd.DataFrame({"a": convert(column)}), Columns()).n_columns == 1
 
 
 @pytest.mark.parametrize(("columns", "error", "match"), list(bad_columns()))

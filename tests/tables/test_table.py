@@ -274,6 +274,58 @@ def test_given_values_that_a_column_of_integers_cannot_hold_are_refused(value):
             method({"n": value}, 1)
 
 
+LINE = np.linspace(0, 1, 30)
+
+
+def floats_of_pandas(dtype):
+    """Return frames with a column of floats."""
+    plain = pd.DataFrame({0: LINE.astype(dtype)})
+    return [plain, *([plain.astype(dtype.title())] if dtype != "float16" else [])]
+
+
+def floats_of_polars(dtype):
+    """Return frames with a column of floats, or of decimals."""
+    pl = pytest.importorskip("polars")
+    if dtype == "decimal":
+        return [pl.DataFrame({"x": pl.Series(LINE).cast(pl.Decimal(6, 2))})]
+    return [pl.DataFrame({"x": LINE.astype(dtype)})] if dtype != "float16" else []
+
+
+def floats_of_pyarrow(dtype):
+    """Return tables and frames with a column of floats, or of decimals."""
+    pa = pytest.importorskip("pyarrow")
+    if dtype == "decimal":
+        column = pa.array(LINE).cast(pa.decimal128(6, 2), safe=False)
+    else:
+        column = pa.array(LINE.astype(dtype))
+    series = pd.Series(column, dtype=pd.ArrowDtype(column.type))
+    return [pa.table({"x": column}), pd.DataFrame({0: series})]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "decimal"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: [] if dtype == "decimal" else [LINE[:, None].astype(dtype)],
+        lambda dtype: [] if dtype == "decimal" else floats_of_pandas(dtype),
+        floats_of_polars,
+        floats_of_pyarrow,
+    ],
+    ids=["numpy", "pandas", "polars", "pyarrow"],
+)
+def test_given_values_that_a_column_of_floats_cannot_hold_are_refused(make, dtype):
+    limit = 9999.99 if dtype == "decimal" else float(np.finfo(dtype).max)
+    refused = [1.01 * limit, -1e300] if limit < 1e308 else []
+    for frame in make(dtype):
+        table = Table.fit(frame, Columns())
+        for value in (limit, -limit, 0.1):
+            assert table.values_given({0: value}, 1)[0].tolist() == [value]
+        for method in (table.encode_given, table.values_given):
+            for value in refused:
+                with pytest.raises(ValueError, match=r"given holds .*column holds numbers from"):
+                    method({0: value}, 1)
+
+
 @pytest.mark.parametrize("scale", [1e-310, 1e-300, 1.0])
 def test_numbers_far_beyond_those_of_fit_are_encoded_as_finite_ones(scale):
     x = np.random.default_rng(0).normal(size=50) * scale

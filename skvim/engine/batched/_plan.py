@@ -95,9 +95,8 @@ def _n_batches(request: FitRequest) -> int:
     """Return the number of training batches of an epoch."""
     model, training, n_rows = request.model, request.training, len(request.rows)
     if training.stopping is not None:
-        n_rows -= training.stopping.n_valid(n_rows)
-    needed = max((term.min_rows for _, term in model.terms), default=1)
-    return len(batch_bounds(n_rows, training.batch_size, max(needed, model.min_rows)))
+        n_rows = training.stopping.n_train(n_rows)
+    return len(batch_bounds(n_rows, training.batch_size, model.min_batch_rows))
 
 
 @final
