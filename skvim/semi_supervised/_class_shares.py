@@ -10,7 +10,7 @@ __all__ = ["estimate_shares", "offsets_for_shares", "soft_shares"]
 Matrix = NDArray[np.float64]
 
 EQUAL_PROBABILITY = 0.2  # before any label is seen, that all classes are equally frequent
-CONCENTRATION = 5.0  # of the Dirichlet prior of unequal shares, in labels
+CONCENTRATION = 2.0  # of the Dirichlet prior of unequal shares, in labels
 SOFTNESS = 0.1  # temperature of soft shares, in standard deviations of the scores
 
 
@@ -18,8 +18,8 @@ def estimate_shares(counts: Matrix) -> Matrix:
     """Return the posterior mean of class shares, given the numbers of labels of the classes.
 
     Before labels are seen, all K shares are 1/K with probability 1/5, else they have a symmetric
-    Dirichlet distribution whose concentrations sum to 5. The mean of the posterior is
-    p/K + (1 - p) (n_k + 5/K) / (n + 5), where p is the posterior probability of equal shares, by
+    Dirichlet distribution whose concentrations sum to 2. The mean of the posterior is
+    p/K + (1 - p) (n_k + 2/K) / (n + 2), where p is the posterior probability of equal shares, by
     the multinomial likelihood of the counts and the Dirichlet-multinomial [1]_: equal shares are
     kept until the labels speak against them.
 

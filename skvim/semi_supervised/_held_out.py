@@ -24,7 +24,7 @@ Matrix = NDArray[np.float64]
 EstimateShares = Callable[[NDArray[np.intp]], Matrix | None]
 
 N_FOLDS = 5
-MAX_ROWS = 1000  # unlabelled rows of the fits that hold labels out
+MAX_ROWS = 700  # unlabelled rows of the fits that hold labels out
 TOL_FACTOR = 10.0  # these fits are compared, not used
 # The gain has to exceed this over the square root of the number of labels.
 LEAST_GAIN = 0.06
@@ -119,7 +119,7 @@ def held_out_evidence(
     stopping: StoppingCriteria,
     generator: np.random.Generator,
 ) -> Evidence | None:
-    """Fit both machines without each fold of the labels, to at most 1,000 unlabelled rows.
+    """Fit both machines without each fold of the labels, to at most 700 unlabelled rows.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matri
 
 
 def _some_rows(n_rows: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    """Return at most 1,000 of so many rows."""
+    """Return at most 700 of so many rows."""
     return np.sort(generator.permutation(n_rows)[:MAX_ROWS])
 
 

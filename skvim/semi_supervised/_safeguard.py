@@ -23,11 +23,12 @@ from skvim.semi_supervised._solver import (
 )
 from skvim.semi_supervised._svm_objective import Problem, subsample_unlabeled
 
-__all__ = ["SafeSolution", "move_towards_shares", "solve_safely"]
+__all__ = ["SHARE_STEP", "SafeSolution", "move_towards_shares", "solve_safely"]
 
 Matrix = NDArray[np.float64]
 
-SHARE_STEP = 0.25  # of the way from the supervised machine's class shares to the estimated ones
+#: Part of the way from the supervised machine's class shares to the estimated ones.
+SHARE_STEP = 0.25
 TRANSDUCTIVE_WEIGHT = 0.8  # of the transductive machine in the average, where it gains
 
 
@@ -59,6 +60,7 @@ def solve_safely(
     stopping: StoppingCriteria,
     start: tuple[Matrix, Matrix] | None,
     generator: np.random.Generator,
+    share_step: float = SHARE_STEP,
 ) -> SafeSolution:
     """Return the supervised machine, or its average with the transductive one where that gains.
 
@@ -74,6 +76,8 @@ def solve_safely(
         As for :func:`solve`.
     generator : numpy.random.Generator
         Chooses which labels are held out.
+    share_step : float, default=0.25
+        As for :func:`move_towards_shares`.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def solve_safely(
     if not problem.n_unlabeled or not problem.loss_weights.unlabeled:
         return SafeSolution(solve(problem, solver, stopping, start), 0.0)
     evidence = held_out_evidence(problem, codes, estimate_shares, solver, stopping, generator)
-    alone = move_towards_shares(solve_supervised(problem, stopping), problem)
+    alone = move_towards_shares(solve_supervised(problem, stopping), problem, share_step)
     if evidence is None or not evidence.favors_unlabeled:
         return SafeSolution(_with_objective(alone, problem, alone.history[:0]), 0.0, evidence)
     found = solve(problem, solver, stopping, start)
@@ -104,11 +108,20 @@ def _with_objective(solution: Solution, problem: Problem, history: Matrix) -> So
     return replace(solution, history=np.append(history, objectives([point], problem)))
 
 
-def move_towards_shares(solution: Solution, problem: Problem) -> Solution:
-    """Move intercepts so that class shares are a quarter nearer to those of the problem.
+def move_towards_shares(solution: Solution, problem: Problem, step: float) -> Solution:
+    """Move intercepts so that class shares are nearer to those of the problem.
 
     Shares are those of soft predictions for at most 10,000 of the unlabelled rows and all labelled
     ones. Without shares in the problem the solution stays as it is.
+
+    Parameters
+    ----------
+    solution : Solution
+        w and b.
+    problem : Problem
+        Rows, and shares r.
+    step : float
+        From 0, which changes nothing, to 1, with which the shares are r.
     """
     if problem.shares is None:
         return solution
@@ -116,6 +129,6 @@ def move_towards_shares(solution: Solution, problem: Problem) -> Solution:
     scores = class_scores(sample.scores(sample.pack(solution.weights, solution.intercepts)))
     binary = problem.shape[1] == 1
     wanted = np.append(1.0 - problem.shares, problem.shares) if binary else problem.shares
-    target = (1.0 - SHARE_STEP) * soft_shares(scores) + SHARE_STEP * wanted
+    target = (1.0 - step) * soft_shares(scores) + step * wanted
     offsets = offsets_for_shares(scores, target)
     return replace(solution, intercepts=solution.intercepts + (offsets[1:] if binary else offsets))

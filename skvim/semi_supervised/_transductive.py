@@ -43,7 +43,7 @@ from skvim.semi_supervised._feature_maps import (
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
 from skvim.semi_supervised._resolved import class_shares, n_landmarks, resolve_gamma
-from skvim.semi_supervised._safeguard import SafeSolution, solve_safely
+from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
     Solution,
@@ -290,8 +290,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         with limit_scipy_to_one_thread():
             criteria = StoppingCriteria(settings.max_iter, settings.tol)
             if self.safe:
+                step = SHARE_STEP if self.class_prior is None else 1.0
                 solved = solve_safely(
-                    problem, codes, estimate, self.solver, criteria, start, generator
+                    problem, codes, estimate, self.solver, criteria, start, generator, step
                 )
             else:
                 solved = SafeSolution(solve(problem, self.solver, criteria, start))

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,6 +31,9 @@ from skvim.semi_supervised._svm_objective import LossWeights
 
 SOLVERS = ["gradient", "switching"]
 SHARP = StoppingCriteria(max_iter=1000, tol=1e-7)
+
+#: The transductive machine itself, whether or not held-out labels speak for it.
+transductive = partial(TransductiveSVC, safe=False)
 
 
 def overlapping(seed, n=300, n_labeled=40):
@@ -81,7 +85,7 @@ def test_most_small_problems_are_solved_to_the_global_optimum(solver, shares):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_without_class_shares_the_solution_is_a_minimum_of_the_objective(solver):
     X, partial_y, _ = overlapping(0)
-    model = TransductiveSVC(solver=solver, class_prior="free", random_state=0, tol=1e-7)
+    model = transductive(solver=solver, class_prior="free", random_state=0, tol=1e-7)
     scores = model.fit(X, partial_y).decision_function(X)
     given = partial_y != -1
     # The supervised SVM of the final labels is the same SVM.
@@ -100,7 +104,7 @@ def test_switching_uses_unlabelled_rows():
         X, y = make_g50c(random_state=seed)
         labels = mask_labels(y, 50, random_state=seed)
         hidden = labels == -1
-        model = TransductiveSVC(0.1, solver="switching", random_state=0).fit(X, labels)
+        model = transductive(0.1, solver="switching", random_state=0).fit(X, labels)
         svc = SVC(C=0.1).fit(X[~hidden], y[~hidden])
         errors.append([(m.predict(X[hidden]) != y[hidden]).mean() for m in (model, svc)])
     ours, supervised = np.mean(errors, axis=0)
@@ -114,7 +118,7 @@ def test_sparse_and_dense_features_give_the_same_svm(kernel, solver):
     X, y, _ = overlapping(1)
     X = np.where(np.abs(X) < 4, 0.0, X) / 10
     # Without unlabelled rows, the objective has one minimum.
-    model = TransductiveSVC(kernel=kernel, solver=solver, C_unlabeled=0, tol=1e-8, random_state=0)
+    model = transductive(kernel=kernel, solver=solver, C_unlabeled=0, tol=1e-8, random_state=0)
     dense, sparse = clone(model).fit(X, y), clone(model).fit(csr_array(X), y)
     np.testing.assert_allclose(
         sparse.decision_function(csr_array(X)), dense.decision_function(X), atol=1e-4
@@ -127,7 +131,7 @@ def test_sparse_and_dense_features_give_the_same_svm(kernel, solver):
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_svms_of_sparse_features_are_saved_and_loaded(kernel, tmp_path):
     X, y, _ = overlapping(1)
-    model = TransductiveSVC(kernel=kernel, n_components=50, random_state=0).fit(csr_array(X), y)
+    model = transductive(kernel=kernel, n_components=50, random_state=0).fit(csr_array(X), y)
     model.save(tmp_path / "model.skvim")
     loaded = skvim.load(tmp_path / "model.skvim")
     np.testing.assert_array_equal(loaded.decision_function(X), model.decision_function(X))
@@ -147,7 +151,7 @@ def test_text_is_classified_from_sparse_features_of_many_dimensions():
     X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
     labels = mask_labels(y, 40, random_state=0)
     hidden = labels == -1
-    model = TransductiveSVC(10.0, kernel="linear", solver="switching").fit(X, labels)
+    model = transductive(10.0, kernel="linear", solver="switching").fit(X, labels)
     svc = SVC(C=10.0, kernel="linear").fit(X[~hidden], y[~hidden])
     ours, supervised = ((m.predict(X[hidden]) == y[hidden]).mean() for m in (model, svc))
     assert 1 - ours < (1 - supervised) / 2
@@ -156,20 +160,20 @@ def test_text_is_classified_from_sparse_features_of_many_dimensions():
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_warm_start_takes_fewer_iterations(solver):
     X, y, _ = overlapping(2)
-    model = TransductiveSVC(solver=solver, warm_start=True, random_state=0)
+    model = transductive(solver=solver, warm_start=True, random_state=0)
     cold = model.fit(X, y).n_iter_
     before = model.objective_
     assert model.fit(X, y).n_iter_ < cold / 2
     assert model.objective_ <= before * (1 + 1e-3)
     # Also along a path of C.
     warm = model.set_params(C=1.5).fit(X, y)
-    assert warm.n_iter_ < TransductiveSVC(1.5, solver=solver, random_state=0).fit(X, y).n_iter_
+    assert warm.n_iter_ < transductive(1.5, solver=solver, random_state=0).fit(X, y).n_iter_
 
 
 def test_a_linear_warm_start_for_other_features_starts_anew():
     X, labels, _ = overlapping(0)
-    model = TransductiveSVC(kernel="linear", warm_start=True).fit(X, labels)
-    cold = TransductiveSVC(kernel="linear").fit(X[:, :3], labels)
+    model = transductive(kernel="linear", warm_start=True).fit(X, labels)
+    cold = transductive(kernel="linear").fit(X[:, :3], labels)
     np.testing.assert_array_equal(model.fit(X[:, :3], labels).objective_, cold.objective_)
 
 
@@ -178,7 +182,7 @@ def test_a_linear_warm_start_for_other_features_starts_anew():
 )
 def test_a_warm_start_for_another_kernel_starts_anew(change):
     X, y, _ = overlapping(3)
-    model = TransductiveSVC(warm_start=True, random_state=0, n_components=60).fit(X, y)
+    model = transductive(warm_start=True, random_state=0, n_components=60).fit(X, y)
     model.set_params(**change).fit(X, y)
     anew = clone(model).fit(X, y)
     np.testing.assert_array_equal(model.decision_function(X), anew.decision_function(X))
@@ -197,7 +201,7 @@ def test_probabilities_are_calibrated_and_agree_with_predictions(classes, noise)
     X += generator.normal(scale=noise, size=X.shape)
     labels = mask_labels(y, 20 * classes, random_state=0)
     hidden = labels == -1
-    model = TransductiveSVC(1.0, n_components=100, probability=True, random_state=0)
+    model = transductive(1.0, n_components=100, probability=True, random_state=0)
     chances = model.fit(X, labels).predict_proba(X[hidden])
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     np.testing.assert_array_equal(model.classes_[chances.argmax(axis=1)], model.predict(X[hidden]))
@@ -226,7 +230,7 @@ def test_targets_are_smoothed_for_few_labels():
 
 def test_probabilities_are_there_only_if_asked_for():
     X, y, _ = overlapping(4)
-    model = TransductiveSVC(n_components=50, random_state=0).fit(X, y)
+    model = transductive(n_components=50, random_state=0).fit(X, y)
     assert not hasattr(model, "predict_proba")
     with pytest.raises(NotFittedError, match="fitted with probability=False"):
         model.set_params(probability=True).predict_proba(X)
@@ -245,7 +249,7 @@ def test_probabilities_are_there_only_if_asked_for():
 def test_annealing_a_sample_of_many_rows_ends_where_all_rows_do(monkeypatch):
     X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
     labels = mask_labels(y, 100, random_state=0)
-    model = TransductiveSVC(n_components=100, random_state=0)
+    model = transductive(n_components=100, random_state=0)
     sampled = clone(model).fit(X, labels)
     monkeypatch.setattr(_solver, "MAX_SAMPLE", len(X))
     monkeypatch.setattr(_preconditioning, "_BASIS_ROWS", len(X))
@@ -262,7 +266,7 @@ def test_a_class_of_two_labels_is_found_among_many_rows():
     X[:, 0] += 6.0 * y
     labels, kept = np.full(30_000, -1), [np.flatnonzero(y == c)[:n] for c, n in ((0, 398), (1, 2))]
     labels[np.concatenate(kept)] = y[np.concatenate(kept)]
-    model = TransductiveSVC(kernel="linear", random_state=0).fit(X, labels)
+    model = transductive(kernel="linear", random_state=0).fit(X, labels)
     assert (model.transduction_[y == 1] == 1).mean() > 0.9
 
 
@@ -270,7 +274,7 @@ def test_sorted_labels_of_many_rows_take_no_more_iterations():
     """A preconditioner of the first rows, of a few classes only, would be a poor one."""
     X, y = make_blobs(30_000, n_features=20, centers=10, cluster_std=5.0, random_state=0)
     X *= np.logspace(-2, 2, 20)
-    model, order = TransductiveSVC(kernel="linear", random_state=0), np.argsort(y)
+    model, order = transductive(kernel="linear", random_state=0), np.argsort(y)
     n_iter = [clone(model).fit(X[rows], y[rows]).n_iter_ for rows in (slice(None), order)]
     assert n_iter[1] < 1.3 * n_iter[0]
 
@@ -281,7 +285,7 @@ def test_the_order_of_many_rows_does_not_matter(kernel):
     """A sample of the first rows would hold one class only."""
     X, y = make_blobs(12_000, 8, centers=5, cluster_std=4.0, random_state=0)
     labels = mask_labels(y, 100, random_state=0)
-    model = TransductiveSVC(kernel=kernel, n_components=100, random_state=0)
+    model = transductive(kernel=kernel, n_components=100, random_state=0)
     order = np.argsort(y, kind="stable")
     mixed, sorted_ = clone(model).fit(X, labels), clone(model).fit(X[order], labels[order])
     assert (mixed.transduction_[order] == sorted_.transduction_).mean() > 0.98
