@@ -16,6 +16,8 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils import gen_batches
 
+from skvim._validation import check_results
+from skvim.semi_supervised._feature_maps import stored_values
 from skvim.semi_supervised._streamed_features import StreamedFeatures
 from skvim.semi_supervised._svm_objective import (
     Problem,
@@ -152,9 +154,10 @@ def supervised_curvature(
     scores: Matrix, problem: Problem, positive: NDArray[np.bool_], C_unlabeled: float
 ) -> Curvature:
     """Return the Hessian of :func:`supervised_loss`: rows within the margin count."""
-    rows = np.where(np.where(positive, scores, -scores) < 1.0, 2.0 * C_unlabeled, 0.0)
+    rows = np.where(np.where(positive, scores, -scores) < 1.0, 2.0, 0.0)
     n_labeled = len(problem.signs)
-    rows[:n_labeled] *= problem.loss_weights.labeled / C_unlabeled
+    rows[:n_labeled] *= problem.loss_weights.labeled
+    rows[n_labeled:] *= C_unlabeled
     return Curvature(rows)
 
 
@@ -184,17 +187,20 @@ def hessian_factors(problem: Problem, curvature: Curvature) -> list[Matrix]:
     for column, row_weights in enumerate(curvature.rows.T):
         hessian = np.diag(np.append(problem.features.penalty, _INTERCEPT_PENALTY))
         rows, weights = _hessian_rows(row_weights, len(problem.signs), problem.shape[0])
+        unit = float(np.sqrt(weights.max(initial=0.0)))  # keeps single precision in its range
         for part in gen_batches(len(rows), _MAX_SELECTED // problem.shape[0] + 1):
-            scale = np.sqrt(weights[part]).astype(np.float32)[:, None]
-            features = _features(problem).select(rows[part])
-            features *= scale
-            features = np.hstack([features, np.float32(problem.intercept_scale) * scale])
+            features = _features(problem).select(rows[part], unit)
+            ones = np.full((len(features), 1), unit * problem.intercept_scale, dtype=np.float32)
+            features = np.hstack([features, ones])
+            features *= (np.sqrt(weights[part]) / unit).astype(np.float32)[:, None]
             hessian += features.T @ features
         # The rounding errors of these sums must not make it indefinite.
         diagonal = np.einsum("ii->i", hessian)
         diagonal += _ROUNDING * diagonal.max()
         if curvature.rank_one is not None:
             hessian += np.outer(curvature.rank_one[:, column], curvature.rank_one[:, column])
+        X = stored_values(_features(problem).rows.X)
+        check_results("TransductiveSVC.fit", hessian, X, advice=" or reduce C")
         factors.append(cholesky(hessian, lower=True))
     return factors
 

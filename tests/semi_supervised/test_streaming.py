@@ -255,6 +255,19 @@ def test_sparse_rows_warm_starts_and_callables_are_streamed_too():
     assert dense.fit(X, labels).n_iter_ < cold / 2
 
 
+@pytest.mark.filterwarnings("ignore:TransductiveSVC stopped")
+@pytest.mark.parametrize("C", [1e-100, 1e-12, 1e12, 1e100])
+def test_extreme_weights_give_finite_scores_or_say_what_to_change(C):
+    X, labels, _ = data()
+    model = TransductiveSVC(C, n_components=8, max_iter=20, random_state=0)
+    try:
+        scores = model.fit(X, labels).decision_function(X)
+    except ValueError as error:
+        assert "reduce C" in str(error)  # noqa: PT017
+    else:
+        assert np.isfinite(scores).all()
+
+
 def test_features_of_all_rows_are_never_in_memory_together(monkeypatch):
     monkeypatch.setattr(_feature_maps, "_MAX_ENTRIES", 2**16)
     X, labels, _ = data(n_rows=20_000)
