@@ -29,7 +29,6 @@ from skvim.semi_supervised._streamed_solver import (
     streamed_supervised,
     streamed_surrogate,
     supervised_curvature,
-    surrogate_curvature,
 )
 from skvim.semi_supervised._svm_objective import (
     LossWeights,
@@ -140,16 +139,6 @@ def test_factors_are_those_of_the_hessian_where_all_rows_count(monkeypatch):
     for column, factor in enumerate(factors):
         hessian = expected[column::3, column::3]
         np.testing.assert_allclose(factor @ factor.T, hessian, atol=0.02 * np.abs(hessian).max())
-
-
-def test_the_curvature_of_the_surrogate_is_not_below_the_hessian():
-    streamed, stored, _ = both_problems()
-    variables = some_variables(streamed) / 3
-    curvature = surrogate_curvature(stored.scores(variables), streamed, 0.2)
-    assert (curvature.rows >= 0).all()
-    assert curvature.rank_one.shape == streamed.shape
-    factors = hessian_factors(streamed, curvature)
-    assert all(np.isfinite(factor).all() for factor in factors)
 
 
 @pytest.mark.parametrize("most", [1, 2**26])
