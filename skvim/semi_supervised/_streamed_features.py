@@ -66,10 +66,11 @@ class StreamedFeatures:
         """Return the features of the first rows, which are part of the sample."""
         return self.sample.first(n_rows)
 
-    def select(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the features of rows, of shape (n_rows, n_directions), in single precision."""
-        values = self.rows.values(rows).astype(np.float32) @ self.folding.astype(np.float32)
-        values -= self.shift.astype(np.float32)
+    def select(self, rows: NDArray[np.intp], unit: float = 1.0) -> NDArray[np.float32]:
+        """Return the features of rows times ``unit``, in single precision."""
+        folding = (unit * self.folding).astype(np.float32)
+        values: NDArray[np.float32] = self.rows.values(rows).astype(np.float32) @ folding
+        values -= (unit * self.shift).astype(np.float32)
         return values
 
     def scores(self, coordinates: Matrix) -> Matrix:

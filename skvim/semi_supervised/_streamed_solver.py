@@ -6,9 +6,9 @@ do not count in it, and most rows of a problem are.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils import gen_batches
 
+from skvim._validation import check_results
+from skvim.semi_supervised._feature_maps import stored_values
 from skvim.semi_supervised._streamed_features import StreamedFeatures
 from skvim.semi_supervised._svm_objective import (
     Problem,
-    gaussian_curvature,
     soft_signs,
     supervised_loss,
     surrogate_loss,
@@ -36,29 +37,13 @@ Matrix = NDArray[np.float64]
 #: Function from variables to a loss of all rows, and its gradient by coordinates and intercepts.
 StreamedLoss = Callable[[Matrix], tuple[float, Matrix, Matrix]]
 
+_SURROGATE_ITERATIONS = 10
 _ROUNDING = 1e-6  # relative
 _HESSIAN_ROWS = 3  # for every direction; more were measured not to save iterations
 _MAX_FACTORS = 2**26  # entries of the factors of problems that are solved together
 # The intercept has no penalty; where no row is within the margin its curvature would be 0.
 _INTERCEPT_PENALTY = 1e-3
 _MAX_SELECTED = 2**22  # entries of features of selected rows held at once
-
-
-@final
-@dataclass(frozen=True)
-class Curvature:
-    """Hessian of a loss, as sums over rows, without terms that are not positive.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (n_samples, n_problems)
-        Second derivative of each row's loss, at least 0.
-    rank_one : ndarray of shape (n_directions + 1, n_problems) or None
-        The Hessian has one more term, the outer product of each column with itself.
-    """
-
-    rows: Matrix
-    rank_one: Matrix | None = None
 
 
 def _features(problem: Problem) -> StreamedFeatures:
@@ -151,51 +136,36 @@ def streamed_objectives(points: list[Matrix], problem: Problem) -> list[float]:
 
 def supervised_curvature(
     scores: Matrix, problem: Problem, positive: NDArray[np.bool_], C_unlabeled: float
-) -> Curvature:
-    """Return the Hessian of :func:`supervised_loss`: rows within the margin count."""
-    rows = np.where(np.where(positive, scores, -scores) < 1.0, 2.0 * C_unlabeled, 0.0)
+) -> Matrix:
+    """Return second derivatives of the loss of every row: those within the margin count."""
+    rows = np.where(np.where(positive, scores, -scores) < 1.0, 2.0, 0.0)
     n_labeled = len(problem.signs)
-    rows[:n_labeled] *= problem.loss_weights.labeled / C_unlabeled
-    return Curvature(rows)
+    rows[:n_labeled] *= problem.loss_weights.labeled
+    rows[n_labeled:] *= C_unlabeled
+    return rows
 
 
-def surrogate_curvature(scores: Matrix, problem: Problem, C_unlabeled: float) -> Curvature:
-    """Return the Hessian of :func:`surrogate_loss`, without its negative parts."""
-    n_labeled = len(problem.signs)
-    rows = C_unlabeled * gaussian_curvature(scores)
-    inside = problem.signs * scores[:n_labeled] < 1.0
-    rows[:n_labeled] = np.where(inside, 2.0 * problem.loss_weights.labeled, 0.0)
-    if problem.shares is None:
-        return Curvature(rows)
-    features = _features(problem).sample
-    _, slopes = soft_signs(scores[: features.n_rows])
-    slopes /= problem.features.n_rows
-    slopes[n_labeled:] *= problem.n_unlabeled / (features.n_rows - n_labeled)
-    by_intercepts = problem.intercept_scale * slopes.sum(axis=0)
-    directions = np.vstack([features.gradient(slopes), by_intercepts])
-    return Curvature(rows, np.sqrt(problem.balance_weight) * directions)
-
-
-def hessian_factors(problem: Problem, curvature: Curvature) -> list[Matrix]:
+def hessian_factors(problem: Problem, curvature: Matrix) -> list[Matrix]:
     """Return the Cholesky factor L of each problem's Hessian L Lᵀ, of ½‖w‖² and the loss.
 
     It is a preconditioner only, for which sums of features in single precision suffice.
     """
     factors = []
-    for column, row_weights in enumerate(curvature.rows.T):
+    for row_weights in curvature.T:
         hessian = np.diag(np.append(problem.features.penalty, _INTERCEPT_PENALTY))
         rows, weights = _hessian_rows(row_weights, len(problem.signs), problem.shape[0])
+        unit = float(np.sqrt(weights.max(initial=0.0)))  # keeps single precision in its range
         for part in gen_batches(len(rows), _MAX_SELECTED // problem.shape[0] + 1):
-            scale = np.sqrt(weights[part]).astype(np.float32)[:, None]
-            features = _features(problem).select(rows[part])
-            features *= scale
-            features = np.hstack([features, np.float32(problem.intercept_scale) * scale])
+            features = _features(problem).select(rows[part], unit)
+            ones = np.full((len(features), 1), unit * problem.intercept_scale, dtype=np.float32)
+            features = np.hstack([features, ones])
+            features *= (np.sqrt(weights[part]) / unit).astype(np.float32)[:, None]
             hessian += features.T @ features
         # The rounding errors of these sums must not make it indefinite.
         diagonal = np.einsum("ii->i", hessian)
         diagonal += _ROUNDING * diagonal.max()
-        if curvature.rank_one is not None:
-            hessian += np.outer(curvature.rank_one[:, column], curvature.rank_one[:, column])
+        X = stored_values(_features(problem).rows.X)
+        check_results("TransductiveSVC.fit", hessian, X, advice=" or reduce C")
         factors.append(cholesky(hessian, lower=True))
     return factors
 
@@ -218,15 +188,35 @@ def _hessian_rows(
 def minimize_streamed_surrogate(
     problem: Problem, C_unlabeled: float, start: Matrix, limits: Any
 ) -> Any:
-    """Minimise the smooth surrogate of all rows; return SciPy's OptimizeResult."""
-    scores = problem.scores(start)
-    found = []
-    for columns, part in _groups(problem):
-        own = np.ascontiguousarray(start.reshape(problem.shape)[:, columns]).ravel()
-        curvature = surrogate_curvature(scores[:, columns], part, C_unlabeled)
-        loss = partial(streamed_surrogate, problem=part, C_unlabeled=C_unlabeled)
-        found.append(minimize_streamed(part, loss, hessian_factors(part, curvature), own, limits))
-    return _joined(found, problem)
+    """Minimise the smooth surrogate of all rows; return SciPy's OptimizeResult.
+
+    It starts near the minimum of a sample, and ends after ten iterations: more were measured to
+    give more errors, as does a small tolerance on the sample.
+    """
+    loss = partial(streamed_surrogate, problem=problem, C_unlabeled=C_unlabeled)
+
+    def evaluate(variables: Matrix) -> tuple[float, Matrix]:
+        value, gradient = _with_penalty(variables, problem, loss)
+        return value, gradient.ravel()
+
+    options = {
+        "maxiter": min(limits.max_iter, _SURROGATE_ITERATIONS),
+        "gtol": limits.tol * np.sqrt(problem.total_weight),
+        "ftol": 10 * np.finfo(float).eps,
+    }
+    found = minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
+    found.success = found.success or found.nit >= _SURROGATE_ITERATIONS
+    return found
+
+
+def _with_penalty(variables: Matrix, problem: Problem, loss: StreamedLoss) -> tuple[float, Matrix]:
+    """Return ½‖w‖² plus a loss, and the gradient by the variables, in their shape."""
+    coordinates, _ = problem.unpack(variables)
+    value, by_coordinates, by_intercepts = loss(variables)
+    penalized = problem.features.penalty[:, None] * coordinates
+    by_intercepts = problem.intercept_scale * by_intercepts
+    gradient = np.vstack([by_coordinates + penalized, by_intercepts])
+    return value + float(0.5 * np.sum(penalized * coordinates)), gradient
 
 
 def minimize_streamed_supervised(
@@ -304,13 +294,9 @@ def minimize_streamed(
     last = {"largest": np.inf}
 
     def evaluate(variables: Matrix) -> tuple[float, Matrix]:
-        coordinates, _ = problem.unpack(variables)
-        value, by_coordinates, by_intercepts = loss(variables)
-        penalized = problem.features.penalty[:, None] * coordinates
-        by_intercepts = problem.intercept_scale * by_intercepts
-        gradient = np.vstack([by_coordinates + penalized, by_intercepts])
+        value, gradient = _with_penalty(variables, problem, loss)
         last["largest"] = float(np.abs(gradient).max())
-        return value + float(0.5 * np.sum(penalized * coordinates)), _solve(factors, gradient)
+        return value, _solve(factors, gradient)
 
     value, gradient = evaluate(start)
     if last["largest"] <= goal:

@@ -29,7 +29,6 @@ __all__ = [
     "Problem",
     "class_balance_loss",
     "class_balance_weight",
-    "gaussian_curvature",
     "gaussian_loss",
     "objective_and_gradient",
     "soft_signs",
@@ -67,13 +66,6 @@ def gaussian_loss(scores: Matrix) -> tuple[float, Matrix]:
     """Return the smooth loss of unlabelled rows, Σ exp(-3 f²), and its gradient by the scores."""
     loss = np.exp(-GAUSSIAN_RATE * scores * scores)
     return float(np.sum(loss)), -2.0 * GAUSSIAN_RATE * scores * loss
-
-
-def gaussian_curvature(scores: Matrix) -> Matrix:
-    """Return the second derivative of exp(-3 f²) where it is positive, else 0."""
-    squares = GAUSSIAN_RATE * scores * scores
-    second = 2.0 * GAUSSIAN_RATE * (2.0 * squares - 1.0) * np.exp(-squares)
-    return np.maximum(second, 0.0, out=second)
 
 
 def symmetric_squared_hinge_loss(scores: Matrix) -> float:

@@ -135,8 +135,16 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     :math:`\varphi` is the Nyström map of the kernel on ``n_components`` landmarks; with all rows
     (``"all"``) it is exact. The kernel "linear" uses dense or sparse features directly. Annealing
     uses a sample of at most 10,000 unlabelled rows; the final stages use all. The time of an
-    iteration is proportional to n_samples · n_components · n_classes, and a fit needs memory for
-    about two matrices of n_samples · n_components numbers.
+    iteration is proportional to n_samples · n_components · n_classes. With more unlabelled rows
+    than 10,000 and ten per landmark, ``solver="gradient"`` computes kernel values in blocks of rows
+    whenever they are needed, keeps at most 512 MiB of them, and preconditions each one-vs-rest
+    problem by its Hessian, with memory for n_classes · n_components² numbers, and for several
+    matrices of n_samples · n_classes. Otherwise a fit needs memory for about two matrices of
+    n_samples · n_components numbers.
+
+    A class of few rows is found if its share is known: with the same number of labels of every
+    class, the estimated shares are about equal, and rows of other classes are assigned to it. Set
+    ``class_prior`` then.
 
     Unlabelled rows help if classes form clusters, and can harm if they do not. They can also harm
     if C is so large that the norm of w hardly counts: a large w lowers the third term wherever
