@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from mixed_tables import learners
 from mixed_tables.corrupt import CONDITIONS, disturb
@@ -23,6 +24,8 @@ Array = NDArray[Any]
 Represent = Callable[[pd.DataFrame, list[pd.DataFrame], int], list[Array]]
 N_COMPONENTS = 16
 FEW = 50
+# Of 64 standardised codes beside raw columns: their variances then sum to 8, about as the columns'.
+WEIGHT = 0.35
 
 
 def raw(train: pd.DataFrame, others: list[pd.DataFrame], seed: int) -> list[Array]:
@@ -45,7 +48,11 @@ def contenders(elsewhere: Elsewhere) -> dict[str, Represent]:
         found["skrub + PCA"] = lambda train, others, seed: elsewhere.run(
             "skrub", train=train, others=others, n_components=N_COMPONENTS, seed=seed
         )
-    return found | {name: _represent_by(make) for name, make in FEATURES.items()}
+    for name, make in FEATURES.items():
+        found[name] = _represent_by(make)
+        if name.startswith("robust-table"):
+            found[f"raw and {name}"] = _beside_raw(found[name])
+    return found
 
 
 def _represent_by(make: Callable[[int], Any]) -> Represent:
@@ -56,6 +63,21 @@ def _represent_by(make: Callable[[int], Any]) -> Represent:
         return [model.transform(frame) for frame in (train, *others)]
 
     return represent
+
+
+def _beside_raw(represent: Represent) -> Represent:
+    """Return the raw columns beside standardised features of a smaller weight."""
+
+    def both(train: pd.DataFrame, others: list[pd.DataFrame], seed: int) -> list[Array]:
+        features = represent(train, others, seed)
+        scaler = StandardScaler().fit(features[0])
+        columns = raw(train, others, seed)
+        return [
+            np.concatenate([X, WEIGHT * scaler.transform(codes)], axis=1)
+            for X, codes in zip(columns, features, strict=True)
+        ]
+
+    return both
 
 
 def measure(represent: Represent, split: Split) -> dict[str, Any]:
