@@ -17,7 +17,7 @@ from mixed_tables.elsewhere import Elsewhere
 from mixed_tables.encode import Encoding
 from mixed_tables.ours import FEATURES
 
-__all__ = ["contenders", "measure"]
+__all__ = ["FEW", "Represent", "contenders", "measure", "scale"]
 
 Array = NDArray[Any]
 # From training rows, other frames and a seed to the features of all of them.
@@ -80,6 +80,11 @@ def _beside_raw(represent: Represent) -> Represent:
     return both
 
 
+def scale(X: Array) -> float:
+    """Return one scale for all features, so that a value of C means much the same to everyone."""
+    return float(np.sqrt(X.var(axis=0).mean())) or 1.0
+
+
 def measure(represent: Represent, split: Split) -> dict[str, Any]:
     """Return accuracies by labels, classifier and condition, R² of numeric targets, seconds."""
     random = np.random.default_rng([split.number, 2])
@@ -88,9 +93,7 @@ def measure(represent: Represent, split: Split) -> dict[str, Any]:
     start = time.perf_counter()
     X, *under = represent(train, tests, split.number)
     seconds = time.perf_counter() - start
-    # One scale for all features, so that the same values of C mean much the same to everyone.
-    scale = np.sqrt(X.var(axis=0).mean()) or 1.0
-    X, under = X / scale, [rows / scale for rows in under]
+    X, under = X / scale(X), [rows / scale(X) for rows in under]
     few = learners.few_labels(split.classes("train"), FEW, random)
     scores: dict[str, float] = {}
     for amount, rows in ((str(FEW), few), ("all", np.arange(len(X)))):
