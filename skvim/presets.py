@@ -165,7 +165,8 @@ def preset(
     "robust-table" is for features of tables with mixed columns and missing cells, to be given to
     :class:`~skvim.DenoisingAETransformer`: ``likelihood="auto"``, 64 codes, one hidden layer of
     512 units, 100 epochs and :class:`~skvim.noise.SwapNoise` at rate 0.5, so that half of the cells
-    that the encoder sees in training come from other rows. See :doc:`/tables`.
+    that the encoder sees in training come from other rows. With few labels use these codes beside
+    the columns, not instead of them: :doc:`/tables` has an example and what it gains.
 
     Differences from the reference: the decoder's output is not bounded, the encoder sees centred
     rows of unit scale, the noise is not truncated, and pretraining compares covariances by another

@@ -40,6 +40,16 @@ def test_a_fifth_of_the_cells_is_taken_out_and_no_row_is_left_empty(module, fram
     assert holed.notna().any(axis=1).all()
 
 
+def test_new_rows_with_missing_cells_keep_one(module, frame):
+    narrow = frame[["height", "children"]].fillna(0.0)
+    changed = module("corrupt").disturb(narrow, narrow, "missing", np.random.default_rng(1))
+    missing = changed.isna().to_numpy()
+    assert 0.1 < missing.mean() < 0.2
+    assert not missing.all(axis=1).any()
+    kept = changed.notna()
+    assert (changed[kept] == narrow[kept]).to_numpy()[kept].all()
+
+
 def test_holes_by_own_value_take_more_large_numbers(module, frame):
     _, holes = module("corrupt").punch(frame, "by own value", np.random.default_rng(1))
     large = frame["height"] > frame["height"].median()

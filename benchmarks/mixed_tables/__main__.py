@@ -10,13 +10,14 @@ import torch
 from machine import machine
 from tables import RESULTS, write_tables
 
-from mixed_tables import drawing, features, filling, odd
+from mixed_tables import drawing, features, few, filling, odd
 from mixed_tables.data import TABLES, read, split
 from mixed_tables.elsewhere import Elsewhere
 from mixed_tables.results import Results
 
 PARTS: dict[str, Any] = {
     "features": features,
+    "few": few,
     "filling": filling,
     "drawing": drawing,
     "odd": odd,

@@ -21,15 +21,20 @@ Mask = NDArray[np.bool_]
 def disturb(
     frame: pd.DataFrame, train: pd.DataFrame, condition: str, random: np.random.Generator
 ) -> pd.DataFrame:
-    """Return rows under a condition; scale, median and mode are those of the training rows."""
+    """Return rows under a condition; scale, median and mode are those of the training rows.
+
+    A cell of each row stays observed.
+    """
     amount, columns = CONDITIONS[condition], {}
+    if condition == "missing":
+        holes = np.column_stack([random.random(len(frame)) < amount for _ in frame.columns])
+        # By numbers of its own, so that labels drawn later are the same whichever rows need it.
+        return _with_holes(frame, holes, random.spawn(1)[0])[0]
     for name in frame:
         column, known = frame[name], train[name]
         hit = random.random(len(frame)) < amount
         if condition == "noise":
             columns[name] = _add_noise(column, known, amount, random)
-        elif condition == "missing":
-            columns[name] = _floats(column).mask(hit)
         elif condition == "masking":
             middle = known.median() if is_number(known) else known.mode().iloc[0]
             columns[name] = _floats(column).mask(hit, middle)
@@ -89,8 +94,15 @@ def punch(
     frame: pd.DataFrame, mechanism: str, random: np.random.Generator
 ) -> tuple[pd.DataFrame, Mask]:
     """Return rows with holes in observed cells, and where these are; a cell of each row stays."""
+    return _with_holes(frame, MECHANISMS[mechanism](frame, random), random)
+
+
+def _with_holes(
+    frame: pd.DataFrame, holes: Mask, random: np.random.Generator
+) -> tuple[pd.DataFrame, Mask]:
+    """Empty observed cells, but for one cell of rows that would have none left."""
     observed = frame.notna().to_numpy()
-    holes = MECHANISMS[mechanism](frame, random) & observed
+    holes = holes & observed
     for i in np.flatnonzero((holes == observed).all(axis=1)):
         holes[i, random.choice(np.flatnonzero(observed[i]))] = False
     columns = {name: _floats(frame[name]).mask(holes[:, i]) for i, name in enumerate(frame)}

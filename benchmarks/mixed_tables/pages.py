@@ -60,10 +60,24 @@ def _better(scores: Scores) -> list[str]:
         cells = []
         for n_labels in _LABELS:
             score = f"{n_labels}, logistic regression, as they are"
-            mean, half, better, n = difference(scores, contender, score, ["raw", "PCA"])
-            cells.append(f"{100 * mean:+.1f} ± {100 * half:.1f}, better on {better} of {n}")
+            cells.append(_points(scores, contender, score, ["raw", "PCA"]))
         lines.append(line(contender, cells))
     return [*lines, ""]
+
+
+def few(path: Path) -> list[str]:
+    """Return accuracies with few labels, and differences from raw, and from raw or PCA."""
+    scores = Scores(path, "few")
+    if not scores.cells:
+        return []
+    bases = {"− raw": ["raw"], "− better of raw and PCA": ["raw", "PCA"]}
+    lines = [header("50 labels, logistic regression", ["accuracy in %", *bases, "tables × splits"])]
+    for contender in scores.cells:
+        cells = [f"{100 * scores.mean(contender, 'accuracy'):.1f}"]
+        cells += [_points(scores, contender, "accuracy", names) for names in bases.values()]
+        lines.append(line(contender, [*cells, _n_tables(scores, contender)]))
+    score = "accuracy"
+    return [*lines, "", *_per_table(scores, "accuracy in %", score, 100, 1), *_failures(scores)]
 
 
 def filling(path: Path) -> list[str]:
@@ -130,6 +144,7 @@ def odd(path: Path) -> list[str]:
 
 _PAGES: dict[str, Callable[[Path], list[str]]] = {
     "features": features,
+    "few": few,
     "filling": filling,
     "drawing": drawing,
     "odd": odd,
@@ -154,6 +169,14 @@ def _against(scores: Scores, contender: str, score: str, bases: list[str]) -> st
         return mean
     middle, half, _, _ = difference(scores, contender, score, bases)
     return f"{mean} ({100 * middle:+.1f} ± {100 * half:.1f})"
+
+
+def _points(scores: Scores, contender: str, score: str, bases: list[str]) -> str:
+    """Format the difference in points from the best of others in each table."""
+    if bases == [contender] or not set(bases) <= set(scores.cells):
+        return ""
+    mean, half, better, n = difference(scores, contender, score, bases)
+    return f"{100 * mean:+.1f} ± {100 * half:.1f}, better on {better} of {n}"
 
 
 def _beside(scores: Scores, contender: str, score: str, base: str) -> str:
