@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import gammaln, logsumexp, softmax
+from scipy.special import expit, gammaln, logsumexp, softmax
 
 __all__ = ["estimate_shares", "offsets_for_shares", "soft_shares"]
 
@@ -45,8 +45,9 @@ def estimate_shares(counts: Matrix) -> Matrix:
     unequal = gammaln(CONCENTRATION) - gammaln(n + CONCENTRATION)
     unequal += np.sum(gammaln(counts + prior) - gammaln(prior))
     odds = np.log(EQUAL_PROBABILITY) - np.log1p(-EQUAL_PROBABILITY) + equal - unequal
-    p = 1.0 / (1.0 + np.exp(-odds))
-    return p / n_classes + (1.0 - p) * (counts + prior) / (n + CONCENTRATION)
+    p = expit(odds)
+    shares: Matrix = p / n_classes + (1.0 - p) * (counts + prior) / (n + CONCENTRATION)
+    return shares
 
 
 def soft_shares(scores: Matrix, offsets: Matrix | float = 0.0) -> Matrix:

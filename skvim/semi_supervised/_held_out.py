@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim.semi_supervised._solver import (
-    MAX_SAMPLE,
     SOLVERS,
     StoppingCriteria,
     labeled_part,
@@ -59,7 +58,7 @@ class Evidence:
     @property
     def favors_unlabeled(self) -> bool:
         """Whether the gain is clear."""
-        return self.gain > LEAST_GAIN / np.sqrt(self.n_labeled)
+        return bool(self.gain > LEAST_GAIN / np.sqrt(self.n_labeled))
 
 
 def class_scores(scores: Matrix) -> Matrix:
@@ -145,7 +144,8 @@ def held_out_evidence(
     if not folds:
         return None
     coarse = replace(stopping, tol=TOL_FACTOR * stopping.tol)
-    hidden = len(codes) + _some_rows(min(problem.n_unlabeled, MAX_SAMPLE), generator)
+    n_hidden = problem.features.n_stored - len(codes)
+    hidden = len(codes) + np.sort(generator.permutation(n_hidden)[:MAX_ROWS])
     losses, predicted = [], []
     for held in folds:
         kept = np.delete(np.arange(len(codes)), held)
@@ -167,11 +167,6 @@ def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matri
     alone = minimize_supervised(labeled_part(part), part.signs, 0.0, start, stopping)
     *_, last = SOLVERS[solver](part, start, stopping, False)
     return alone.x, last.x
-
-
-def _some_rows(n_rows: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    """Return at most 700 of so many rows."""
-    return np.sort(generator.permutation(n_rows)[:MAX_ROWS])
 
 
 def _part(

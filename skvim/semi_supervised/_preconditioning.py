@@ -108,6 +108,11 @@ class PreconditionedFeatures:
         """Number of rows."""
         return int(self.matrix.shape[0])
 
+    @property
+    def n_stored(self) -> int:
+        """Number of first rows whose features are in memory: all."""
+        return self.n_rows
+
     def first(self, n_rows: int) -> "PreconditionedFeatures":
         """Return the features of the first rows, a view if they are dense."""
         return replace(self, matrix=self.matrix[:n_rows])

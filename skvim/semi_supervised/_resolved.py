@@ -1,5 +1,6 @@
 """Values of TransductiveSVC's parameters for given rows: gamma, landmarks and class shares."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from skvim._validation import largest
 from skvim.semi_supervised._class_shares import estimate_shares
 from skvim.semi_supervised._feature_maps import stored_values
 
-__all__ = ["class_shares", "n_landmarks", "resolve_gamma"]
+__all__ = ["class_shares", "class_weights", "n_landmarks", "resolve_gamma"]
 
 
 def n_landmarks(n_components: int | str, n_rows: int) -> int:
@@ -87,3 +88,43 @@ def class_shares(
             f"({n_classes} classes), not negative and with sum 1. Got {class_prior!r} instead."
         )
     return shares
+
+
+def class_weights(
+    class_weight: Any, codes: NDArray[np.intp], classes: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the weight of each class.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        The parameter of TransductiveSVC.
+    codes : ndarray of int of shape (n_labeled,)
+        Class of each labelled row.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+
+    Raises
+    ------
+    ValueError
+        If a dict holds other classes, or a weight that is not positive and finite.
+    """
+    if class_weight is None:
+        return np.ones(len(classes))
+    if isinstance(class_weight, str):
+        return len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
+    known = classes.tolist()
+    weights = np.ones(len(classes))
+    for label, weight in class_weight.items():
+        if label not in known:
+            raise ValueError(
+                f"The 'class_weight' parameter of TransductiveSVC has a weight for {label!r}, "
+                f"which is no class of the labelled rows: {known}."
+            )
+        if not (isinstance(weight, Real) and 0 < weight < np.inf):
+            raise ValueError(
+                "Weights of classes in the 'class_weight' parameter of TransductiveSVC must be "
+                f"positive and finite. Got {weight!r} for {label!r} instead."
+            )
+        weights[known.index(label)] = float(weight)
+    return weights

@@ -14,7 +14,6 @@ from skvim.semi_supervised._held_out import (
     held_out_evidence,
 )
 from skvim.semi_supervised._solver import (
-    MAX_SAMPLE,
     Solution,
     StoppingCriteria,
     objectives,
@@ -111,8 +110,8 @@ def _with_objective(solution: Solution, problem: Problem, history: Matrix) -> So
 def move_towards_shares(solution: Solution, problem: Problem, step: float) -> Solution:
     """Move intercepts so that class shares are nearer to those of the problem.
 
-    Shares are those of soft predictions for at most 10,000 of the unlabelled rows and all labelled
-    ones. Without shares in the problem the solution stays as it is.
+    Shares are those of soft predictions for all rows whose features are in memory. Without shares
+    in the problem the solution stays as it is.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def move_towards_shares(solution: Solution, problem: Problem, step: float) -> So
     """
     if problem.shares is None:
         return solution
-    sample = subsample_unlabeled(problem, MAX_SAMPLE)
+    sample = subsample_unlabeled(problem, problem.features.n_stored - len(problem.signs))
     scores = class_scores(sample.scores(sample.pack(solution.weights, solution.intercepts)))
     binary = problem.shape[1] == 1
     wanted = np.append(1.0 - problem.shares, problem.shares) if binary else problem.shares

@@ -53,6 +53,11 @@ class StreamedFeatures:
         return self.rows.shape[0]
 
     @property
+    def n_stored(self) -> int:
+        """Number of first rows whose features are in memory."""
+        return self.sample.n_rows
+
+    @property
     def penalty(self) -> Matrix:
         """Weights of the squared coordinates in ‖w‖²."""
         return self.sample.penalty

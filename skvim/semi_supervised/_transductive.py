@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Tags
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from skvim._declare import estimator
@@ -42,7 +41,7 @@ from skvim.semi_supervised._feature_maps import (
     training_values,
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
-from skvim.semi_supervised._resolved import class_shares, n_landmarks, resolve_gamma
+from skvim.semi_supervised._resolved import class_shares, class_weights, n_landmarks, resolve_gamma
 from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
@@ -358,9 +357,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             C_unlabeled = float(self.C_unlabeled)
         if self.class_weight is None:
             return LossWeights(self.C, C_unlabeled)
-        of_class = compute_class_weight(
-            self.class_weight, classes=labels.classes, y=labels.classes[codes]
-        )
+        of_class = class_weights(self.class_weight, codes, labels.classes)
         return LossWeights(self.C * of_class[codes][:, None], C_unlabeled)
 
     def _previous_solution(

@@ -38,6 +38,9 @@ from skvim.semi_supervised._svm_objective import (
     transductive_objective,
 )
 
+#: The transductive machine itself, whether or not held-out labels speak for it.
+transductive = partial(TransductiveSVC, safe=False)
+
 COSTS = LossWeights(2.0, 0.5)
 SHARES = np.array([0.3, 0.45, 0.25])
 SHARP = StoppingCriteria(max_iter=1000, tol=1e-7)
@@ -179,7 +182,7 @@ def test_with_small_weights_it_is_ridge_regression_of_the_labels():
 @pytest.mark.numerics
 def test_results_do_not_depend_on_blocks_or_stored_values(monkeypatch, prior):
     X, labels, _ = data()
-    model = TransductiveSVC(n_components=8, class_prior=prior, tol=1e-6, random_state=0)
+    model = transductive(n_components=8, class_prior=prior, tol=1e-6, random_state=0)
     small = clone(model).fit(X, labels)
     monkeypatch.setattr(_feature_maps, "_MAX_ENTRIES", 2**19)
     monkeypatch.setattr(_feature_maps, "_MAX_STORED", 2**26)
@@ -190,7 +193,7 @@ def test_results_do_not_depend_on_blocks_or_stored_values(monkeypatch, prior):
 
 def test_the_objective_of_a_streamed_fit_is_the_documented_one():
     X, labels, _ = data()
-    model = TransductiveSVC(0.5, C_unlabeled=0.2, n_components=8, random_state=0).fit(X, labels)
+    model = transductive(0.5, C_unlabeled=0.2, n_components=8, random_state=0).fit(X, labels)
     scores, given = model.decision_function(X), labels != -1
     landmarks, folded = model._map.landmarks, model._folded
     kernel = rbf_kernel(landmarks, gamma=1 / (5 * X.var()))
@@ -207,7 +210,7 @@ def test_permuted_rows_are_classified_alike(amount):
     for seed in range(amount("permuted data sets", quick=3, full=100)):
         X, labels, _ = data(seed=seed)
         order = np.random.default_rng(seed).permutation(len(X))
-        model = TransductiveSVC(n_components=8, random_state=0)
+        model = transductive(n_components=8, random_state=0)
         plain = clone(model).fit(X, labels).transduction_[order]
         permuted = clone(model).fit(X[order], labels[order]).transduction_
         assert (plain == permuted).mean() > 0.95
@@ -216,7 +219,7 @@ def test_permuted_rows_are_classified_alike(amount):
 def test_unlabelled_rows_without_weight_do_not_count():
     X, labels, _ = data()
     given = labels != -1
-    model = TransductiveSVC(C_unlabeled=0, kernel="rbf", gamma=0.02, n_components=80, tol=1e-7)
+    model = transductive(C_unlabeled=0, kernel="rbf", gamma=0.02, n_components=80, tol=1e-7)
     model.set_params(random_state=0, n_components=9)
     ignoring = clone(model).fit(X, labels)
     landmarks = ignoring._map.landmarks
@@ -226,14 +229,14 @@ def test_unlabelled_rows_without_weight_do_not_count():
         return map_.values(A) @ map_.projection @ (map_.values(B) @ map_.projection).T
 
     assert len(landmarks) == 9
-    alone = TransductiveSVC(kernel=kernel, n_components="all", tol=1e-7)
+    alone = transductive(kernel=kernel, n_components="all", tol=1e-7)
     alone.fit(X[given], labels[given])
     np.testing.assert_allclose(ignoring.decision_function(X), alone.decision_function(X), atol=1e-3)
 
 
 def test_sparse_rows_warm_starts_and_callables_are_streamed_too():
     X, labels, y = data()
-    model = TransductiveSVC(0.3, n_components=8, warm_start=True, random_state=0)
+    model = transductive(0.3, n_components=8, warm_start=True, random_state=0)
     dense = clone(model).fit(X, labels)
     sparse = clone(model).fit(csr_array(X), labels)
     own = clone(model).set_params(kernel=partial(rbf_kernel, gamma=0.01)).fit(X, labels)
@@ -248,7 +251,7 @@ def test_sparse_rows_warm_starts_and_callables_are_streamed_too():
 @pytest.mark.parametrize("C", [1e-100, 1e-12, 1e12, 1e100])
 def test_extreme_weights_give_finite_scores_or_say_what_to_change(C):
     X, labels, _ = data()
-    model = TransductiveSVC(C, n_components=8, max_iter=20, random_state=0)
+    model = transductive(C, n_components=8, max_iter=20, random_state=0)
     try:
         scores = model.fit(X, labels).decision_function(X)
     except ValueError as error:
@@ -260,7 +263,7 @@ def test_extreme_weights_give_finite_scores_or_say_what_to_change(C):
 def test_features_of_all_rows_are_never_in_memory_together(monkeypatch):
     monkeypatch.setattr(_feature_maps, "_MAX_ENTRIES", 2**16)
     X, labels, _ = data(n_rows=20_000)
-    model = TransductiveSVC(n_components=60, random_state=0).fit(X[:2000], labels[:2000])
+    model = transductive(n_components=60, random_state=0).fit(X[:2000], labels[:2000])
     tracemalloc.start()
     try:
         model.fit(X, labels)
