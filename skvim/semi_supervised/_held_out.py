@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from skvim.semi_supervised._solver import (
     SOLVERS,
     StoppingCriteria,
-    labeled_part,
-    minimize_supervised,
+    solve_supervised,
 )
 from skvim.semi_supervised._svm_objective import Problem
 
@@ -163,10 +162,10 @@ def held_out_evidence(
 
 def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matrix, Matrix]:
     """Return the variables of the supervised and of the transductive machine."""
+    alone = solve_supervised(part, stopping)
     start = np.zeros(part.shape).ravel()
-    alone = minimize_supervised(labeled_part(part), part.signs, 0.0, start, stopping)
     *_, last = SOLVERS[solver](part, start, stopping, False)
-    return alone.x, last.x
+    return part.pack(alone.weights, alone.intercepts), last.x
 
 
 def _part(

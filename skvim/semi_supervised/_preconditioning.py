@@ -16,6 +16,7 @@ __all__ = [
     "basis_row_weights",
     "fit_preconditioner",
     "precondition",
+    "precondition_again",
 ]
 
 Matrix = NDArray[np.float64]
@@ -180,6 +181,29 @@ def precondition(
     for batch in gen_batches(len(features), _MAX_ENTRIES // max(1, features.shape[1]) + 1):
         features[batch] = features[batch] @ basis
     return PreconditionedFeatures(features, None, fitted.basis, fitted.penalty, centre)
+
+
+def precondition_again(
+    features: PreconditionedFeatures, row_weights: Matrix
+) -> PreconditionedFeatures:
+    """Return the same features in a basis for other row weights, as of a part of the rows.
+
+    Parameters
+    ----------
+    features : PreconditionedFeatures
+        Rows, all of which have weights.
+    row_weights : ndarray of shape (n_samples,)
+        As for :func:`precondition`.
+    """
+    if features.shift is not None:
+        return _precondition_sparse(features.matrix.multiply(1.0 / features.basis), row_weights)
+    lengths = np.sqrt(features.penalty)
+    # Columns of the basis are orthogonal: divided by their lengths they keep the norm of w.
+    fitted = fit_preconditioner(features.matrix / lengths, row_weights)
+    change = fitted.basis / lengths[:, None]
+    return PreconditionedFeatures(
+        features.matrix @ change, None, features.basis @ change, fitted.penalty, features.centre
+    )
 
 
 def basis_row_weights(row_weights: Matrix, n_rows: int, n_sample: int = 0) -> Matrix:

@@ -121,10 +121,11 @@ def class_weights(
                 f"The 'class_weight' parameter of TransductiveSVC has a weight for {label!r}, "
                 f"which is no class of the labelled rows: {known}."
             )
-        if not (isinstance(weight, Real) and 0 < weight < np.inf):
+        number = float(weight) if isinstance(weight, Real) else np.nan
+        if not 0 < number < np.inf:
             raise ValueError(
                 "Weights of classes in the 'class_weight' parameter of TransductiveSVC must be "
                 f"positive and finite. Got {weight!r} for {label!r} instead."
             )
-        weights[known.index(label)] = float(weight)
+        weights[known.index(label)] = number
     return weights

@@ -15,6 +15,7 @@ from skvim.semi_supervised._preconditioning import (
     ROWS_PER_DIRECTION,
     PreconditionedFeatures,
     precondition,
+    precondition_again,
 )
 from skvim.semi_supervised._streamed_features import StreamedFeatures, stream
 from skvim.semi_supervised._streamed_solver import (
@@ -40,7 +41,6 @@ __all__ = [
     "StoppingCriteria",
     "build_problem",
     "is_streamed",
-    "labeled_part",
     "minimize_supervised",
     "objectives",
     "solve",
@@ -143,7 +143,7 @@ def solve(
 
 def solve_supervised(problem: Problem, stopping: StoppingCriteria) -> Solution:
     """Fit the supervised SVM of the labelled rows; J, too, is that of the labelled rows."""
-    part = labeled_part(problem)
+    part = _labeled_part(problem)
     start = np.zeros(part.shape).ravel()
     result = minimize_supervised(part, part.signs, 0.0, start, stopping)
     history = np.array([float(result.fun)])
@@ -151,9 +151,13 @@ def solve_supervised(problem: Problem, stopping: StoppingCriteria) -> Solution:
     return Solution(*original, history, int(result.nit), bool(result.success))
 
 
-def labeled_part(problem: Problem) -> Problem:
-    """Return the problem of the labelled rows alone."""
-    return replace(problem, features=problem.features.first(len(problem.signs)))
+def _labeled_part(problem: Problem) -> Problem:
+    """Return the problem of the labelled rows alone, preconditioned by their Hessian."""
+    n_labeled = len(problem.signs)
+    weights = 2.0 * np.broadcast_to(problem.loss_weights.labeled, (n_labeled, 1)).ravel()
+    features = precondition_again(problem.features.first(n_labeled), weights)
+    scale = float(1.0 / np.sqrt(weights.sum()))
+    return replace(problem, features=features, intercept_scale=scale)
 
 
 def _original(variables: Matrix, problem: Problem) -> tuple[Matrix, Matrix]:

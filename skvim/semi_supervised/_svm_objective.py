@@ -126,7 +126,7 @@ class LossWeights:
 
     def of(self, rows: slice | NDArray[np.intp]) -> "LossWeights":
         """Return the weights of some of the labelled rows."""
-        if isinstance(self.labeled, float):
+        if not isinstance(self.labeled, np.ndarray):
             return self
         return replace(self, labeled=self.labeled[rows])
 
