@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]
 EstimateShares = Callable[[NDArray[np.intp]], Matrix | None]
 
 N_FOLDS = 5
-MAX_ROWS = 700  # unlabelled rows of the fits that hold labels out
+MAX_ROWS = 5000  # unlabelled rows of the fits that hold labels out
 TOL_FACTOR = 10.0  # these fits are compared, not used
 # The gain has to exceed this over the square root of the number of labels.
 LEAST_GAIN = 0.06
@@ -117,7 +117,7 @@ def held_out_evidence(
     stopping: StoppingCriteria,
     generator: np.random.Generator,
 ) -> Evidence | None:
-    """Fit both machines without each fold of the labels, to at most 700 unlabelled rows.
+    """Fit both machines without each fold of the labels, to at most 5,000 unlabelled rows.
 
     Parameters
     ----------
