@@ -71,7 +71,7 @@ def search(data: Data, epochs: int, lams: tuple[float, ...]) -> GridSearchCV:
     model = Pipeline(
         [
             ("vim", VIMAETransformer(16, max_epochs=epochs, random_state=0)),
-            ("classify", TransductiveSVC(10.0, random_state=0)),
+            ("classify", TransductiveSVC(10.0, random_state=0, safe=False)),
         ]
     )
     grid = {"vim__prior": list(PRIORS), "vim__lam": list(lams)}

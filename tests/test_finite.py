@@ -141,7 +141,12 @@ def test_transductive_svm(amount):
     )
     def run(kernel, gamma, n_components, n_classes, is_sparse, pattern, exponent):
         model = TransductiveSVC(
-            kernel=kernel, gamma=gamma, n_components=n_components, random_state=0, max_iter=50
+            kernel=kernel,
+            gamma=gamma,
+            n_components=n_components,
+            random_state=0,
+            max_iter=50,
+            safe=False,
         )
         convert = sparse.csr_array if is_sparse else np.asarray
         rows = convert(rows_of(pattern, exponent))

@@ -182,11 +182,15 @@ OBJECTS = {
         n_components=np.int64(2), lam=np.float32(3), lr=np.float64(0.01)
     ),
     "seed": lambda: vim(random_state=np.random.RandomState(3)),
-    "kernel": lambda: TransductiveSVC(kernel="poly", degree=2, coef0=1.0, class_prior=[0.5, 0.5]),
-    "linear": lambda: TransductiveSVC(kernel="linear", class_prior=np.array([0.4, 0.6])),
-    "landmarks": lambda: TransductiveSVC(n_components=20, random_state=0),
+    "kernel": lambda: TransductiveSVC(
+        kernel="poly", degree=2, coef0=1.0, class_prior=[0.5, 0.5], safe=False
+    ),
+    "linear": lambda: TransductiveSVC(
+        kernel="linear", class_prior=np.array([0.4, 0.6]), safe=False
+    ),
+    "landmarks": lambda: TransductiveSVC(n_components=20, random_state=0, safe=False),
     "probabilities": lambda: TransductiveSVC(
-        probability=True, solver="switching", class_prior="free", random_state=0
+        probability=True, solver="switching", class_prior="free", random_state=0, safe=False
     ),
 }
 
@@ -339,7 +343,7 @@ UNSAVABLE = {
         lambda: vim(optimizer=type("Sgd", (torch.optim.SGD,), {})),
         "optimizer is <class",
     ),
-    "kernel": (lambda: TransductiveSVC(kernel=np.dot), r"parameters\.kernel is <"),
+    "kernel": (lambda: TransductiveSVC(kernel=np.dot, safe=False), r"parameters\.kernel is <"),
     "prior": (
         lambda: vim(prior=type("Mine", (distributions.Normal,), {})(0.0, 1.0)),
         r"parameters\.prior is Mine",

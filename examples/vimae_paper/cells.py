@@ -81,7 +81,13 @@ def _of_figures(figures: Any) -> Iterator[tuple[str, str, set[str], bool]]:
 # Parameters that are kept elsewhere or change no result.
 _NO_EFFECT = ("random_state", "checkpoint")
 # Parameters added since the stored results, which hold for these values of them.
-_ADDED = {"code_density": "auto", "groups": None, "n_steps_no_change": 2000}
+_ADDED = {
+    "class_weight": None,
+    "code_density": "auto",
+    "groups": None,
+    "n_steps_no_change": 2000,
+    "safe": False,
+}
 # Of presets: they choose seeds, or show in the model.
 _NO_SIZES = ("n_seeds", "n_tabular_seeds", "epochs", "default_epochs", "hidden", "width")
 

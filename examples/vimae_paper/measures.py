@@ -77,7 +77,8 @@ def part_settings(part: str, data_set: str) -> Values:
 
 
 def _classifier(data_set: str, seed: int | None = None) -> TransductiveSVC:
-    return TransductiveSVC(**CLASSIFIER, **DATA_SETS[data_set].classifier, random_state=seed)
+    settings = CLASSIFIER | DATA_SETS[data_set].classifier
+    return TransductiveSVC(**settings, safe=False, random_state=seed)
 
 
 def reconstruction(model: Any, task: Task, run: Run, cell: Cell) -> Values:

@@ -158,7 +158,7 @@ def test_scorers_can_be_pickled(blobs, scoring):
 
 def test_test_sets_with_unlabelled_rows_are_searched(blobs):
     X, y, partial, _ = blobs
-    model = make_pipeline(StandardScaler(), TransductiveSVC(random_state=0))
+    model = make_pipeline(StandardScaler(), TransductiveSVC(random_state=0, safe=False))
     cv = KFold(3, shuffle=True, random_state=0)
     search = GridSearchCV(
         model,

@@ -83,9 +83,9 @@ def test_predictions_of_any_data_are_those_of_a_loop(amount):
 @pytest.mark.parametrize(
     ("model", "method"),
     [
-        (TransductiveSVC(random_state=0), "predict"),
-        (TransductiveSVC(random_state=0), "decision_function"),
-        (TransductiveSVC(probability=True, random_state=0), "predict_proba"),
+        (TransductiveSVC(random_state=0, safe=False), "predict"),
+        (TransductiveSVC(random_state=0, safe=False), "decision_function"),
+        (TransductiveSVC(probability=True, random_state=0, safe=False), "predict_proba"),
         (SelfTrainingClassifier(LogisticRegression()), "predict_log_proba"),
         (make_pipeline(StandardScaler(), LabelSpreading()), "predict_proba"),
     ],

@@ -213,14 +213,16 @@ def digits(n_labeled=60):
 @pytest.mark.parametrize(
     ("model", "grid", "as_names"),
     [
-        (TransductiveSVC(n_components=50, random_state=0), {"C": [1e-4, 10.0]}, True),
+        (TransductiveSVC(n_components=50, random_state=0, safe=False), {"C": [1e-4, 10.0]}, True),
         (
             SelfTrainingClassifier(LogisticRegression(max_iter=200)),
             {"estimator__C": [1e-6, 1.0]},
             True,
         ),
         (
-            make_pipeline(StandardScaler(), TransductiveSVC(n_components=50, random_state=0)),
+            make_pipeline(
+                StandardScaler(), TransductiveSVC(n_components=50, random_state=0, safe=False)
+            ),
             {"transductivesvc__gamma": [100.0, "scale"]},
             False,
         ),
@@ -255,7 +257,7 @@ def test_a_search_over_graphs_takes_the_folds():
 def test_a_search_tunes_an_autoencoder_and_the_classifier_of_its_codes():
     X, y, partial = digits()
     vimae = VIMAETransformer(4, hidden_layer_sizes=(32,), max_epochs=10, random_state=0)
-    model = make_pipeline(vimae, StandardScaler(), TransductiveSVC(random_state=0))
+    model = make_pipeline(vimae, StandardScaler(), TransductiveSVC(random_state=0, safe=False))
     grid = {"vimaetransformer__lr": [1e-6, 1e-3]}
     search = GridSearchCV(model, grid, cv=MaskedStratifiedKFold(2)).fit(X[:300], partial[:300])
     assert search.best_params_ == {"vimaetransformer__lr": 1e-3}
@@ -276,7 +278,9 @@ def test_scores_of_folds_count_labelled_rows_only():
 
 def test_object_numbers_are_searched_with_the_masked_scorer():
     X, _, partial = digits()
-    model = make_pipeline(StandardScaler(), TransductiveSVC(n_components=50, random_state=0))
+    model = make_pipeline(
+        StandardScaler(), TransductiveSVC(n_components=50, random_state=0, safe=False)
+    )
     scores = cross_validate(
         model,
         X,
@@ -291,4 +295,4 @@ def test_object_numbers_are_searched_with_the_masked_scorer():
 def test_cross_val_predict_refuses_the_splitter():
     X, _, partial = digits()
     with pytest.raises(ValueError, match="partitions"):
-        cross_val_predict(TransductiveSVC(), X, partial, cv=MaskedStratifiedKFold(3))
+        cross_val_predict(TransductiveSVC(safe=False), X, partial, cv=MaskedStratifiedKFold(3))

@@ -27,7 +27,9 @@ LABELS = np.digitize(X[:, 0], [-0.5, 0.5])
 TINY = {"hidden_layer_sizes": (3,), "max_epochs": 1, "random_state": 0}
 MODELS = {
     "autoencoder": lambda: VIMAETransformer(2, divergence=Adversarial((2,)), **TINY).fit(X),
-    "classifier": lambda: TransductiveSVC(n_components=5, random_state=0).fit(X, LABELS),
+    "classifier": lambda: TransductiveSVC(n_components=5, random_state=0, safe=False).fit(
+        X, LABELS
+    ),
     "noise": lambda: GaussianNoise(0.5, random_state=np.random.RandomState(0)).fit(X),
     "text": lambda: OrdinalEncoder().fit(LABELS.astype("U")[:, None]),
     "pipeline": lambda: make_pipeline(

@@ -152,7 +152,7 @@ def test_changed_arrays_raise_or_change_results_and_never_crash(estimator, tmp_p
 
 @pytest.mark.parametrize(
     "classifier",
-    [linear_model.LogisticRegression(), TransductiveSVC(random_state=0)],
+    [linear_model.LogisticRegression(), TransductiveSVC(random_state=0, safe=False)],
     ids=str,
 )
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_classes_of_any_type_come_back(classifier, labels, reopen):
 def test_unlabelled_rows_come_back(reopen):
     labels = NAMES.copy()
     labels[10:] = -1
-    fitted = TransductiveSVC(random_state=0).fit(X, labels)
+    fitted = TransductiveSVC(random_state=0, safe=False).fit(X, labels)
     loaded = reopen(fitted)
     assert list(loaded.transduction_) == list(fitted.transduction_)
 
@@ -186,7 +186,7 @@ PIPELINES = {
             ("noise", GaussianNoise(0.1, random_state=0)),
             ("nothing", "passthrough"),
             ("vae", VAETransformer(2, **SMALL)),
-            ("svc", TransductiveSVC(random_state=0)),
+            ("svc", TransductiveSVC(random_state=0, safe=False)),
         ]
     ),
     "union": lambda: make_pipeline(
