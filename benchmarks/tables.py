@@ -122,15 +122,19 @@ def _published(runs: list[dict[str, Any]]) -> list[str]:
     """Return errors with C chosen on the labels, with the best C, and as published."""
     cells: dict[str, list[list[str]]] = {}
     for run in runs:
-        chosen = [run["errors"][str(C)][draw] for draw, C in enumerate(run["chosen"])]
+        by = [
+            [run["errors"][str(C)][draw] for draw, C in enumerate(run[choice])]
+            for choice in ("chosen", "chosen by loss")
+        ]
         best = min(run["errors"].values(), key=statistics.mean)
-        cells.setdefault(run["problem"], []).append([_percent(chosen), _percent(best)])
+        cells.setdefault(run["problem"], []).append([_percent(of) for of in (*by, best)])
     known = {run["problem"]: run["published"] for run in runs}
     models = list(dict.fromkeys(run["model"] for run in runs))
-    names = [f"{model}, {choice} C" for choice in ("chosen", "best") for model in models]
+    choices = ("C by accuracy", "C by loss", "best C")
+    names = [f"{model}, {choice}" for choice in choices for model in models]
     lines = [header("error in %: data, labels", [*names, "published"])]
     for problem, of in cells.items():
-        figures = [pair[choice] for choice in (0, 1) for pair in of]
+        figures = [each[choice] for choice in range(3) for each in of]
         lines.append(f"| {problem} | {' | '.join(figures)} | {known[problem] or ''} |")
     return [*lines, "", f"Mean ± standard error of {len(runs[0]['chosen'])} draws."]
 

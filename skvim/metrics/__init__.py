@@ -20,6 +20,7 @@ from skvim.metrics._scorers import (
     log_likelihood_scorer,
     reconstruction_scorer,
 )
+from skvim.metrics._squared_hinge import squared_hinge_scorer
 
 __all__ = [
     "FrechetDistance",
@@ -45,4 +46,5 @@ __all__ = [
     "reconstruction_scorer",
     "robustness_curve",
     "robustness_summary",
+    "squared_hinge_scorer",
 ]

@@ -27,8 +27,9 @@ class TransductiveSettings:
         default="auto",
         kind='float in [0, inf) or "auto"',
         allowed=[real(0.0), StrOptions({"auto"})],
-        doc="""Weight of an unlabelled row. ``"auto"`` is C · min(1, √(n_labeled / n_unlabeled)):
-        the more unlabelled rows there are, the less each weighs. 0 ignores them.""",
+        doc="""Weight of an unlabelled row in the transductive machine. ``"auto"`` is
+        C · min(1, √(n_labeled / n_unlabeled)): the more unlabelled rows there are, the less each
+        weighs. 0 ignores them. Whether the rows are used at all is decided by ``safe``.""",
     )
     kernel: str | Callable[[Any, Any], Any] = parameter(
         default="rbf",
@@ -71,9 +72,9 @@ class TransductiveSettings:
         kind='array-like of shape (n_classes,), "free" or None',
         allowed=["array-like", StrOptions({"free"}), None],
         doc="""Share of each class of ``classes_`` among all rows, with sum 1. None estimates it
-        from the labels: their frequencies, with James-Stein shrinkage towards equal shares. Set
-        it if the labelled rows were chosen by class. ``"free"`` does not constrain the shares;
-        all unlabelled rows may then be assigned to one class.""",
+        from the labels: the mean of a posterior in which all shares may be equal. Set it if the
+        labelled rows were chosen by class. ``"free"`` does not constrain the shares; all unlabelled
+        rows may then be assigned to one class.""",
     )
     class_weight: dict[Any, float] | str | None = parameter(
         default=None,
@@ -131,6 +132,6 @@ class TransductiveSettings:
         kind="int, RandomState instance or None",
         allowed=["random_state"],
         doc="""Seeds the choice of landmarks, of the 10,000 unlabelled rows that annealing uses if
-        there are more, and of the cross-validation folds of ``probability``. Without effect
-        if all rows are landmarks and used in annealing.""",
+        there are more, of the labels that ``safe`` holds out, and of the cross-validation folds of
+        ``probability``.""",
     )
