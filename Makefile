@@ -106,8 +106,9 @@ bench-resources: $(VENV)/installed-plot  ## time and memory of searches, import,
 bench-metrics: $(VENV)/installed-plot  ## time and memory of each metric
 	$(bin)/python benchmarks/metrics.py
 
-bench-transductive: $(VENV)/installed-plot  ## transductive SVM: errors, local minima, scaling
+bench-transductive: $(VENV)/installed-plot  ## transductive SVM: errors, local minima, scaling; TABLES=DIR
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --self-training --codes
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/few_labels.py $(if $(TABLES),--tables $(TABLES))
 
 bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM of LAMDA-SSL; needs Python 3.11
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \

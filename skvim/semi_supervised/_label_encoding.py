@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from skvim._labeled import UNLABELED, labeled_rows
 
-__all__ = ["EncodedLabels", "encode_labels"]
+__all__ = ["EncodedLabels", "check_kind_of_labels", "encode_labels"]
 
 
 @final
@@ -46,6 +46,23 @@ class EncodedLabels:
         """Relative frequency of each class among the labelled rows."""
         counts = np.bincount(self.codes, minlength=len(self.classes))
         return counts / len(self.codes)
+
+
+def check_kind_of_labels(y: Any, *, name: str) -> None:
+    """Raise ``ValueError`` for labels whose kind is lost when scikit-learn converts y to an array.
+
+    These are masked entries, missing values, and unsigned labels of other libraries in which -1
+    became the largest value. Other shapes than one dimension are left to scikit-learn.
+
+    Parameters
+    ----------
+    y : array-like
+        As given to ``fit``.
+    name : str
+        Name of the estimator, for error messages.
+    """
+    if y is not None and np.ndim(y) == 1:
+        labeled_rows(y, name=name)
 
 
 def encode_labels(y: NDArray[Any], *, name: str) -> EncodedLabels:

@@ -40,7 +40,7 @@ from skvim.semi_supervised._feature_maps import (
     stored_values,
     training_values,
 )
-from skvim.semi_supervised._label_encoding import EncodedLabels, encode_labels
+from skvim.semi_supervised._label_encoding import EncodedLabels, check_kind_of_labels, encode_labels
 from skvim.semi_supervised._resolved import class_shares, class_weights, n_landmarks, resolve_gamma
 from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely
 from skvim.semi_supervised._solver import (
@@ -224,6 +224,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         """
         with atomic(self), ignore_overflow():
             check_parameters(self)
+            check_kind_of_labels(y, name=type(self).__name__)
             X_checked, y_checked = validate_data(self, X, y, reset=True, **_ROW_CHECKS)
             labels = encode_labels(y_checked, name=type(self).__name__)
             self._fit(X_checked, y_checked, labels)

@@ -139,7 +139,7 @@ def test_unsigned_labels_are_refused_or_read_as_signed_ones(amount):
 
 
 @pytest.mark.parametrize("dtype", ["UInt8", "uint8[pyarrow]"])
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "TransductiveSVC"])
+@pytest.mark.parametrize("reader", READERS)
 def test_an_unsigned_nullable_y_that_lost_its_mark_is_an_error(reader, dtype):
     if "pyarrow" in dtype:
         pytest.importorskip("pyarrow")
