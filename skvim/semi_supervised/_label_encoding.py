@@ -61,7 +61,7 @@ def check_kind_of_labels(y: Any, *, name: str) -> None:
     name : str
         Name of the estimator, for error messages.
     """
-    if y is not None and np.ndim(y) == 1:
+    if y is not None and np.asarray(y).ndim == 1:
         labeled_rows(y, name=name)
 
 
