@@ -34,6 +34,9 @@ from skvim.noise import BlurNoise, BrightnessNoise, ContrastNoise, MissingFeatur
 # Estimators of these packages wrap another one; their own tests apply the checks that fit them.
 TESTED_ELSEWHERE = ["skvim.engine", "skvim.model_selection"]
 
+# Whether unlabelled rows help does not matter here.
+pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
+
 
 def estimators_of(module) -> list[type]:
     """Return the estimators that a module makes public."""
