@@ -1,4 +1,4 @@
-"""Benchmark classifiers on few labels: write docs/_tables/few_labels.md.
+"""Benchmark classifiers on few labels.
 
 TransductiveSVC at its defaults, without its unlabelled rows and without its safeguard, is compared
 with scikit-learn's classifiers, with 20, 50 and 100 labels drawn stratified and at random. Errors
@@ -13,7 +13,6 @@ A run that was stopped goes on where it ended; ``--again NAMES`` measures classi
 """
 
 import argparse
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -22,10 +21,9 @@ from typing import Any
 
 import numpy as np
 from machine import machine
-from markdown_lines import header
 from mixed_tables.data import TABLES, read
 from mixed_tables.encode import Encoding
-from mixed_tables.results import Results, read_cells
+from mixed_tables.results import Results
 from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.calibration import CalibratedClassifierCV
@@ -34,19 +32,17 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
-from tables import RESULTS
+from tables import RESULTS, write_tables
 
 from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d
 from skvim.model_selection import mask_labels
 from skvim.semi_supervised import TransductiveSVC
 
-PAGE = Path(__file__).parents[1] / "docs" / "_tables" / "few_labels.md"
 FILE = RESULTS / "few_labels.json"
 Data = tuple[NDArray[Any], NDArray[Any]]
 LABELS = (20, 50, 100)
 MAX_ROWS = 2000
 BUNDLED = ("iris", "wine", "breast_cancer", "diabetes")
-# Problems that the transductive machine was built for; means over tables leave them out.
 BUILT_FOR: dict[str, Callable[[int], Data]] = {
     "g241c": lambda seed: make_g241c(random_state=seed),
     "g241d": lambda seed: make_g241d(random_state=seed),
@@ -54,7 +50,6 @@ BUILT_FOR: dict[str, Callable[[int], Data]] = {
     "two moons": lambda seed: datasets.make_moons(300, noise=0.08, random_state=seed),
     "digits": lambda seed: _standardised(*datasets.load_digits(return_X_y=True)),
 }
-OFF = "TransductiveSVC, C_unlabeled=0"
 MODELS: dict[str, Callable[[int], Any]] = {
     "SVC": lambda seed: SVC(),
     "SVC, balanced": lambda seed: SVC(class_weight="balanced"),
@@ -62,7 +57,9 @@ MODELS: dict[str, Callable[[int], Any]] = {
         CalibratedClassifierCV(SVC(), ensemble=False, cv=2)
     ),
     "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
-    OFF: lambda seed: TransductiveSVC(C_unlabeled=0.0, random_state=seed),
+    "TransductiveSVC, C_unlabeled=0": lambda seed: TransductiveSVC(
+        C_unlabeled=0.0, random_state=seed
+    ),
     "TransductiveSVC, safe=False": lambda seed: TransductiveSVC(safe=False, random_state=seed),
     "switching, safe=False": lambda seed: TransductiveSVC(
         safe=False, solver="switching", random_state=seed
@@ -153,74 +150,6 @@ def run_draw(
     print(name, flush=True)
 
 
-def write_page() -> None:
-    """Write the tables of the documentation."""
-    cells: dict[tuple[str, int, str, str], list[dict[str, float]]] = {}
-    for key, cell in read_cells(FILE).items():
-        problem, n_labels, drawn, _, model = key.split(" | ")
-        cells.setdefault((problem, int(n_labels), drawn, model), []).append(cell)
-    lines = [*_of_tables(cells), "", *_of_problems(cells)]
-    found = json.loads(FILE.read_text())["measured on"]
-    versions = f"{found['date']}, skvim {found['skvim']}, sklearn {found['sklearn']}, "
-    end = f"Python {found['python']}, {found['machine']}, {found['cores']} cores."
-    PAGE.write_text("\n".join([*lines, "", versions + end]) + "\n")
-
-
-def _mean(cells: Any, key: tuple[str, int, str, str], what: str) -> float:
-    """Return the mean of a figure over draws, NaN if a draw has none."""
-    values = [cell.get(what, np.nan) for cell in cells.get(key, [])]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _of_tables(cells: Any) -> list[str]:
-    """Return the lines on means over tables, each less that of the machine with the term off."""
-    names = sorted({key[0] for key in cells} - set(BUILT_FOR) - {"MNIST"})
-    columns = [(n, drawn) for n in LABELS for drawn in ("stratified", "at random")]
-    lines = []
-    for what, title in (("error", "error in %"), ("balanced", "balanced error in %")):
-        lines += [header(title, [f"{n} labels, {drawn}" for n, drawn in columns])]
-        for model in MODELS:
-            row = []
-            for n, drawn in columns:
-                mine = np.array([_mean(cells, (name, n, drawn, model), what) for name in names])
-                off = np.array([_mean(cells, (name, n, drawn, OFF), what) for name in names])
-                row.append(_difference(mine, off, model == OFF))
-            lines.append(f"| {model} | {' | '.join(row)} |")
-        lines.append("")
-    return [*lines, f"Tables: {', '.join(names)}."]
-
-
-def _difference(mine: NDArray[Any], off: NDArray[Any], alone: bool) -> str:
-    """Return a mean over tables, the paired difference, its interval and the share that gains."""
-    both = ~np.isnan(mine + off)
-    if both.sum() < 2:
-        return "–"
-    mine, off = mine[both], off[both]
-    if alone:
-        return f"{mine.mean():.1f}"
-    gap = mine - off
-    width = 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
-    return f"{mine.mean():.1f} ({gap.mean():+.1f} ± {width:.1f}, lower on {np.mean(gap < 0):.0%})"
-
-
-def _of_problems(cells: Any) -> list[str]:
-    """Return the lines of each problem: errors of the machines, and how often rows were used."""
-    shown = ["SVC", OFF, "TransductiveSVC, safe=False", "TransductiveSVC"]
-    lines = [header("error in %, labels stratified; at random", [*shown, "rows used"])]
-    for problem, n in sorted({key[:2] for key in cells}):
-        row = []
-        for model in shown:
-            pair = [_mean(cells, (problem, n, drawn, model), "error") for drawn in DRAWN]
-            row.append("; ".join("–" if np.isnan(x) else f"{x:.1f}" for x in pair))
-        used = [_mean(cells, (problem, n, drawn, "TransductiveSVC"), "used") for drawn in DRAWN]
-        row.append("; ".join("–" if np.isnan(x) else f"{x:.0%}" for x in used))
-        lines.append(f"| {problem}, {n} | {' | '.join(row)} |")
-    return lines
-
-
-DRAWN = ("stratified", "at random")
-
-
 def main() -> None:
     """Run the benchmark, and write the results and the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -235,7 +164,7 @@ def main() -> None:
     results = Results(FILE, description)
     results.forget(options.again)
     run(options, results)
-    write_page()
+    write_tables()
 
 
 if __name__ == "__main__":

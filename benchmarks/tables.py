@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from few_labels_page import page
 from markdown_lines import header
 from mixed_tables.pages import measured_on, pages
 
@@ -53,6 +54,10 @@ def write_tables() -> None:
         path = RESULTS / f"{part}.json"
         if path.exists():
             _write(f"{part}.md", table(json.loads(path.read_text())))
+    few = RESULTS / "few_labels.json"
+    if few.exists():
+        measured = json.loads(few.read_text())["measured on"]
+        _write("few_labels.md", [*page(few), "", _machine(measured)])
     mixed = RESULTS / "tables.json"
     for part, lines in pages(mixed).items():
         _write(f"mixed_{part}.md", [*lines, "", _machine(measured_on(mixed))])

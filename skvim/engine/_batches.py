@@ -74,7 +74,7 @@ def epochs_for(n_rows: int | None, batch_size: int, min_rows: int) -> int:
     batch_size : int
         Rows of a batch.
     min_rows : int
-        Least number of rows of a batch, see :func:`batch_bounds`.
+        Least number of rows of a batch, see ``batch_bounds``.
 
     Returns
     -------
