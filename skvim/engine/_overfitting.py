@@ -45,8 +45,9 @@ def check_overfitting(
         return [OverfittingWarning(_RISEN.format(late=min(late), lowest=lowest, best=best + 1))]
     train = [epoch["train_distortion"] for epoch in history]
     aside = [epoch["valid_distortion"] for epoch in history]
-    share = share_carried_over(train, aside[: best + 1])
-    gain = train[0] - min(train)
+    # Losses of training rows are means over an epoch, those of the others are measured after it.
+    share = share_carried_over(train[1:], aside[: best + 1])
+    gain = train[1] - min(train[1:])
     if gain < _LEAST_GAIN * n_features or share >= _LEAST_SHARE:
         return []
     message = _KEPT.format(best=best + 1, n=len(history), gain=gain, aside=share * gain)

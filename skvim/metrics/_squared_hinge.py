@@ -7,7 +7,8 @@ import numpy as np
 from skvim._float_errors import numpy_defaults
 from skvim._labeled import labeled_rows
 from skvim._validation import same_length, take_rows
-from skvim.semi_supervised._held_out import class_scores, squared_hinge
+from skvim.semi_supervised._calibration import class_scores
+from skvim.semi_supervised._held_out import squared_hinge
 
 __all__ = ["squared_hinge_scorer"]
 
@@ -40,9 +41,10 @@ def squared_hinge_scorer(estimator: Any, X: Any, y: Any) -> float:
     Raises
     ------
     TypeError
-        If the estimator has no ``decision_function``.
+        If the estimator is no fitted classifier with ``decision_function``.
     ValueError
-        If y is None, has no label, has missing values, or differs in length from X.
+        If y is None, has no label, has missing values, or differs in length from X, or if there is
+        not one finite score for each class.
 
     See Also
     --------
@@ -63,17 +65,27 @@ def squared_hinge_scorer(estimator: Any, X: Any, y: Any) -> float:
     >>> search.fit(X, labels).best_params_
     {'C': 1.0}
     """
-    if not hasattr(estimator, "decision_function"):
+    if not (hasattr(estimator, "decision_function") and hasattr(estimator, "classes_")):
         raise TypeError(
-            "squared_hinge_scorer needs a classifier with decision_function, which "
-            f"{type(estimator).__name__} lacks. Use masked_scorer with another score."
+            "squared_hinge_scorer needs a fitted classifier with decision_function, which "
+            f"{type(estimator).__name__} is not. Use masked_scorer with another score."
         )
     labels = labeled_rows(y, name="squared_hinge_scorer")
     X, _ = same_length(X, labels.y)
     scores = np.asarray(estimator.decision_function(take_rows(X, labels.rows)), dtype=np.float64)
     scores = class_scores(scores[:, None] if scores.ndim == 1 else scores)
-    classes = np.asarray(estimator.classes_)
-    codes = np.searchsorted(classes, labels.labels)
-    unseen = classes[np.minimum(codes, len(classes) - 1)] != labels.labels
-    codes = np.where(unseen, len(classes), codes)
-    return -squared_hinge(np.column_stack([scores, np.full(len(scores), -1.0)]), codes)
+    classes = np.asarray(estimator.classes_).tolist()
+    if scores.shape[1] != len(classes):
+        raise ValueError(
+            "squared_hinge_scorer needs a score for each class. decision_function returned "
+            f"{scores.shape[1]} for {len(classes)} classes. SVC needs "
+            "decision_function_shape='ovr', its default."
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError("squared_hinge_scorer got scores that are not finite.")
+    place = {label: code for code, label in enumerate(classes)}
+    codes = np.array([place.get(label, len(classes)) for label in labels.labels.tolist()])
+    seen = codes < len(classes)
+    # No class competes with those that were seen but for rows of one that was not.
+    unseen = np.where(seen, -np.inf, -1.0)
+    return -float(np.mean(squared_hinge(np.column_stack([scores, unseen]), codes)))

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-__all__ = ["fit_inverse_temperature", "probabilities"]
+__all__ = ["class_scores", "fit_inverse_temperature", "probabilities"]
 
 Matrix = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def probabilities(scores: Matrix, inverse_temperature: float) -> Matrix:
     >>> probabilities(np.array([[0.0]]), 2.0)
     array([[0.5, 0.5]])
     """
-    result: Matrix = softmax(inverse_temperature * _scores_per_class(scores), axis=1)
+    result: Matrix = softmax(inverse_temperature * class_scores(scores), axis=1)
     return result
 
 
@@ -64,7 +64,7 @@ def fit_inverse_temperature(scores: Matrix, codes: NDArray[np.intp]) -> float:
     .. [2] Platt, J. (1999). "Probabilistic outputs for support vector machines". Advances in
            Large Margin Classifiers.
     """
-    values = _scores_per_class(scores)
+    values = class_scores(scores)
     n_classes = values.shape[1]
     counts = np.bincount(codes, minlength=n_classes)[codes]
     rest = 1.0 / ((counts + 2.0) * (n_classes - 1))
@@ -77,6 +77,6 @@ def fit_inverse_temperature(scores: Matrix, codes: NDArray[np.intp]) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=_LOG_BOUNDS, method="bounded").x))
 
 
-def _scores_per_class(scores: Matrix) -> Matrix:
-    """Return one column of scores per class."""
+def class_scores(scores: Matrix) -> Matrix:
+    """Return a score for each class, of shape (n_samples, n_classes): -f and f of one problem."""
     return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores

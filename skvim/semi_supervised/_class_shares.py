@@ -11,7 +11,7 @@ Matrix = NDArray[np.float64]
 
 EQUAL_PROBABILITY = 0.2  # before any label is seen, that all classes are equally frequent
 CONCENTRATION = 2.0  # of the Dirichlet prior of unequal shares, in labels
-SOFTNESS = 0.1  # temperature of soft shares, in standard deviations of the scores
+SOFTNESS = 0.1  # temperature of soft shares, in standard deviations of the scores of a class
 
 
 def estimate_shares(counts: Matrix) -> Matrix:
@@ -50,7 +50,9 @@ def estimate_shares(counts: Matrix) -> Matrix:
     return shares
 
 
-def soft_shares(scores: Matrix, offsets: Matrix | float = 0.0) -> Matrix:
+def soft_shares(
+    scores: Matrix, offsets: Matrix | float = 0.0, row_weights: Matrix | None = None
+) -> Matrix:
     """Return the mean over rows of the softmax of scores, with a tenth of their spread as unit.
 
     Parameters
@@ -59,17 +61,19 @@ def soft_shares(scores: Matrix, offsets: Matrix | float = 0.0) -> Matrix:
         A score for each class.
     offsets : ndarray of shape (n_classes,), default=0.0
         Added to the scores.
+    row_weights : ndarray of shape (n_samples,) or None, default=None
+        How many rows each stands for; None is 1.
 
     Returns
     -------
     ndarray of shape (n_classes,)
         Shares with sum 1.
     """
-    shares: Matrix = softmax((scores + offsets) / _temperature(scores), axis=1).mean(axis=0)
-    return shares
+    soft = softmax((scores + offsets) / _temperature(scores), axis=1)
+    return np.average(soft, axis=0, weights=row_weights)
 
 
-def offsets_for_shares(scores: Matrix, shares: Matrix) -> Matrix:
+def offsets_for_shares(scores: Matrix, shares: Matrix, row_weights: Matrix | None = None) -> Matrix:
     """Return what to add to the scores of each class so that soft shares are those given.
 
     They minimise Σ_rows τ log Σ_k exp((f_k + b_k)/τ) - n Σ_k r_k b_k, which is convex in the
@@ -80,7 +84,9 @@ def offsets_for_shares(scores: Matrix, shares: Matrix) -> Matrix:
     scores : ndarray of shape (n_samples, n_classes)
         A score f for each class.
     shares : ndarray of shape (n_classes,)
-        Shares r, positive and with sum 1.
+        Shares r with sum 1. Those below a tenth of a row count as such, which keeps b finite.
+    row_weights : ndarray of shape (n_samples,) or None, default=None
+        As for :func:`soft_shares`.
 
     Returns
     -------
@@ -89,10 +95,14 @@ def offsets_for_shares(scores: Matrix, shares: Matrix) -> Matrix:
     """
     unit = _temperature(scores)
     scaled = scores / unit
+    shares = np.maximum(shares, 0.1 / len(scores))
+    shares = shares / shares.sum()
 
     def loss(offsets: Matrix) -> tuple[float, Matrix]:
-        value = float(np.mean(logsumexp(scaled + offsets, axis=1)) - shares @ offsets)
-        return value, softmax(scaled + offsets, axis=1).mean(axis=0) - shares
+        logs = logsumexp(scaled + offsets, axis=1)
+        soft = softmax(scaled + offsets, axis=1)
+        value = float(np.average(logs, weights=row_weights) - shares @ offsets)
+        return value, np.average(soft, axis=0, weights=row_weights) - shares
 
     found = minimize(loss, np.zeros(len(shares)), jac=True, method="L-BFGS-B")
     offsets: Matrix = unit * (found.x - found.x.mean())
@@ -100,5 +110,5 @@ def offsets_for_shares(scores: Matrix, shares: Matrix) -> Matrix:
 
 
 def _temperature(scores: Matrix) -> float:
-    """Return the temperature of soft shares: a tenth of the spread of the scores."""
-    return SOFTNESS * float(scores.std()) or 1.0
+    """Return the temperature of soft shares: a tenth of the spread of a class's scores."""
+    return SOFTNESS * float((scores - scores.mean(axis=0)).std()) or 1.0

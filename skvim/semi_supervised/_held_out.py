@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from skvim.semi_supervised._calibration import class_scores
 from skvim.semi_supervised._solver import (
     SOLVERS,
     StoppingCriteria,
@@ -15,7 +16,7 @@ from skvim.semi_supervised._solver import (
 )
 from skvim.semi_supervised._svm_objective import Problem
 
-__all__ = ["Evidence", "class_scores", "held_out_evidence", "held_out_folds", "squared_hinge"]
+__all__ = ["Evidence", "held_out_evidence", "held_out_folds", "squared_hinge"]
 
 Matrix = NDArray[np.float64]
 #: Function from the classes of labelled rows to the class shares of a problem.
@@ -24,8 +25,10 @@ EstimateShares = Callable[[NDArray[np.intp]], Matrix | None]
 N_FOLDS = 5
 MAX_ROWS = 5000  # unlabelled rows of the fits that hold labels out
 TOL_FACTOR = 10.0  # these fits are compared, not used
-# The gain has to exceed this over the square root of the number of labels.
+# The gain has to exceed this over the square root of the number of labels held out.
 LEAST_GAIN = 0.06
+# Loss of a label at most, that of the score -1: one label must not decide.
+MAX_LOSS = 4.0
 
 
 @final
@@ -36,17 +39,17 @@ class Evidence:
     Attributes
     ----------
     loss : tuple of float
-        Mean squared hinge loss of the held-out labels, of the supervised and of the transductive
-        machine.
+        Mean squared hinge loss of the held-out labels, of each at most 4, of the supervised and of
+        the transductive machine.
     disagreement : tuple of float
         Share of unlabelled rows whose predicted classes differ between two such fits, on average.
-    n_labeled : int
-        Number of labelled rows.
+    n_held : int
+        Number of labels that were held out.
     """
 
     loss: tuple[float, float]
     disagreement: tuple[float, float]
-    n_labeled: int
+    n_held: int
 
     @property
     def gain(self) -> float:
@@ -57,16 +60,11 @@ class Evidence:
     @property
     def favors_unlabeled(self) -> bool:
         """Whether the gain is clear."""
-        return bool(self.gain > LEAST_GAIN / np.sqrt(self.n_labeled))
+        return bool(self.gain > LEAST_GAIN / np.sqrt(self.n_held))
 
 
-def class_scores(scores: Matrix) -> Matrix:
-    """Return a score for each class, of shape (n_samples, n_classes): -f and f of one problem."""
-    return np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores
-
-
-def squared_hinge(scores: Matrix, codes: NDArray[np.intp]) -> float:
-    """Return the mean of max(0, 1 - m/2)², m the true class's score less the best other one.
+def squared_hinge(scores: Matrix, codes: NDArray[np.intp]) -> Matrix:
+    """Return max(0, 1 - m/2)² of each row, m the true class's score less the best other one.
 
     With two classes it is the machine's own squared hinge loss max(0, 1 - s f)².
 
@@ -81,7 +79,8 @@ def squared_hinge(scores: Matrix, codes: NDArray[np.intp]) -> float:
     others = scores.copy()
     others[rows, codes] = -np.inf
     margin = scores[rows, codes] - others.max(axis=1)
-    return float(np.mean(np.maximum(0.0, 1.0 - margin / 2.0) ** 2))
+    loss: Matrix = np.maximum(0.0, 1.0 - margin / 2.0) ** 2
+    return loss
 
 
 def held_out_folds(
@@ -99,13 +98,14 @@ def held_out_folds(
     Returns
     -------
     list of ndarray of int
-        Row numbers; empty if fewer than two rows can be held out.
+        Row numbers; empty unless rows of at least two classes can be held out: one class tells
+        nothing of a boundary.
     """
-    counts = np.bincount(codes)
-    classes = [
-        generator.permutation(np.flatnonzero(codes == k)) for k in np.flatnonzero(counts > 1)
-    ]
-    rows = np.concatenate(classes) if classes else np.empty(0, dtype=np.intp)
+    repeated = np.flatnonzero(np.bincount(codes) > 1)
+    if len(repeated) < 2:
+        return []
+    classes = [generator.permutation(np.flatnonzero(codes == k)) for k in repeated]
+    rows = np.concatenate(classes)
     return [rows[start::N_FOLDS] for start in range(min(N_FOLDS, len(rows)))]
 
 
@@ -137,7 +137,7 @@ def held_out_evidence(
     Returns
     -------
     Evidence or None
-        None if fewer than two labels can be held out.
+        None if no labels of two classes can be held out.
     """
     folds = held_out_folds(codes, generator)
     if not folds:
@@ -152,12 +152,13 @@ def held_out_evidence(
         rows = np.concatenate([held, hidden])
         for variables in _both(part, solver, coarse):
             scores = class_scores(_with_rows(problem, rows).scores(variables))
-            losses.append(squared_hinge(scores[: len(held)], codes[held]) * len(held))
+            loss = squared_hinge(scores[: len(held)], codes[held])
+            losses.append(float(np.sum(np.minimum(loss, MAX_LOSS))))
             predicted.append(scores[len(held) :].argmax(axis=1))
     n_held = sum(map(len, folds))
-    loss = [sum(losses[machine::2]) / n_held for machine in (0, 1)]
+    mean = [sum(losses[machine::2]) / n_held for machine in (0, 1)]
     differ = [_disagreement(predicted[machine::2]) for machine in (0, 1)]
-    return Evidence((loss[0], loss[1]), (differ[0], differ[1]), len(codes))
+    return Evidence((mean[0], mean[1]), (differ[0], differ[1]), n_held)
 
 
 def _both(part: Problem, solver: str, stopping: StoppingCriteria) -> tuple[Matrix, Matrix]:

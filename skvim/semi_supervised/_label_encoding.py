@@ -41,18 +41,12 @@ class EncodedLabels:
         codes = np.arange(len(self.classes))
         return codes[1:] if len(codes) == 2 else codes
 
-    @property
-    def frequencies(self) -> NDArray[np.float64]:
-        """Relative frequency of each class among the labelled rows."""
-        counts = np.bincount(self.codes, minlength=len(self.classes))
-        return counts / len(self.codes)
-
 
 def check_kind_of_labels(y: Any, *, name: str) -> None:
     """Raise ``ValueError`` for labels whose kind is lost when scikit-learn converts y to an array.
 
     These are masked entries, missing values, and unsigned labels of other libraries in which -1
-    became the largest value. Other shapes than one dimension are left to scikit-learn.
+    became the largest value. Shapes other than one column are left to scikit-learn.
 
     Parameters
     ----------
@@ -61,7 +55,12 @@ def check_kind_of_labels(y: Any, *, name: str) -> None:
     name : str
         Name of the estimator, for error messages.
     """
-    if y is not None and np.asarray(y).ndim == 1:
+    if y is None:
+        return
+    shape = np.shape(np.asarray(y))
+    if len(shape) == 2 and shape[1] == 1:
+        y = y.iloc[:, 0] if hasattr(y, "iloc") else np.ma.asanyarray(y)[:, 0]
+    if len(shape) == 1 or shape[1:] == (1,):
         labeled_rows(y, name=name)
 
 

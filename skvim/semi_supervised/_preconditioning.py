@@ -233,7 +233,7 @@ def _precondition_sparse(features: Any, row_weights: Matrix) -> PreconditionedFe
     """Jacobi preconditioning: divide each feature by the root of its diagonal Hessian entry."""
     centre = np.asarray(features.mean(axis=0)).ravel()
     squares = np.asarray(features.multiply(features).T @ row_weights)
-    # Σ w (x - c)² for the mean c of all rows: row weights take two values only.
+    # Σ w (x - c)² for the mean c of all rows.
     products = np.asarray(features.T @ row_weights)
     spread = squares - 2 * centre * products + row_weights.sum() * centre**2
     penalty = 1.0 / (1.0 + np.maximum(spread, 0.0))

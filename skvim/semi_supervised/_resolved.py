@@ -107,7 +107,8 @@ def class_weights(
     Raises
     ------
     ValueError
-        If a dict holds other classes, or a weight that is not positive and finite.
+        If a dict holds other classes while one of these has no weight, or a weight that is not
+        positive and finite.
     """
     if class_weight is None:
         return np.ones(len(classes))
@@ -115,17 +116,19 @@ def class_weights(
         return len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
     known = classes.tolist()
     weights = np.ones(len(classes))
+    unknown = [label for label in class_weight if label not in known]
+    if unknown and not all(label in class_weight for label in known):
+        raise ValueError(
+            "The 'class_weight' parameter of TransductiveSVC has weights for labels that are no "
+            f"classes of the labelled rows, {unknown}, and none for some that are: {known}."
+        )
     for label, weight in class_weight.items():
-        if label not in known:
-            raise ValueError(
-                f"The 'class_weight' parameter of TransductiveSVC has a weight for {label!r}, "
-                f"which is no class of the labelled rows: {known}."
-            )
         number = float(weight) if isinstance(weight, Real) else np.nan
         if not 0 < number < np.inf:
             raise ValueError(
                 "Weights of classes in the 'class_weight' parameter of TransductiveSVC must be "
                 f"positive and finite. Got {weight!r} for {label!r} instead."
             )
-        weights[known.index(label)] = number
+        if label in known:
+            weights[known.index(label)] = number
     return weights

@@ -6,11 +6,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from skvim.semi_supervised._calibration import class_scores
 from skvim.semi_supervised._class_shares import offsets_for_shares, soft_shares
 from skvim.semi_supervised._held_out import (
     EstimateShares,
     Evidence,
-    class_scores,
     held_out_evidence,
 )
 from skvim.semi_supervised._solver import (
@@ -22,7 +22,13 @@ from skvim.semi_supervised._solver import (
 )
 from skvim.semi_supervised._svm_objective import Problem, subsample_unlabeled
 
-__all__ = ["SHARE_STEP", "SafeSolution", "move_towards_shares", "solve_safely"]
+__all__ = [
+    "SHARE_STEP",
+    "SafeSolution",
+    "move_towards_shares",
+    "solve_safely",
+    "why_not_used",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -110,8 +116,8 @@ def _with_objective(solution: Solution, problem: Problem, history: Matrix) -> So
 def move_towards_shares(solution: Solution, problem: Problem, step: float) -> Solution:
     """Move intercepts so that class shares are nearer to those of the problem.
 
-    Shares are those of soft predictions for all rows whose features are in memory. Without shares
-    in the problem the solution stays as it is.
+    Shares are those of soft predictions for all rows; where features of some only are in memory,
+    those stand for the others. Without shares in the problem the solution stays as it is.
 
     Parameters
     ----------
@@ -124,10 +130,35 @@ def move_towards_shares(solution: Solution, problem: Problem, step: float) -> So
     """
     if problem.shares is None:
         return solution
-    sample = subsample_unlabeled(problem, problem.features.n_stored - len(problem.signs))
+    n_labeled = len(problem.signs)
+    sample = subsample_unlabeled(problem, problem.features.n_stored - n_labeled)
+    row_weights = np.repeat([1.0, sample.multiplicity], [n_labeled, sample.n_unlabeled])
     scores = class_scores(sample.scores(sample.pack(solution.weights, solution.intercepts)))
     binary = problem.shape[1] == 1
     wanted = np.append(1.0 - problem.shares, problem.shares) if binary else problem.shares
-    target = (1.0 - step) * soft_shares(scores) + step * wanted
-    offsets = offsets_for_shares(scores, target)
+    shares = soft_shares(scores, row_weights=row_weights)
+    offsets = offsets_for_shares(scores, (1.0 - step) * shares + step * wanted, row_weights)
     return replace(solution, intercepts=solution.intercepts + (offsets[1:] if binary else offsets))
+
+
+def why_not_used(evidence: Evidence | None, shares_used: bool) -> str:
+    """Return the text of the warning that unlabelled rows are not used.
+
+    Parameters
+    ----------
+    evidence : Evidence or None
+        Losses and disagreements of fits without a part of the labels; None if there are none.
+    shares_used : bool
+        Whether they are used for class shares.
+    """
+    use = "uses the unlabelled rows for class shares only"
+    because = "no labels of two classes can be held out to tell whether they help"
+    if evidence:
+        because = (
+            "fits without a part of the labels do not gain by them (unlabeled_gain_ is "
+            f"{evidence.gain:.3f}, agreement_ {1.0 - evidence.disagreement[1]:.2f})"
+        )
+    return (
+        f"{use if shares_used else 'does not use the unlabelled rows'}: {because}. With safe=False "
+        "they are used all the same. If labels were chosen by class, set class_prior."
+    )

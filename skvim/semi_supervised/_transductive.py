@@ -42,7 +42,7 @@ from skvim.semi_supervised._feature_maps import (
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, check_kind_of_labels, encode_labels
 from skvim.semi_supervised._resolved import class_shares, class_weights, n_landmarks, resolve_gamma
-from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely
+from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely, why_not_used
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
     Solution,
@@ -88,14 +88,13 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     objective_history_ : ndarray of shape (n_stages,)
         J after every stage; with ``safe`` the last is that of the returned machine.
     unlabeled_weight_ : float
-        Weight of the transductive machine in the returned one: 0.8 or, if unlabelled rows are not
-        used, 0 with ``safe``; else 1.
+        Weight of the transductive machine in the returned one, with ``safe`` 0.8 or 0, otherwise 1;
+        0 without unlabelled rows and with ``C_unlabeled=0``.
     unlabeled_gain_ : float
-        Half of what unlabelled rows save of the mean squared hinge loss of held-out labels and of
-        the disagreement of fits; NaN if it was not measured.
+        ½ (L_s - L_t + D_s - D_t) of Notes; NaN if it was not measured.
     agreement_ : float
-        Share of rows for which two transductive machines, each fitted without a fifth of the
-        labels, predict the same class; NaN if it was not measured.
+        1 - D_t of Notes: how often two of the fits without a fifth of the labels agree, on average
+        over pairs and at most 5,000 unlabelled rows; NaN if it was not measured.
     n_iter_ : int
         Number of L-BFGS iterations in all stages of the returned machines.
     n_features_in_ : int
@@ -152,19 +151,21 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     n_samples · n_components numbers.
 
     **Class shares** :math:`r` are estimated from the labels: equal with a prior probability of 1/5,
-    else Dirichlet. Where labels were chosen by class, as with the same number of each, set
-    ``class_prior``, or rows of frequent classes are assigned to rare ones.
+    else Dirichlet. If labels were chosen by class, as with the same number of each, set
+    ``class_prior``: rows of frequent classes would be assigned to rare ones.
 
     **Safeguard.** Unlabelled rows help if classes form clusters, and can harm if they do not, or if
     C is so large that the norm of w hardly counts, above all with the kernel "linear". With
-    ``safe`` both the supervised and the transductive machine are fitted without each fifth of the
-    labels, to at most 5,000 unlabelled rows. Where the loss of the held-out labels and the
-    disagreement of the fits are lower together for the transductive machine (``unlabeled_gain_``
-    above 0.06 / √n_labeled), the returned w and b are 0.8 times its own plus 0.2 times those of the
-    supervised machine; else they are those of the supervised machine, and a NoGainWarning tells
-    so. In both the supervised machine's intercepts are moved so that its class shares are a quarter
-    nearer to the estimated ones, or equal to given ones. There is no guarantee as that of [3]_: it
-    holds for two classes and given rows if the true labels are among the candidates.
+    ``safe`` both the supervised (s) and the transductive (t) machine are fitted without each fifth
+    of the labels, to at most 5,000 unlabelled rows, which takes up to ten smaller fits. L is the
+    mean squared hinge loss of the labels held out, of each at most 4, and D the share of unlabelled
+    rows whose classes differ between two of the fits. If ½ (L_s - L_t + D_s - D_t) exceeds
+    0.06 / √(labels held out), the returned w and b are 0.8 times those of the transductive machine
+    plus 0.2 times those of the supervised one; else they are those of the supervised one, and a
+    NoGainWarning is given. The supervised machine's intercepts are moved so that its class shares
+    are a quarter nearer to the estimated ones, or equal to those of ``class_prior``. There is no
+    guarantee: stable clusters that are not the classes can deceive it. That of S4VM [3]_ holds for
+    two classes and given rows, if the true labels are among its candidates.
 
     References
     ----------
@@ -298,8 +299,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
     def _fit(self, X: Rows, y: NDArray[Any], labels: EncodedLabels) -> None:
         """Fit to checked data and set the fitted attributes."""
-        generator = np.random.default_rng(draw_seed(self.random_state))
-        calibrated = self._calibrate(X, y, labels, generator) if self.probability else None
+        seed = draw_seed(self.random_state)
+        generator = np.random.default_rng(seed)
         settings = with_plain_parameters(self)
         feature_map = settings._feature_map(X, labels, generator)
         start = self._previous_solution(feature_map, labels) if self.warm_start else None
@@ -335,7 +336,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         self.objective_ = float(solution.history[-1])
         self.objective_history_: NDArray[np.float64] = solution.history
         self.n_iter_ = solution.n_iter
-        self._inverse_temperature = calibrated
+        self._inverse_temperature = (
+            self._calibrate(X, y, labels, seed) if self.probability else None
+        )
         self.transduction_: NDArray[Any] = y.copy()
         hidden = ~labels.is_labeled
         if hidden.any():
@@ -349,15 +352,9 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         self.unlabeled_gain_ = evidence.gain if evidence else float("nan")
         if not used or self.unlabeled_weight_:
             return
-        because = "too few labels can be held out to tell whether they help"
-        if evidence:
-            because = (
-                "fits without a part of the labels do not gain by them (unlabeled_gain_ is "
-                f"{evidence.gain:.3f}, agreement_ {self.agreement_:.2f})"
-            )
+        shares_used = not isinstance(self.class_prior, str)
         warnings.warn(
-            "TransductiveSVC uses the unlabelled rows for class shares only: "
-            f"{because}. With safe=False they are used all the same.",
+            f"TransductiveSVC {why_not_used(evidence, shares_used)}",
             NoGainWarning,
             stacklevel=5,
         )
@@ -393,10 +390,11 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             return None
         return self._weights, self._intercepts
 
-    def _calibrate(
-        self, X: Rows, y: NDArray[Any], labels: EncodedLabels, generator: np.random.Generator
-    ) -> float:
-        """Fit the inverse temperature to cross-validated scores of the labelled rows."""
+    def _calibrate(self, X: Rows, y: NDArray[Any], labels: EncodedLabels, seed: int) -> float:
+        """Fit the inverse temperature to cross-validated scores of the labelled rows.
+
+        Machines are of the kind that was fitted: with or without unlabelled rows.
+        """
         n_folds = min(_MAX_FOLDS, int(np.bincount(labels.codes).min()))
         if n_folds < 2:
             raise ValueError(
@@ -405,16 +403,16 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
                 f"{labels.classes.tolist()[int(np.bincount(labels.codes).argmin())]!r} has one. "
                 "Label another, or set probability=False."
             )
-        seed = int(generator.integers(2**31))
         labeled = np.flatnonzero(labels.is_labeled)
         scores = np.empty(labels.signs.shape)
-        settings = {"probability": False, "warm_start": False, "random_state": seed}
+        settings: dict[str, Any] = {"probability": False, "warm_start": False, "safe": False}
+        settings |= {} if self.unlabeled_weight_ else {"C_unlabeled": 0.0}
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         for _, held in folds.split(labeled, labels.codes):
             # Arrays of strings or unsigned integers cannot hold -1.
             masked = y.astype(object)
             masked[labeled[held]] = UNLABELED
-            model = clone(self).set_params(**settings).fit(X, masked)
+            model = clone(self).set_params(random_state=seed, **settings).fit(X, masked)
             scores[held] = model._scores(X[labeled[held]])
         return fit_inverse_temperature(scores, labels.codes)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
+from sklearn.ensemble import IsolationForest
 from sklearn.metrics import hinge_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -57,6 +58,15 @@ def test_a_class_that_was_not_seen_has_the_score_of_no_class():
     assert squared_hinge_scorer(model, X[100:], Y[100:]) == pytest.approx(expected)
 
 
+def test_the_score_of_no_class_does_not_compete_with_classes_that_were_seen():
+    class Scores(LinearSVC):
+        def decision_function(self, X):
+            return np.tile([0.5, -3.0, -3.0], (len(X), 1))
+
+    model = Scores().fit(X, Y)
+    assert squared_hinge_scorer(model, X[:1], Y[:1]) == 0.0
+
+
 def test_it_breaks_ties_of_the_accuracy():
     masked = mask_labels(Y, 12, random_state=0)
     model = make_pipeline(StandardScaler(), TransductiveSVC(safe=False, random_state=0))
@@ -76,6 +86,12 @@ def test_bad_input_is_an_error():
     model = LinearSVC().fit(X, Y)
     with pytest.raises(TypeError, match="decision_function"):
         squared_hinge_scorer(GaussianNB().fit(X, Y), X, Y)
+    with pytest.raises(TypeError, match="decision_function"):
+        squared_hinge_scorer(IsolationForest().fit(X), X, Y)
+    digits, names = load_digits(n_class=4, return_X_y=True)
+    pairs = SVC(decision_function_shape="ovo").fit(digits, names)
+    with pytest.raises(ValueError, match="6 for 4 classes"):
+        squared_hinge_scorer(pairs, digits, names)
     with pytest.raises(ValueError, match="needs y"):
         squared_hinge_scorer(model, X, None)
     with pytest.raises(ValueError, match="inconsistent"):

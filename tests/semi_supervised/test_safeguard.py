@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 from skvim.datasets import make_g50c, make_g241d
 from skvim.exceptions import NoGainWarning
 from skvim.model_selection import mask_labels
-from skvim.semi_supervised import TransductiveSVC
+from skvim.semi_supervised import TransductiveSVC, _preconditioning, _solver, _transductive
 from skvim.semi_supervised._class_shares import (
     estimate_shares,
     offsets_for_shares,
@@ -73,7 +73,8 @@ def test_offsets_give_the_shares_asked_for(n_classes):
 
 def test_soft_shares_are_means_of_a_softmax():
     scores = np.array([[0.0, 1.0], [0.5, 0.5]])
-    expected = softmax(scores / (0.1 * scores.std()), axis=1).mean(axis=0)
+    spread = (scores - scores.mean(axis=0)).std()
+    expected = softmax(scores / (0.1 * spread), axis=1).mean(axis=0)
     np.testing.assert_allclose(soft_shares(scores), expected)
 
 
@@ -84,10 +85,10 @@ def test_two_class_loss_is_the_machines_own():
     f, signs = np.array([0.3, -2.0, 0.7]), np.array([1, 1, -1])
     loss = np.mean(np.maximum(0, 1 - signs * f) ** 2)
     scores = np.stack([-f, f], axis=1)
-    assert squared_hinge(scores, (signs > 0).astype(int)) == pytest.approx(loss)
+    assert squared_hinge(scores, (signs > 0).astype(int)).mean() == pytest.approx(loss)
 
 
-@pytest.mark.parametrize("counts", [(1, 1, 5), (2, 2), (20, 3, 7), (2, 1), (30,)])
+@pytest.mark.parametrize("counts", [(1, 2, 5), (2, 2), (20, 3, 7)])
 def test_folds_hold_out_each_repeated_label_once_and_no_class_whole(counts):
     codes = np.repeat(np.arange(len(counts)), counts)
     folds = held_out_folds(codes, np.random.default_rng(0))
@@ -97,8 +98,10 @@ def test_folds_hold_out_each_repeated_label_once_and_no_class_whole(counts):
         assert set(np.delete(codes, fold)) == set(codes)
 
 
-def test_single_labels_cannot_be_held_out():
-    assert held_out_folds(np.arange(4), np.random.default_rng(0)) == []
+@pytest.mark.parametrize("counts", [(1, 1, 1), (2, 1), (1, 30)])
+def test_labels_of_one_class_alone_are_not_held_out(counts):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    assert held_out_folds(codes, np.random.default_rng(0)) == []
 
 
 # The machine
@@ -173,7 +176,7 @@ def test_labels_that_cannot_be_held_out_are_said():
     masked = np.full(60, UNLABELED)
     for code in range(3):
         masked[np.flatnonzero(y == code)[0]] = code
-    with pytest.warns(NoGainWarning, match="too few labels") as caught:
+    with pytest.warns(NoGainWarning, match="no labels of two classes") as caught:
         model = TransductiveSVC(random_state=0).fit(X, masked)
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -197,8 +200,53 @@ def test_given_shares_are_kept_where_rows_are_not_used():
     X, y = overlapping(1, 1000)
     masked = mask_labels(y, 20, random_state=0)
     model = TransductiveSVC(class_prior=[0.6, 0.4], random_state=0).fit(X, masked)
-    if not model.unlabeled_weight_:
-        assert np.mean(model.transduction_ == 1) == pytest.approx(0.4, abs=0.03)
+    assert model.unlabeled_weight_ == 0
+    assert np.mean(model.transduction_ == 1) == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
+def test_given_shares_are_those_of_all_rows_where_features_of_some_are_stored(monkeypatch):
+    """Labelled rows, chosen by class, must not count more than the others."""
+    for module, name in ((_solver, "MAX_SAMPLE"), (_transductive, "MAX_SAMPLE")):
+        monkeypatch.setattr(module, name, 1000)
+    monkeypatch.setattr(_preconditioning, "_BASIS_ROWS", 1000)
+    generator = np.random.default_rng(0)
+    y = (generator.random(4000) < 0.1).astype(int)
+    X = generator.standard_normal((4000, 3)) + y[:, None]
+    masked = np.full(4000, UNLABELED)
+    for code in (0, 1):
+        rows = np.flatnonzero(y == code)[:150]
+        masked[rows] = code
+    model = TransductiveSVC(n_components=20, class_prior=[0.9, 0.1], random_state=0)
+    model.fit(X, masked)
+    assert model.unlabeled_weight_ == 0
+    assert np.mean(model.predict(X) == 1) == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_share_of_zero_leaves_finite_scores():
+    scores = np.random.default_rng(0).standard_normal((100, 3))
+    offsets = offsets_for_shares(scores, np.array([0.0, 0.5, 0.5]))
+    assert np.isfinite(offsets).all()
+    assert soft_shares(scores, offsets)[0] < 0.01
+
+
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
+def test_probabilities_do_not_change_predictions_and_belong_to_the_machine_returned():
+    X, y = make_moons(400, noise=0.08, random_state=0)
+    masked = mask_labels(y, 6, random_state=0)
+    model = TransductiveSVC(gamma=10.0, random_state=0)
+    plain = model.fit(X, masked).decision_function(X)
+    calibrated = clone(model).set_params(probability=True).fit(X, masked)
+    np.testing.assert_array_equal(calibrated.decision_function(X), plain)
+    assert calibrated.predict_proba(X).max() > 0.6
+
+
+def test_calibration_repeats_no_warning():
+    X, y = make_g241d(random_state=0)
+    masked = mask_labels(y, 100, random_state=0)
+    with pytest.warns(NoGainWarning) as caught:
+        TransductiveSVC(probability=True, random_state=0).fit(X, masked)
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear", "sparse"])
@@ -278,7 +326,7 @@ def test_weights_work_with_strings_many_classes_and_unlabelled_rows(solver):
 @pytest.mark.parametrize(
     ("class_weight", "message"),
     [
-        ({7: 2.0}, "no class"),
+        ({7: 2.0}, "no classes"),
         ("uniform", "class_weight"),
         ({0: -1.0}, "positive"),
         ({0: np.nan}, "finite"),
