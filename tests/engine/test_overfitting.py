@@ -122,7 +122,7 @@ def test_what_is_learned_in_the_first_epoch_counts_for_neither():
 def test_little_gained_in_training_is_no_overfitting():
     """A twentieth of a nat per feature, of 4: 0.2 nats."""
     for gain, n_found in ((0.19, 0), (0.21, 1)):
-        train = [1.0 - gain * i / 10 for i in range(11)]
+        train = [1.0, *[1.0 - gain * i / 9 for i in range(10)]]
         assert len(check_overfitting(history(train, [1.0] * 11), 4, STOPPING, [])) == n_found
 
 
