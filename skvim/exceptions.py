@@ -154,9 +154,9 @@ class FileVersionWarning(SkvimWarning):
 class NoGainWarning(SkvimWarning):
     """A semi-supervised classifier does not learn from the positions of the unlabelled rows.
 
-    Fits without a part of the labels speak against it, or there are too few labels for such fits.
-    :class:`~skvim.semi_supervised.TransductiveSVC` is then its supervised part, moved a little
-    towards the estimated class shares.
+    Fits without a part of the labels do not gain by them, or there are too few labels for such
+    fits. :class:`~skvim.semi_supervised.TransductiveSVC` is then its supervised part, with
+    intercepts moved towards the class shares.
     """
 
 

@@ -20,8 +20,7 @@ def estimate_shares(counts: Matrix) -> Matrix:
     Before labels are seen, all K shares are 1/K with probability 1/5, else they have a symmetric
     Dirichlet distribution whose concentrations sum to 2. The mean of the posterior is
     p/K + (1 - p) (n_k + 2/K) / (n + 2), where p is the posterior probability of equal shares, by
-    the multinomial likelihood of the counts and the Dirichlet-multinomial [1]_: equal shares are
-    kept until the labels speak against them.
+    the multinomial likelihood of the counts and the Dirichlet-multinomial [1]_.
 
     Parameters
     ----------

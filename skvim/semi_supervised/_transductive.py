@@ -75,7 +75,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     A row of ``y`` equal to -1 has no label. One-vs-rest SVMs are fitted jointly to labelled and
     unlabelled rows, starting from the SVMs of the labelled rows alone. The fitted model predicts
     any row (it is inductive), and ``transduction_`` holds the labels of the training rows. With
-    ``safe``, the default, unlabelled rows are used only where held-out labels speak for it.
+    ``safe``, the default, unlabelled rows are used only where held-out labels favour it.
 
     Attributes
     ----------
