@@ -46,7 +46,8 @@ test: $(VENV)/installed-dev  ## all tests, in parallel
 numerics: $(VENV)/installed-dev  ## tests that depend on rounding, under other kernels
 	for pair in $(KERNELS); do \
 		ATEN_CPU_CAPABILITY=$${pair%-*} OPENBLAS_CORETYPE=$${pair#*-} OMP_NUM_THREADS=1 \
-		$(bin)/python -m pytest -n auto --maxprocesses 8 -m numerics -q || exit 1; done
+		$(bin)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m numerics -q \
+		|| exit 1; done
 
 # torch.compile keeps compiled headers of one kind of kernels for the others: a cache for each.
 trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under all kernels; an hour
@@ -63,7 +64,8 @@ trust: $(VENV)/installed-dev  ## all promises with high counts, all tests under 
 	$(bin)/python docs/trust_table.py $(OUT)/trust
 
 oldest: $(VENV)-oldest/installed  ## quick tests with the oldest supported dependencies
-	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+		-m "not slow"
 
 torch-next: $(VENV)-torch-next/installed  ## quick tests with a newer torch, TORCH_NEXT
 	OMP_NUM_THREADS=1 $(VENV)-torch-next/bin/python -m pytest -n auto --maxprocesses 8 -m "not slow"

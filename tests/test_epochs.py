@@ -25,7 +25,10 @@ BRIEF = {"early_stopping": True, "tol": 1e9, "n_iter_no_change": 4, "n_steps_no_
 EPOCHS = 100
 EPOCHS_OF_54 = math.ceil(2000 / 14)
 
-pytestmark = pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::skvim.exceptions.SkvimWarning"),
+    pytest.mark.slow,  # together
+]
 
 
 class Stop(Callback):

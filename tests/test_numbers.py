@@ -54,6 +54,7 @@ def short(value):
     return next(t(value) for t in (np.int8, np.uint8, np.int16) if value <= np.iinfo(t).max)
 
 
+@pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
 @by_estimator
 def test_numbers_of_few_bits_give_what_python_numbers_give(cls):
     given = numbers_of(cls) | {"hidden_layer_sizes": (8,), "random_state": 3}

@@ -20,6 +20,7 @@ LEARNED = {"max_epochs": 60, "early_stopping": True, "random_state": 0}
 STOPPING = Stopping(0.1, 10, 1e-4)
 
 pytestmark = [
+    pytest.mark.slow,  # together
     pytest.mark.filterwarnings("ignore::skvim.exceptions.DeadDimensionsWarning"),
     pytest.mark.filterwarnings("ignore::skvim.exceptions.PosteriorCollapseWarning"),
     pytest.mark.filterwarnings("ignore::skvim.exceptions.PriorMismatchWarning"),

@@ -44,6 +44,7 @@ WITHOUT_LABELS = {
 }
 
 pytestmark = [
+    pytest.mark.slow,  # together; and older releases may do other things
     pytest.mark.filterwarnings("ignore"),  # of scikit-learn, about what is wrong here
 ]
 

@@ -130,11 +130,12 @@ def test_rows_of_clusters_that_are_not_the_classes_are_not_used():
     assert safe.score(X[hidden], y[hidden]) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
 def test_it_is_seldom_worse_than_without_unlabelled_rows_and_gains_on_clusters():
     """Over draws: never more than 1.5 points behind on one cluster, most of the gain on many."""
     differences = {"one cluster": [], "clusters": [], "moons": []}
-    for seed in range(5):
+    for seed in range(4):
         moons = make_moons(300, noise=0.08, random_state=seed)
         draws = {"one cluster": overlapping(seed), "clusters": clusters(seed), "moons": moons}
         for name, (X, y) in draws.items():
@@ -154,11 +155,12 @@ def test_it_is_seldom_worse_than_without_unlabelled_rows_and_gains_on_clusters()
         assert safe > 0.8 * unsafe
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
 def test_class_shares_alone_raise_the_balanced_accuracy_of_unequal_classes():
     gains = []
-    for seed in range(8):
-        X, y = overlapping(seed, 600)
+    for seed in range(6):
+        X, y = overlapping(seed, 400)
         masked = mask_labels(y, 20, random_state=seed)
         hidden = masked == UNLABELED
         model = TransductiveSVC(random_state=seed)
@@ -308,6 +310,7 @@ def test_balanced_weights_are_those_of_svc():
     np.testing.assert_allclose(by_hand.decision_function(X), balanced.decision_function(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["gradient", "switching"])
 @pytest.mark.filterwarnings("ignore::skvim.exceptions.NoGainWarning")
 def test_weights_work_with_strings_many_classes_and_unlabelled_rows(solver):
