@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from few_labels_page import DRAWN, LABELS
 from machine import machine
 from mixed_tables.data import TABLES, read
 from mixed_tables.encode import Encoding
@@ -40,7 +41,6 @@ from skvim.semi_supervised import TransductiveSVC
 
 FILE = RESULTS / "few_labels.json"
 Data = tuple[NDArray[Any], NDArray[Any]]
-LABELS = (20, 50, 100)
 MAX_ROWS = 2000
 BUNDLED = ("iris", "wine", "breast_cancer", "diabetes")
 BUILT_FOR: dict[str, Callable[[int], Data]] = {
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
         for name, make in problems(options.tables, options.data_home).items():
             X, y = make(seed)
             for n_labels in (n for n in LABELS if n < 0.6 * len(y)):
-                for drawn in ("stratified", "at random"):
+                for drawn in DRAWN:
                     stratify = drawn == "stratified"
                     masked = mask_labels(y, n_labels, stratify=stratify, random_state=seed)
                     of_draw = f"{name} | {n_labels} | {drawn} | {seed}"

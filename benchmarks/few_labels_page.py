@@ -8,7 +8,7 @@ import numpy as np
 from markdown_lines import header
 from numpy.typing import NDArray
 
-__all__ = ["page"]
+__all__ = ["DRAWN", "LABELS", "page"]
 
 LABELS = (20, 50, 100)
 DRAWN = ("stratified", "at random")

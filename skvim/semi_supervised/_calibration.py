@@ -5,11 +5,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-__all__ = ["class_scores", "fit_inverse_temperature", "probabilities"]
+from skvim.semi_supervised._label_encoding import EncodedLabels
+
+__all__ = ["calibration_folds", "class_scores", "fit_inverse_temperature", "probabilities"]
 
 Matrix = NDArray[np.float64]
 
 _LOG_BOUNDS = (-7.0, 7.0)
+_MAX_FOLDS = 5
 
 
 def probabilities(scores: Matrix, inverse_temperature: float) -> Matrix:
@@ -75,6 +78,35 @@ def fit_inverse_temperature(scores: Matrix, codes: NDArray[np.intp]) -> float:
         return -float(np.sum(targets * log_softmax(np.exp(log_inverse) * values, axis=1)))
 
     return float(np.exp(minimize_scalar(cross_entropy, bounds=_LOG_BOUNDS, method="bounded").x))
+
+
+def calibration_folds(labels: EncodedLabels) -> int:
+    """Return the number of folds to calibrate with, each of which leaves labels of all classes.
+
+    Parameters
+    ----------
+    labels : EncodedLabels
+        Labels of the rows.
+
+    Returns
+    -------
+    int
+        From 2 to 5.
+
+    Raises
+    ------
+    ValueError
+        If a class has one labelled row.
+    """
+    counts = np.bincount(labels.codes)
+    if counts.min() < 2:
+        raise ValueError(
+            "TransductiveSVC with probability=True leaves labels out to calibrate with, and "
+            "needs two labelled rows of every class. The class "
+            f"{labels.classes.tolist()[int(counts.argmin())]!r} has one. "
+            "Label another, or set probability=False."
+        )
+    return min(_MAX_FOLDS, int(counts.min()))
 
 
 def class_scores(scores: Matrix) -> Matrix:

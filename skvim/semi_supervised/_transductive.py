@@ -27,7 +27,11 @@ from skvim._validation import (
 )
 from skvim.exceptions import NoGainWarning
 from skvim.semi_supervised._blas_threads import limit_scipy_to_one_thread
-from skvim.semi_supervised._calibration import fit_inverse_temperature, probabilities
+from skvim.semi_supervised._calibration import (
+    calibration_folds,
+    fit_inverse_temperature,
+    probabilities,
+)
 from skvim.semi_supervised._feature_maps import (
     FeatureMap,
     LinearMap,
@@ -59,7 +63,6 @@ __all__ = ["TransductiveSVC"]
 Rows = Any  # an ndarray or a sparse array of shape (n_samples, n_features)
 
 _ROW_CHECKS = {"dtype": np.float64, "accept_sparse": "csr"}
-_MAX_FOLDS = 5  # of the cross-validation that calibrates probabilities
 
 
 def _wants_probability(model: "TransductiveSVC") -> bool:
@@ -299,6 +302,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
 
     def _fit(self, X: Rows, y: NDArray[Any], labels: EncodedLabels) -> None:
         """Fit to checked data and set the fitted attributes."""
+        n_folds = calibration_folds(labels) if self.probability else 0
         seed = draw_seed(self.random_state)
         generator = np.random.default_rng(seed)
         settings = with_plain_parameters(self)
@@ -330,19 +334,22 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             check_results("TransductiveSVC.fit", values, stored_values(X), advice=" or reduce C")
         self._warn_unless_converged(solution)
         self._set_evidence(solved, labels)
+        self._set_solution(solution, labels)
+        calibrated = self._calibrate(X, y, labels, n_folds, seed) if n_folds else None
+        self._inverse_temperature = calibrated
+        self.transduction_: NDArray[Any] = y.copy()
+        hidden = ~labels.is_labeled
+        if hidden.any():
+            self.transduction_[hidden] = self._predict_from_scores(self._scores(X[hidden]))
+
+    def _set_solution(self, solution: Solution, labels: EncodedLabels) -> None:
+        """Set the attributes of the machine."""
         self._weights, self._folded = solution.weights, self._map.fold(solution.weights)
         self._intercepts = solution.intercepts
         self.classes_: NDArray[Any] = labels.classes
         self.objective_ = float(solution.history[-1])
         self.objective_history_: NDArray[np.float64] = solution.history
         self.n_iter_ = solution.n_iter
-        self._inverse_temperature = (
-            self._calibrate(X, y, labels, seed) if self.probability else None
-        )
-        self.transduction_: NDArray[Any] = y.copy()
-        hidden = ~labels.is_labeled
-        if hidden.any():
-            self.transduction_[hidden] = self._predict_from_scores(self._scores(X[hidden]))
 
     def _set_evidence(self, solved: SafeSolution, labels: EncodedLabels) -> None:
         """Set the attributes on the use of unlabelled rows, and warn if they are not used."""
@@ -390,19 +397,13 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
             return None
         return self._weights, self._intercepts
 
-    def _calibrate(self, X: Rows, y: NDArray[Any], labels: EncodedLabels, seed: int) -> float:
+    def _calibrate(
+        self, X: Rows, y: NDArray[Any], labels: EncodedLabels, n_folds: int, seed: int
+    ) -> float:
         """Fit the inverse temperature to cross-validated scores of the labelled rows.
 
         Machines are of the kind that was fitted: with or without unlabelled rows.
         """
-        n_folds = min(_MAX_FOLDS, int(np.bincount(labels.codes).min()))
-        if n_folds < 2:
-            raise ValueError(
-                "TransductiveSVC with probability=True leaves labels out to calibrate with, and "
-                "needs two labelled rows of every class. The class "
-                f"{labels.classes.tolist()[int(np.bincount(labels.codes).argmin())]!r} has one. "
-                "Label another, or set probability=False."
-            )
         labeled = np.flatnonzero(labels.is_labeled)
         scores = np.empty(labels.signs.shape)
         settings: dict[str, Any] = {"probability": False, "warm_start": False, "safe": False}

@@ -21,7 +21,7 @@ from skvim.semi_supervised._class_shares import (
     offsets_for_shares,
     soft_shares,
 )
-from skvim.semi_supervised._held_out import held_out_folds, squared_hinge
+from skvim.semi_supervised._held_out import Evidence, held_out_folds, squared_hinge
 
 UNLABELED = -1
 
@@ -78,6 +78,13 @@ def test_soft_shares_are_means_of_a_softmax():
 
 
 # Evidence
+
+
+def test_the_gain_is_half_of_both_differences_and_has_to_be_clear():
+    evidence = Evidence((1.0, 0.5), (0.3, 0.1), 36)
+    assert evidence.gain == pytest.approx(0.35)
+    for less, expected in ((0.009, False), (0.011, True)):  # 0.06 / 6 is 0.01
+        assert Evidence((1.0, 1.0 - 2 * less), (0.2, 0.2), 36).favors_unlabeled is expected
 
 
 def test_two_class_loss_is_the_machines_own():
