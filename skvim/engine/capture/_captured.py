@@ -8,9 +8,9 @@ from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
-from skvim._torch_private import IMPORTED_BY_COMPILE, has_hooks
+from skvim._torch_private import IMPORTED_BY_COMPILE, GraphModule, has_hooks
 from skvim._uninterrupted import import_whole
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
@@ -146,7 +146,8 @@ def _first_run(
         return program.function, program.function(*inputs)
     try:
         import_whole(IMPORTED_BY_COMPILE)
-        function = partial(torch.compile(program.graph, dynamic=False), *program.known)
+        module = GraphModule(nn.Module(), program.graph)
+        function = partial(torch.compile(module, dynamic=False), *program.known)
         return function, function(*inputs)
     except Exception as error:  # compilers and their drivers raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]

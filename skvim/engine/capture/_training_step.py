@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from skvim.engine.capture._recorder import Draw, DrawRecorder, OperationRecorder
+from skvim.engine.capture._recorder import Draw, DrawRecorder, OperationRecorder, Trace
 from skvim.objectives import Autoencoder, Losses, Objective
 
 __all__ = ["StepResult", "TrainingStep", "is_library_code", "run_step", "trace_step"]
@@ -70,7 +70,7 @@ def run_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> StepRe
 
 def trace_step(
     step: TrainingStep, x: Tensor, *, gradients: bool = True
-) -> tuple[fx.GraphModule, StepResult]:
+) -> tuple[Trace, StepResult]:
     """Take one eager step on copies and record its operations, from its inputs to its outputs.
 
     NotTraceableError when the step reads values of tensors, or draws with changing parameters.
