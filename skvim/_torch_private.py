@@ -36,6 +36,7 @@ __all__ = [
     "InverseTransform",
     "OpOverload",
     "argument_checks",
+    "checks_arguments",
     "distribution_state",
     "draw_gamma",
     "given_parameter",
@@ -78,6 +79,7 @@ USED = (
     "torch.distributions.AffineTransform._cached_x_y",
     "torch.distributions.Categorical._param",
     "torch.distributions.Categorical._validate_args",
+    "torch.distributions.Distribution._validate_args",
     "torch.ops.aten._local_scalar_dense.default._schema",
 )
 
@@ -255,6 +257,11 @@ def argument_checks(value: Distribution) -> bool | None:
     """Return whether a distribution was told to check its arguments; None for torch's default."""
     checked: bool | None = vars(value).get("_validate_args")
     return checked
+
+
+def checks_arguments() -> bool:
+    """Return torch's default: whether distributions check their arguments."""
+    return Distribution._validate_args
 
 
 def set_argument_checks(value: Distribution, checked: bool) -> None:

@@ -8,7 +8,7 @@ tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twe
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from types import BuiltinFunctionType
 from typing import Any, NamedTuple, final
@@ -39,7 +39,7 @@ _NEUTRAL = {"mul": 1, "div": 1, "add": 0, "sub": 0, "pow": 1}
 class Program(NamedTuple):
     """An optimised graph that is ready to run."""
 
-    function: Callable[..., Sequence[Tensor]]  # from batch and drawn numbers to the outputs
+    function: "partial[Sequence[Tensor]]"  # from batch and drawn numbers to the outputs
     graph: fx.Graph  # the same with the tensors of ``known`` as first inputs
     known: tuple[Tensor, ...]  # parameters, buffers and constants
 

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -163,6 +163,16 @@ class Draw:
         """Source of the numbers."""
         generator: torch.Generator = self.options["generator"]
         return generator
+
+    def drawn_from(self, generator: torch.Generator) -> "Draw":
+        """Return the same draw from another generator."""
+        return replace(self, options={**self.options, "generator": generator})
+
+    def alone(self) -> "Draw":
+        """Return the same draw without a generator, and with copies of tensors as arguments."""
+        options = {**self.options, "generator": None}
+        args, options = tree_map_only(Tensor, torch.clone, (self.args, options))
+        return replace(self, args=args, options=options)
 
 
 @final
