@@ -4,6 +4,7 @@ A release of torch may change any of them. ``tests/test_private_names.py`` then 
 """
 
 import ctypes
+import itertools
 import linecache
 import weakref
 from collections.abc import Callable, Iterator
@@ -28,12 +29,14 @@ __all__ = [
     "IMPORTED_ON_USE",
     "READ_VALUE",
     "USED",
+    "DispatchMode",
     "DropoutLayer",
+    "Graph",
     "GraphModule",
     "InverseTransform",
     "OpOverload",
-    "TorchDispatchMode",
     "argument_checks",
+    "checks_arguments",
     "distribution_state",
     "draw_gamma",
     "given_parameter",
@@ -67,12 +70,16 @@ USED = (
     "torch.nn.Parameter._post_accumulate_grad_hooks",
     "torch.optim.Adam._optimizer_step_pre_hooks",
     "torch.optim.Adam._optimizer_step_post_hooks",
+    "torch.fx.Graph._find_nodes_lookup_table",
+    "torch.fx.Graph._insert",
+    "torch.fx.Graph._len",
     "torch.fx.graph_module._loader.eval_cache",
     "torch.distributions.AffineTransform._inv",
     "torch.distributions.AffineTransform._cache_size",
     "torch.distributions.AffineTransform._cached_x_y",
     "torch.distributions.Categorical._param",
     "torch.distributions.Categorical._validate_args",
+    "torch.distributions.Distribution._validate_args",
     "torch.ops.aten._local_scalar_dense.default._schema",
 )
 
@@ -159,6 +166,46 @@ def outside_transforms() -> Iterator[None]:
 # Graphs.
 
 
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """torch's mode that sees each operation, without what keeps ``torch.compile`` out of it.
+
+    That takes as long as the recording of an operation.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+@final
+class Graph(fx.Graph):
+    """torch's graph, to which nodes are added in a tenth of the time.
+
+    Inputs have the names that they are given, which must differ; other nodes are numbered.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = itertools.count()
+
+    def create_node(
+        self,
+        op: str,
+        target: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        name: str | None = None,
+        type_expr: Any = None,
+    ) -> fx.Node:
+        """Append a node (torch's hook)."""
+        name = target if op == "placeholder" else f"n{next(self._numbers)}"
+        node = fx.Node(self, name, op, target, args or (), kwargs or {}, type_expr)
+        self._insert(node)
+        self._find_nodes_lookup_table.insert(node)
+        self._len += 1
+        return node
+
+
 @final
 class GraphModule(fx.GraphModule):
     """torch's module of a graph, whose generated source is forgotten when it is no longer used.
@@ -210,6 +257,11 @@ def argument_checks(value: Distribution) -> bool | None:
     """Return whether a distribution was told to check its arguments; None for torch's default."""
     checked: bool | None = vars(value).get("_validate_args")
     return checked
+
+
+def checks_arguments() -> bool:
+    """Return torch's default: whether distributions check their arguments."""
+    return Distribution._validate_args
 
 
 def set_argument_checks(value: Distribution, checked: bool) -> None:

@@ -49,7 +49,7 @@ def test_an_optimised_graph_computes_the_same_in_fewer_operations(name):
         w.mul_(seed)  # persistent memory is read when the program runs
         for found, expected in zip(program.function(x), function(w, x), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    operations = [node for node in program.graph.graph.nodes if node.op == "call_function"]
+    operations = [node for node in program.graph.nodes if node.op == "call_function"]
     assert len(operations) <= n_operations, operations
 
 

@@ -1,6 +1,6 @@
 """Captured training step: a traced and optimised graph in the place of autograd's work."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -8,16 +8,26 @@ from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
-from skvim._torch_private import IMPORTED_BY_COMPILE, has_hooks
+from skvim._torch_private import IMPORTED_BY_COMPILE, GraphModule, has_hooks
 from skvim._uninterrupted import import_whole
+from skvim._values import NotComparableError
+from skvim.engine.capture._kept import STORE, KeptProgram
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
+from skvim.engine.capture._structure import structure
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
 from skvim.engine.capture._update import Update
 
-__all__ = ["CapturedStep", "capture", "require_close", "require_close_terms", "restored"]
+__all__ = [
+    "Capture",
+    "CapturedStep",
+    "capture",
+    "require_close",
+    "require_close_terms",
+    "restored",
+]
 
 # Share of a tensor's largest entry by which sums in another order may differ in float32.
 _TOLERANCE = 1e-3
@@ -51,6 +61,46 @@ class CapturedStep:
         return terms, gradients
 
 
+@final
+@dataclass(frozen=True)
+class Capture:
+    """A program for a step, and the eager step that it was made with or compared with."""
+
+    step: TrainingStep
+    optimizer: optim.Optimizer
+    function: Callable[..., Any]
+    draws: Sequence[Draw]
+    eager: StepResult
+
+    def first(self) -> Tensor:
+        """Train on the batch by the results of the eager step, and return its loss and terms."""
+        parameters, eager = self._parameters(), self.eager
+        with torch.no_grad():
+            for tensor, value in zip(self.step.tensors().values(), eager.state, strict=True):
+                tensor.copy_(value)
+            # Fused kernels walk parameters and gradients in the order of their memory.
+            gradients = [
+                torch.empty_like(parameter).copy_(gradient)
+                for parameter, gradient in zip(parameters, eager.outputs[1:], strict=True)
+            ]
+            for draw in eager.draws:
+                draw()  # later draws of the generators follow
+            update = Update(self.optimizer, parameters)
+            update.sync_settings()
+            update(gradients)
+        self.optimizer.zero_grad()
+        return eager.outputs[0]
+
+    def captured(self) -> CapturedStep:
+        """Return the step for further batches; the optimizer must have taken a step before."""
+        return CapturedStep(self.function, self.draws, Update(self.optimizer, self._parameters()))
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that have gradients."""
+        parameters = dict(self.step.named_parameters())
+        return [parameters[name] for name in self.eager.trained]
+
+
 def capture(
     step: TrainingStep,
     x: Tensor,
@@ -58,27 +108,90 @@ def capture(
     *,
     compiled: bool = False,
     checked: bool = True,
-) -> CapturedStep:
-    """Return a step that does what the eager one does, for batches of the shape of ``x``.
+) -> Capture:
+    """Return a program that does what the eager step does, for batches of the shape of ``x``.
 
-    Nothing is trained on ``x``; the optimizer must have taken a step before. NotTraceableError if
-    the step is no fixed sequence of operations, ``torch.compile`` fails or, if ``checked``, the
-    graph does not give the eager step's losses, gradients and buffers.
+    Nothing is trained on ``x``. Where the step is code of skvim and torch alone, its program is
+    kept for steps of the same structure. NotTraceableError if the step is no fixed sequence of
+    operations, ``torch.compile`` fails or, if ``checked``, the program does not give the eager
+    step's losses, gradients and buffers.
     """
     _check_supported(step, optimizer)
+    key = None if compiled else _key(step, x)
+    kept = None if key is None else STORE.get(key)
+    if kept is not None:
+        found = _reused(kept, step, x, optimizer, checked=checked)
+        if found is not None:
+            return found
+        STORE.drop(key)
+    return _traced(step, x, optimizer, key, compiled=compiled, checked=checked)
+
+
+def _key(step: TrainingStep, x: Tensor) -> Hashable:
+    """Return the structure of a step, or None if it is not known by value."""
+    try:
+        return structure(step, x)
+    except NotComparableError:
+        return None
+
+
+def _reused(
+    kept: KeptProgram,
+    step: TrainingStep,
+    x: Tensor,
+    optimizer: optim.Optimizer,
+    *,
+    checked: bool,
+) -> Capture | None:
+    """Return a kept program for another step, or None if it does not give what that step does."""
+    live = list(step.tensors().values())
+    eager = run_step(step, x)
+    with torch.no_grad(), restored(live):
+        function, draws = kept.bound(live, step.generators(x.device))
+        alike = [draw.generator for draw in draws] == [draw.generator for draw in eager.draws]
+        if not alike or kept.trained != eager.trained:
+            return None
+        if checked:
+            try:
+                _check_on_other_values(step, eager, function)
+            except NotTraceableError:
+                return None
+        elif x.device.type == "cuda":
+            function(*(value.clone() for value in eager.inputs[len(live) :]))
+    return Capture(step, optimizer, function, draws, eager)
+
+
+def _traced(
+    step: TrainingStep,
+    x: Tensor,
+    optimizer: optim.Optimizer,
+    key: Hashable,
+    *,
+    compiled: bool,
+    checked: bool,
+) -> Capture:
+    """Trace a step, and keep its program if it has a key."""
     graph, trace = trace_step(step, x)
     live = step.tensors()
-    parameters = dict(step.named_parameters())
-    trained = [parameters[name] for name in trace.trained]
+    trained = [live[name] for name in trace.trained]
     examples = [tensor.clone() for tensor in trace.inputs]
     program = optimise(graph, list(live.values()), examples, [None, *trained])
     inputs = [value.clone() for value in trace.inputs[len(live) :]]
     with torch.no_grad(), restored(list(live.values())):
-        function, outputs = _first_run(program, inputs, compiled=compiled)
+        kept = None
+        if checked and key is not None:
+            sources = step.generators(x.device)
+            kept = KeptProgram.of(program, list(live.values()), trace.draws, sources, trace.trained)
+        function: Callable[..., Any] = program.function
+        if compiled:
+            function = _compiled(program, inputs)
         if checked:
-            _require_same(outputs, list(live.values()), trace)
             _check_on_other_values(step, trace, function)
-    return CapturedStep(function, trace.draws, Update(optimizer, trained))
+        elif x.device.type == "cuda":
+            function(*inputs)  # loads the kernels' libraries
+    if kept is not None:
+        STORE.put(key, kept)
+    return Capture(step, optimizer, function, trace.draws, trace)
 
 
 @contextmanager
@@ -138,19 +251,17 @@ def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
         raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
 
 
-def _first_run(
-    program: Program, inputs: Sequence[Tensor], *, compiled: bool
-) -> tuple[Callable[..., Any], Any]:
-    """Return a program, compiled if asked for, and its outputs."""
-    if not compiled:
-        return program.function, program.function(*inputs)
+def _compiled(program: Program, inputs: Sequence[Tensor]) -> Callable[..., Any]:
+    """Return a program as ``torch.compile`` makes it at its first run."""
     try:
         import_whole(IMPORTED_BY_COMPILE)
-        function = partial(torch.compile(program.graph, dynamic=False), *program.known)
-        return function, function(*inputs)
+        module = GraphModule(nn.Module(), program.graph)
+        function = partial(torch.compile(module, dynamic=False), *program.known)
+        function(*inputs)
     except Exception as error:  # compilers and their drivers raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+    return function
 
 
 def _check_on_other_values(

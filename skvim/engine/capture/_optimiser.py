@@ -8,16 +8,17 @@ tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twe
 """
 
 import operator
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 from types import BuiltinFunctionType
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from skvim._torch_private import GraphModule, OpOverload, schema
-from skvim.engine.capture._recorder import NotTraceableError
+from skvim._torch_private import Graph, OpOverload, schema
+from skvim.engine.capture._recorder import NotTraceableError, Trace
+from skvim.engine.capture._source import function_of
 
 __all__ = ["Program", "optimise"]
 
@@ -38,13 +39,13 @@ _NEUTRAL = {"mul": 1, "div": 1, "add": 0, "sub": 0, "pow": 1}
 class Program(NamedTuple):
     """An optimised graph that is ready to run."""
 
-    function: Callable[..., Sequence[Tensor]]  # from batch and drawn numbers to the outputs
-    graph: fx.GraphModule  # the same with the tensors of ``known`` as first inputs
+    function: "partial[Sequence[Tensor]]"  # from batch and drawn numbers to the outputs
+    graph: fx.Graph  # the same with the tensors of ``known`` as first inputs
     known: tuple[Tensor, ...]  # parameters, buffers and constants
 
 
 def optimise(
-    traced: fx.GraphModule,
+    traced: Trace,
     persistent: Sequence[Tensor],
     examples: Sequence[Tensor],
     layouts: Sequence[Tensor | None],
@@ -75,9 +76,9 @@ class _Builder:
     Every node of the old graph becomes a known tensor or a node of the new graph.
     """
 
-    def __init__(self, traced: fx.GraphModule, persistent: Sequence[Tensor]) -> None:
+    def __init__(self, traced: Trace, persistent: Sequence[Tensor]) -> None:
         self.traced = traced
-        self.graph = fx.Graph()
+        self.graph: fx.Graph = Graph()
         self.examples: dict[Node, Any] = {}
         self.nodes: dict[Node, fx.Node] = {}
         self.known: dict[Node, Tensor] = {}
@@ -100,7 +101,7 @@ class _Builder:
             if torch.Tag.nondeterministic_seeded in node.target.tags:
                 raise NotTraceableError(f"{node.target} draws without a generator.")
             node = self._rewritten(node)
-        example = self.examples[node] = _run(node, self.examples)
+        example = self.examples[node] = _example(node, self.examples)
         touched = any(_root(n) in self.written for n in (node, *node.all_input_nodes))
         if isinstance(example, Tensor) and self._is_view_of_known(node):
             self._set_view(node)
@@ -131,8 +132,7 @@ class _Builder:
         for node in [node for node, _ in self.inputs.values() if node not in used]:
             self.graph.erase_node(node)
         known = tuple(used[node] for node in self.graph.nodes if node in used)
-        graph = GraphModule(nn.Module(), self.graph)
-        return Program(partial(graph.forward, *known), graph, known)
+        return Program(partial(function_of(self.graph), *known), self.graph, known)
 
     def _rewritten(self, node: Node) -> Node:
         """Rewrite squares as products, and sums without their axes as plain sums."""
@@ -240,7 +240,14 @@ def _run(node: Node, values: dict[Node, Any]) -> Any:
     return node.target(*args, **kwargs)
 
 
-def _inputs(traced: fx.GraphModule) -> list[Node]:
+def _example(node: Node, values: dict[Node, Any]) -> Any:
+    """Return the result of a node, as it was recorded if the node is as it was then."""
+    target, args, result = node.meta.get("result", (None, None, None))
+    same = target is node.target and args is node.args
+    return result if same else _run(node, values)
+
+
+def _inputs(traced: Trace) -> list[Node]:
     """Return the inputs of a graph in their order."""
     return [node for node in traced.graph.nodes if node.op == "placeholder"]
 
@@ -248,7 +255,20 @@ def _inputs(traced: fx.GraphModule) -> list[Node]:
 def _name(node: Any) -> str:
     """Return the name of a node's operation without namespace and overload, or ""."""
     target = getattr(node, "target", None)
-    return schema(target).name.split("::")[1] if isinstance(target, OpOverload) else ""
+    return _operation_name(target) if isinstance(target, OpOverload) else ""
+
+
+@cache
+def _operation_name(target: OpOverload) -> str:
+    """Return the name of an operation without namespace and overload."""
+    return str(schema(target).name.split("::")[1])
+
+
+@cache
+def _aliased(target: OpOverload) -> tuple[tuple[int, str, bool], ...]:
+    """Return the arguments whose memory a result may share: place, name, whether it is written."""
+    aliases = [(argument.alias_info, argument.name) for argument in schema(target).arguments]
+    return tuple((i, name, a.is_write) for i, (a, name) in enumerate(aliases) if a is not None)
 
 
 def _format(layout: Tensor | None) -> torch.memory_format:
@@ -267,12 +287,10 @@ def _shared(node: Node, *, written: bool) -> list[Node]:
     if not isinstance(node.target, OpOverload):
         return []
     aliased: list[Node] = []
-    for i, argument in enumerate(schema(node.target).arguments):
-        alias = argument.alias_info
-        if alias is None or (written and not alias.is_write):
-            continue
-        value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
-        fx.node.map_arg(value, aliased.append)
+    for i, name, is_written in _aliased(node.target):
+        if is_written or not written:
+            value = node.args[i] if i < len(node.args) else node.kwargs.get(name)
+            fx.node.map_arg(value, aliased.append)
     return aliased
 
 
