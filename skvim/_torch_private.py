@@ -19,6 +19,7 @@ from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.distributions.utils import lazy_property
 from torch.fx import graph_module
 from torch.nn.modules.dropout import _DropoutNd as DropoutLayer
+from torch.optim import optimizer as optimizer_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -67,6 +68,8 @@ USED = (
     "torch.nn.Parameter._post_accumulate_grad_hooks",
     "torch.optim.Adam._optimizer_step_pre_hooks",
     "torch.optim.Adam._optimizer_step_post_hooks",
+    "torch.optim.optimizer._global_optimizer_pre_hooks",
+    "torch.optim.optimizer._global_optimizer_post_hooks",
     "torch.fx.graph_module._loader.eval_cache",
     "torch.distributions.AffineTransform._inv",
     "torch.distributions.AffineTransform._cache_size",
@@ -123,8 +126,13 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def has_step_hooks(optimizer: optim.Optimizer) -> bool:
-    """Tell whether hooks of ``step`` are registered with an optimizer."""
-    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    """Tell whether hooks of ``step`` are registered with an optimizer, or with all of them."""
+    own = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    of_all = (
+        optimizer_module._global_optimizer_pre_hooks,
+        optimizer_module._global_optimizer_post_hooks,
+    )
+    return any(map(bool, own + of_all))
 
 
 def version(tensor: Tensor) -> int:
