@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from typing import Any, cast, final
 
@@ -30,7 +29,7 @@ from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._overfitting import check_overfitting
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
-from skvim.engine._schedules import Schedule, begin_step
+from skvim.engine._schedules import Schedule, begin_step, full_progress
 from skvim.engine._statistics import data_statistics, statistics_of_cells
 from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
@@ -44,7 +43,9 @@ from skvim.engine._training_state import (
     stream_states,
 )
 from skvim.engine.capture._accelerator import Accelerator
+from skvim.engine.capture._eager import EagerStep
 from skvim.engine.capture._training_step import TrainingStep
+from skvim.engine.capture._update import needs_closure
 from skvim.exceptions import (
     SkvimWarning,
     StopTraining,
@@ -52,7 +53,7 @@ from skvim.exceptions import (
 )
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
-__all__ = ["AutoencoderNet", "full_progress"]
+__all__ = ["AutoencoderNet"]
 
 
 @final
@@ -108,6 +109,7 @@ class AutoencoderNet(NeuralNet):
             uses_batches(callback, self.use_caching) for _, callback in self.callbacks_
         )
         self.accelerator_: Accelerator | None = None
+        self.eager_step_: EagerStep | None = None
         self.plain_because_ = ""
         self.pretraining_curve_: list[float] | None = None
         n_features = self.autoencoder.mean.numel()
@@ -331,7 +333,8 @@ class AutoencoderNet(NeuralNet):
             return self
         finally:
             self.in_fit_loop_ = False
-            self.accelerator_ = None  # parameters may be frozen before training goes on
+            # Parameters may be frozen before training goes on.
+            self.accelerator_ = self.eager_step_ = None
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, about batches only if one uses them.
@@ -397,7 +400,8 @@ class AutoencoderNet(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_", "checkpoint_")
+        temporary = ["noise_", "accelerator_", "eager_step_", "stopper_"]
+        temporary += ["validation_rows_", "checkpoint_"]
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -422,6 +426,8 @@ class AutoencoderNet(NeuralNet):
                 captured = accelerator.captured(batch[0])
             if captured is not None:
                 terms = captured(batch[0])
+            elif training and self.eager_step_ is not None:
+                terms = self.eager_step_(batch[0])
             else:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch)
@@ -431,7 +437,7 @@ class AutoencoderNet(NeuralNet):
                     self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
                 del step  # its outputs need memory
-            total += terms * len(batch[0])
+            total.add_(terms, alpha=len(batch[0]))
             if training and i + 1 < n_batches:
                 self._write_checkpoint(i + 1, total)
         means: list[float] = (total / len(iterator.x)).tolist()
@@ -463,8 +469,9 @@ class AutoencoderNet(NeuralNet):
         """Return what callbacks see of a batch, and the scalar to differentiate."""
         outputs = self.module_(x, self.noise_)
         losses: Losses = self.criterion_(self.autoencoder, outputs, self.noise_)
-        # Detached: callbacks may keep them, and would keep the graph.
-        terms = torch.stack([value.detach() for value in losses.values])
+        # Callbacks may keep them, and would keep the graph.
+        with torch.no_grad():
+            terms = torch.stack(losses.values)
         return {"loss": terms[0], "y_pred": outputs, "terms": terms}, losses.target
 
     def _tensors(self) -> list[Tensor]:
@@ -477,6 +484,8 @@ class AutoencoderNet(NeuralNet):
         if self.accelerator_ is None:
             reason = "a callback may change the model" if may_change_model(self.callbacks_) else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
+            if not reason and not needs_closure(self.optimizer_):
+                self.eager_step_ = EagerStep(self.step(), self.optimizer_)
             self.accelerator_ = Accelerator(
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)
             )
@@ -486,14 +495,3 @@ class AutoencoderNet(NeuralNet):
 def _divergence(what: str) -> TrainingDivergedError:
     """Return the error for a loss or a model that is not finite."""
     return TrainingDivergedError(f"{what} Try a smaller lr, or look for extreme values in X.")
-
-
-@contextmanager
-def full_progress(objective: Objective) -> Iterator[None]:
-    """Set the objective's progress to 1, so that weights of terms have their final values."""
-    before = objective.progress.clone()
-    objective.progress.fill_(1)
-    try:
-        yield
-    finally:
-        objective.progress.copy_(before)

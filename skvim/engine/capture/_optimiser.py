@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from skvim._torch_private import Graph, OpOverload, schema
+from skvim.engine.capture._interpreted import OPERATION, interpreted
 from skvim.engine.capture._recorder import NotTraceableError, Trace
 from skvim.engine.capture._source import function_of
 
@@ -125,6 +126,7 @@ class _Builder:
             if moved or node in self.known or result in results:
                 options: dict[str, Any] = {"memory_format": _format(layout)} if moved else {}
                 result = self.graph.call_function(_aten.clone.default, (result,), options)
+                result.meta[OPERATION] = _aten.clone.default
             results.append(result)
         self.graph.output(tuple(results))
         _drop_unused(self.graph)
@@ -132,7 +134,9 @@ class _Builder:
         for node in [node for node, _ in self.inputs.values() if node not in used]:
             self.graph.erase_node(node)
         known = tuple(used[node] for node in self.graph.nodes if node in used)
-        return Program(partial(function_of(self.graph), *known), self.graph, known)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in known)
+        function = (interpreted(self.graph) if on_cpu else None) or function_of(self.graph)
+        return Program(partial(function, *known), self.graph, known)
 
     def _rewritten(self, node: Node) -> Node:
         """Rewrite squares as products, and sums without their axes as plain sums."""
@@ -192,7 +196,9 @@ class _Builder:
         example = self.examples[node]
         if _name(node) in {"mul", "div", "add", "sub"} and isinstance(example, Tensor):
             args = self._numbers_as_tensors(args, kwargs, example)
-        return self.graph.call_function(_direct(node.target), args, kwargs)
+        copied = self.graph.call_function(_direct(node.target), args, kwargs)
+        copied.meta[OPERATION] = node.target
+        return copied
 
     def _numbers_as_tensors(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], example: Tensor
