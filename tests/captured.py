@@ -79,6 +79,8 @@ CASES |= {
     "shrinking": VIMAETransformer(2, network=(Shrinking(6, 2), nn.Linear(2, 6))),
     "overwritten": VIMAETransformer(2, noise=Corruption(lambda x, generator: x.mul_(0.5))),
 }
+# Those with networks and functions of users.
+OWN = {"masked", "shrinking", "overwritten"}
 
 
 def fitted(model, rows=X, **options):

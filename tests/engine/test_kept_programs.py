@@ -1,15 +1,23 @@
 """Programs of captured steps that are kept for later fits: the same bits as programs made anew."""
 
+import gc
+import os
+import subprocess
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from captured import CASES, fitted
+from captured import CASES, OWN, fitted
 from family import X
+from torch import distributions as D  # noqa: N812  # torch's own abbreviation
 
+from skvim import VAETransformer, VIMAETransformer
 from skvim.engine.capture import _captured as captured
 from skvim.engine.capture._kept import Store
-
-# Networks and functions of users, which are captured anew in every fit.
-OWN = {"masked", "shrinking", "overwritten"}
+from skvim.noise import MaskingNoise, SwapNoise
+from skvim.objectives import Gaussian
 
 
 @pytest.fixture
@@ -60,3 +68,175 @@ def test_a_fit_after_another_of_its_kind_has_the_bits_of_a_first_one(name, store
     assert len(traced) == 2
     assert bits(fit(CASES[name])) == alone
     assert len(traced) == (4 if name in OWN else 2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_fits_of_other_kinds_in_between_change_no_bit(precision, store):
+    options = {"precision": precision, "prior": D.Laplace(0.0, 1.0)}
+    model = VIMAETransformer(2, noise=MaskingNoise(0.3), dropout=0.2)
+    alone = bits(fit(model, **options))
+    for other in ({"lam": 2.0}, {"batch_size": 30}, {"prior": D.Laplace(0.0, 2.0)}):
+        fit(model, **{**options, **other})
+    assert bits(fit(model, **options)) == alone
+
+
+# Random settings: whatever was fitted before, a fit has the bits of one in a new process.
+
+CHOICES = {
+    "model": [VAETransformer, VIMAETransformer],
+    "n_components": [2, 3],
+    "hidden_layer_sizes": [(), (8,), (8, 4)],
+    "activation": ["relu", "tanh", "softplus"],
+    "normalization": [None, "batch", "layer"],
+    "dropout": [0.0, 0.1, 0.2],
+    "likelihood": ["gaussian", Gaussian("per-feature"), Gaussian(variance=2.0)],
+    "noise": [None, MaskingNoise(0.2), MaskingNoise(0.3), SwapNoise(0.2)],
+    "prior": ["normal", "logistic", D.Laplace(0.0, 1.0), D.Laplace(0.0, 2.0)],
+    "batch_size": [30, 45],
+    "optimizer": ["adam", "adamw", "sgd"],
+    "lr": [1e-3, 1e-4],
+    "lr_schedule": [None, "cosine"],
+    "precision": ["float32", "bfloat16"],
+    "net_params": [None, {"optimizer__weight_decay": 0.1}],
+    "seed": [0, 1],
+}
+OF_VIM = {"lam": [1.0, 2.0], "divergence": ["mmd", "sliced-wasserstein", "kl"]}
+OF_VAE = {"warmup": [0.0, 0.5, 0.7], "posterior": ["gaussian", "logistic"]}
+
+
+@pytest.mark.trust("A fit gives the same bits whatever was fitted before in the process.")
+def test_kept_programs_change_no_bit_of_random_fits(amount, store, traced):
+    rng = np.random.default_rng(0)
+    choices = {**CHOICES, **OF_VAE, **OF_VIM}
+    settings = {name: values[0] for name, values in choices.items()}
+    n_fits = amount("fits after other fits", quick=40, full=1500)
+    for _ in range(n_fits):
+        name = rng.choice(list(choices))
+        settings[name] = choices[name][rng.integers(len(choices[name]))]
+        model = settings["model"]
+        others = OF_VAE if model is VIMAETransformer else OF_VIM
+        options = {k: v for k, v in settings.items() if k not in {"model", *others}}
+        try:
+            found = bits(fit(model(), max_epochs=2, **options))
+        except ValueError:
+            continue  # settings that do not go together
+        kept = dict(store._programs)
+        store.clear()
+        assert bits(fit(model(), max_epochs=2, **options)) == found
+        for key, program in kept.items():
+            store.put(key, program)
+    assert n_fits < len(traced) < 1.9 * 2 * n_fits  # some programs were used again
+
+
+# What goes wrong is found out.
+
+
+def test_a_program_of_another_kind_is_found_out_and_traced_anew(store, traced, monkeypatch):
+    model = VAETransformer(2, warmup=0.5)
+    alone = bits(fit(model))
+    store.clear()
+    monkeypatch.setattr(captured, "structure", lambda step, x: len(x))
+    fit(model, warmup=0.8)
+    traced.clear()
+    assert bits(fit(model)) == alone
+    assert len(traced) == 2
+
+
+# Memory, threads and processes.
+
+
+def test_the_least_recently_used_programs_are_dropped(store):
+    for width in (4, 5, 6):
+        fit(VAETransformer(2), hidden_layer_sizes=(width,), batch_size=60, max_epochs=1)
+    programs = list(store._programs.values())
+    store = Store(sum(program.n_bytes for program in programs[:2]))
+    for i, program in enumerate(programs[:2]):
+        store.put(i, program)
+    assert store.get(0) is programs[0]
+    store.put(2, programs[2])
+    assert store.get(1) is None
+    assert len(store) == 1 + (store.get(0) is not None)
+    assert 0 < store.n_bytes <= store.most_bytes
+
+
+def test_memory_of_many_kinds_of_fits_is_bounded(monkeypatch):
+    store = Store(2**19)
+    monkeypatch.setattr(captured, "STORE", store)
+    options = {"batch_size": 60, "max_epochs": 1}
+    sizes = []
+    for width in range(1, 101):
+        fit(VIMAETransformer(2), hidden_layer_sizes=(width,), **options)
+        sizes.append(store.n_bytes)
+    assert max(sizes) <= 2**19
+    assert 1 < len(store) < 100
+    assert sizes[-1] > 2**18
+    n_kept = len(store)
+    for _ in range(3):  # fits of a known kind add nothing
+        fit(VIMAETransformer(2), hidden_layer_sizes=(100,), **options)
+    assert (len(store), store.n_bytes) == (n_kept, sizes[-1])
+
+
+def test_the_bytes_of_programs_are_those_that_they_take(store):
+    options = {"batch_size": 60, "max_epochs": 1}
+    fit(VIMAETransformer(2), hidden_layer_sizes=(3,), **options)
+    store.clear()
+    tracemalloc.start()
+    for width in (4, 5, 6, 7):
+        fit(VIMAETransformer(2), hidden_layer_sizes=(width,), **options)
+    gc.collect()
+    with_programs, _ = tracemalloc.get_traced_memory()
+    expected = store.n_bytes
+    store.clear()
+    gc.collect()
+    without, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert with_programs - without < expected < 4 * (with_programs - without)
+
+
+@pytest.mark.trust("Fits of one kind in many threads give the bits of fits one after another.")
+def test_threads_share_no_memory(amount, store):
+    model = VIMAETransformer(2, noise=MaskingNoise(0.3), dropout=0.2, normalization="batch")
+    n_fits = amount("fits in threads", quick=8, full=400)
+    expected = [bits(fit(model, seed=seed, batch_size=30)) for seed in range(8)]
+    for cleared in (True, False):
+        if cleared:
+            store.clear()
+        with ThreadPoolExecutor(4) as pool:
+            seeds = [i % 8 for i in range(n_fits)]
+            found = pool.map(lambda seed: bits(fit(model, seed=seed, batch_size=30)), seeds)
+            for seed, one in zip(seeds, found, strict=True):
+                assert one == expected[seed]
+
+
+FORKED = """
+import os, sys, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+from skvim import VAETransformer
+from skvim.engine.capture._kept import STORE
+
+X = np.random.default_rng(0).normal(size=(60, 6))
+
+def weights():
+    model = VAETransformer(2, hidden_layer_sizes=(4,), max_epochs=2, batch_size=30,
+                           random_state=0, acceleration="capture").fit(X)
+    assert model.net_.plain_because_ == ""
+    return b"".join(w.detach().numpy().tobytes() for w in model.net_.module_.parameters())
+
+expected = weights()
+assert len(STORE) == 1
+STORE._lock.acquire()
+child = os.fork()
+if child == 0:
+    ok = len(STORE) == 0 and STORE.n_bytes == 0 and weights() == expected and len(STORE) == 1
+    os._exit(0 if ok else 1)
+STORE._lock.release()
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+assert weights() == expected and len(STORE) == 1
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_starts_without_programs():
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=120)

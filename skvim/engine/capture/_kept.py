@@ -18,7 +18,7 @@ __all__ = ["STORE", "KeptProgram", "Store"]
 
 # Bytes of programs that a process keeps, and those of a program beside its constants for each input
 # and operation, measured with tracemalloc.
-_MOST_BYTES, _BYTES_OF_PART = 2**26, 1024
+_MOST_BYTES, _BYTES_OF_PART = 2**26, 256
 
 
 @final
