@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from skvim._torch_private import Graph, OpOverload, schema
-from skvim.engine.capture._interpreted import OPERATION, interpreted
+from skvim.engine.capture._interpreted import describe, interpreted
 from skvim.engine.capture._recorder import NotTraceableError, Trace
 from skvim.engine.capture._source import function_of
 
@@ -126,7 +126,7 @@ class _Builder:
             if moved or node in self.known or result in results:
                 options: dict[str, Any] = {"memory_format": _format(layout)} if moved else {}
                 result = self.graph.call_function(_aten.clone.default, (result,), options)
-                result.meta[OPERATION] = _aten.clone.default
+                describe(result, _aten.clone.default, None)
             results.append(result)
         self.graph.output(tuple(results))
         _drop_unused(self.graph)
@@ -197,7 +197,7 @@ class _Builder:
         if _name(node) in {"mul", "div", "add", "sub"} and isinstance(example, Tensor):
             args = self._numbers_as_tensors(args, kwargs, example)
         copied = self.graph.call_function(_direct(node.target), args, kwargs)
-        copied.meta[OPERATION] = node.target
+        describe(copied, node.target, example)
         return copied
 
     def _numbers_as_tensors(
