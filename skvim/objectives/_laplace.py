@@ -83,7 +83,7 @@ class _Search:
 
     def log_joint(self, y: Tensor, x: Tensor) -> Tensor:
         """Return log p(x, y) for codes (..., n, k) and rows (n, d)."""
-        likelihood: Tensor = self.likelihood(x, self.decoding(self.transform(y)))
+        likelihood = self.likelihood.evaluate(x, self.decoding(self.transform(y)))
         return likelihood + self.transform.log_density(self.prior, y)
 
     def points(self, y: Tensor, x: Tensor) -> _Points:
@@ -95,7 +95,7 @@ class _Search:
         with torch.enable_grad():
             y, output = y.detach().requires_grad_(), output.detach().requires_grad_()
             log_prior = transform.log_density(self.prior, y)
-            log_likelihood = self.likelihood(x, output)
+            log_likelihood = self.likelihood.evaluate(x, output)
             (slope,) = torch.autograd.grad(log_likelihood.sum(), output)
             (gradient,) = torch.autograd.grad(log_prior.sum(), y)
         information = self.likelihood.information(x, output.detach(), jacobian)
