@@ -1,6 +1,7 @@
 """Base classes of autoencoders with a prior: sampling and log-likelihood."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, final
 
 import numpy as np
@@ -29,13 +30,12 @@ from skvim.objectives import (
     KL,
     Autoencoder,
     Divergence,
+    ImportanceSampler,
     InfoNCE,
     Normal,
     Posterior,
     Prior,
     Term,
-    importance_draws,
-    importance_log_weights,
     log_mean,
     make_divergence,
     make_posterior,
@@ -153,14 +153,15 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
     def _posterior_codes(
         self, rows: NDArray[Any], n_draws: int, seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        noise = _standard_normal(seed, (n_draws, self._n_features_out), np.dtype(np.float64))
+        shape = (n_draws, self._n_features_out)
+        noise = torch.from_numpy(_standard_normal(seed, shape, np.dtype(np.float64)))
+        sampler = cache(lambda model: ImportanceSampler(model, self.prior_, noise))
 
         def draw(model: Autoencoder, x: Tensor) -> list[Tensor]:
-            draws = torch.from_numpy(noise).to(x.device)
-            codes, log_weights = importance_draws(model, self.prior_, x, draws)
+            codes, log_weights = sampler(model)(x)
             return [codes, log_weights.softmax(-1)]
 
-        width = values_of_draws(self.net_.autoencoder, self._width, *noise.shape)
+        width = values_of_draws(self.net_.autoencoder, self._width, *shape)
         codes, weights = map_rows(self.net_, draw, rows, values_per_row=width)
         return codes, weights
 
@@ -228,11 +229,11 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
     ) -> list[NDArray[np.float64]]:
         """Apply a function to log importance weights of shape (rows of a chunk, n_draws)."""
         shape = (check_count("n_draws", n_draws), self._n_features_out)
-        noise = _standard_normal(seed, shape, np.dtype(np.float64))
+        noise = torch.from_numpy(_standard_normal(seed, shape, np.dtype(np.float64)))
+        sampler = cache(lambda model: ImportanceSampler(model, self.prior_, noise))
 
         def apply(model: Autoencoder, x: Tensor) -> list[Tensor]:
-            draws = torch.from_numpy(noise).to(x.device)
-            return function(importance_log_weights(model, self.prior_, x, draws))
+            return function(sampler(model)(x)[1])
 
         width = values_of_draws(self.net_.autoencoder, self._width, *shape)
         return map_rows(self.net_, apply, rows, values_per_row=width)

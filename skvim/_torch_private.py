@@ -45,6 +45,7 @@ __all__ = [
     "has_hooks",
     "has_step_hooks",
     "increment_all",
+    "linear_map",
     "mkl_setter",
     "outside_transforms",
     "schema",
@@ -132,6 +133,28 @@ def schema(operation: OpOverload) -> Any:
 def increment_all(tensors: list[Tensor]) -> None:
     """Add 1 to every tensor, in place, in one call."""
     torch._foreach_add_(tensors, 1)
+
+
+@cache
+def _onednn_linear() -> Callable[..., Tensor] | None:
+    """Return oneDNN's product with a weight; None where this torch has none."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
+    """Return x Wᵀ + b of matrices without gradient, on request with negative values set to 0.
+
+    In float32 on a CPU it is oneDNN's: MKL's, which torch uses otherwise, takes twice as long on
+    processors of AMD.
+    """
+    fast = _onednn_linear() if x.dtype == torch.float32 and x.device.type == "cpu" else None
+    if fast is not None and torch.backends.mkldnn.enabled:
+        result: Tensor = fast(x, weight, bias, "relu" if relu else "none", [], "")
+        return result
+    result = torch.nn.functional.linear(x, weight, bias)
+    return result.relu_() if relu else result
 
 
 def draw_gamma(shape: Tensor, generator: torch.Generator) -> Tensor:
