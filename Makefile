@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
-.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
+.PHONY: bench bench-models bench-speed bench-gpu bench-resources bench-metrics bench-transductive
 .PHONY: bench-lamda bench-paths bench-scores bench-stopping bench-tables
 
 help:  ## list all targets
@@ -103,6 +103,9 @@ bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed $(VENV)-jax/install
 		--jax $(VENV)-jax/bin/python
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/short_fits.py
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/limits.py
+
+bench-gpu: $(VENV)/installed-test  ## on a machine with a GPU: its tests and training times; 8 minutes
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/gpu.py
 
 bench-resources: $(VENV)/installed-plot  ## time and memory of searches, import, inference, scaling
 	$(bin)/python benchmarks/resources.py

@@ -27,6 +27,7 @@ from skvim.objectives import Autoencoder, Losses, make_likelihood
 __all__ = [
     "Job",
     "Worker",
+    "fitted",
     "own_modules_loop",
     "plain_skorch",
     "skvim_coarse",
@@ -178,12 +179,17 @@ def plain_skorch(job: Job) -> float:
 
 def skvim_fit(job: Job, **options: Any) -> float:
     """Time ``fit``, validation of the data included."""
+    return fitted(job, **options)[0]
+
+
+def fitted(job: Job, **options: Any) -> tuple[float, Any]:
+    """Return the seconds of a ``fit`` and the estimator."""
     estimator, X = job.estimator.set_params(**options), job.data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkvimWarning)  # few epochs give bad models
         start = time.perf_counter()
         estimator.fit(X)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, estimator
 
 
 def skvim_plain(job: Job) -> float:
