@@ -116,6 +116,7 @@ bench-metrics: $(VENV)/installed-plot  ## time and memory of each metric
 bench-transductive: $(VENV)/installed-plot  ## transductive SVM: errors, local minima, scaling; TABLES=DIR
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --self-training --codes
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/few_labels.py $(if $(TABLES),--tables $(TABLES))
+	$(if $(TABLES),OMP_NUM_THREADS=1 $(bin)/python benchmarks/s4vm.py --tables $(TABLES))
 
 bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM of LAMDA-SSL; needs Python 3.11
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \

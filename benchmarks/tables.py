@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from few_labels_page import page
+from few_labels_page import page, page_of_s4vm
 from markdown_lines import header
 from mixed_tables.pages import measured_on, pages
 
@@ -61,6 +61,10 @@ def write_tables() -> None:
     if few.exists():
         measured = json.loads(few.read_text())["measured on"]
         _write("few_labels.md", [*page(few), "", _machine(measured)])
+    s4vm = RESULTS / "s4vm.json"
+    if few.exists() and s4vm.exists():
+        measured = json.loads(s4vm.read_text())["measured on"]
+        _write("s4vm.md", [*page_of_s4vm(s4vm, few), "", _machine(measured)])
     mixed = RESULTS / "tables.json"
     for part, lines in pages(mixed).items():
         _write(f"mixed_{part}.md", [*lines, "", _machine(measured_on(mixed))])
