@@ -33,7 +33,7 @@ from skvim.engine.capture._recorder import NotTraceableError
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import AccelerationWarning
 from skvim.networks import Convolutional
-from skvim.objectives import Divergence, Gaussian
+from skvim.objectives import MMD, Divergence, Gaussian
 
 each_case = pytest.mark.parametrize("name", CASES)
 
@@ -49,6 +49,12 @@ def test_images_and_convolutions_are_captured():
     images = np.random.default_rng(0).integers(0, 256, size=(8, 8, 8), dtype=np.uint8)
     model = AETransformer(2, network=Convolutional(width=0.01))
     assert_captured_as_plain(model, images, batch_size=4, max_epochs=2)
+
+
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_an_mmd_in_strips_of_rows_is_captured(kernel, monkeypatch):
+    monkeypatch.setattr("skvim.objectives._mmd._CACHED", 300)
+    assert_captured_as_plain(VIMAETransformer(2, divergence=MMD(kernel)), X)
 
 
 class OwnLaplace(D.Laplace):
