@@ -45,6 +45,7 @@ __all__ = [
     "has_hooks",
     "has_step_hooks",
     "increment_all",
+    "kept_argument_checks",
     "linear_map",
     "mkl_setter",
     "outside_transforms",
@@ -388,6 +389,19 @@ def argument_checks(value: Distribution) -> bool | None:
 def checks_arguments() -> bool:
     """Return torch's default: whether distributions check their arguments."""
     return Distribution._validate_args
+
+
+@contextmanager
+def kept_argument_checks() -> Iterator[None]:
+    """Set torch's default for the arguments of distributions back at the end.
+
+    The first ``torch.compile`` of a process turns the checks off and leaves them so.
+    """
+    before = checks_arguments()
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 def set_argument_checks(value: Distribution, checked: bool) -> None:

@@ -172,5 +172,7 @@ class ImportanceSampler:
         model = self.model
         size = max(1, _BLOCK_VALUES // (len(self.noise) * model.output_offset.numel()))
         blocks = zip(torch.split(x, size), torch.split(codes, size), strict=True)
-        parts = [model.likelihood.evaluate(rows.unsqueeze(1), self.decoding(z)) for rows, z in blocks]
+        parts = [
+            model.likelihood.evaluate(rows.unsqueeze(1), self.decoding(z)) for rows, z in blocks
+        ]
         return torch.cat(parts)

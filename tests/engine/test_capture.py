@@ -279,7 +279,19 @@ def test_compiled_training_is_the_plain_one():
     assert compiled.net_.plain_because_ == ""
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own modules
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_compiler_leaves_checks_of_distributions_as_they_were(monkeypatch):
+    def compiled(module, **options):
+        D.Distribution.set_default_validate_args(False)  # as torch.compile does once a process
+        return module
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert fitted(VAETransformer(2, **OPTIONS, acceleration="compile")).net_.plain_because_ == ""
+    with pytest.raises(ValueError, match="scale"):
+        D.Normal(0.0, -1.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("no compiler here")

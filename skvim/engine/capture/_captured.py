@@ -9,7 +9,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn, optim
 
-from skvim._torch_private import IMPORTED_BY_COMPILE, GraphModule, has_hooks
+from skvim._torch_private import (
+    IMPORTED_BY_COMPILE,
+    GraphModule,
+    has_hooks,
+    kept_argument_checks,
+)
 from skvim._uninterrupted import import_whole
 from skvim._values import NotComparableError
 from skvim.engine.capture._kept import STORE, KeptProgram
@@ -254,8 +259,9 @@ def _compiled(program: Program, inputs: Sequence[Tensor]) -> Callable[..., Any]:
     try:
         import_whole(IMPORTED_BY_COMPILE)
         module = GraphModule(nn.Module(), program.graph)
-        function = partial(torch.compile(module, dynamic=False), *program.known)
-        function(*inputs)
+        with kept_argument_checks():
+            function = partial(torch.compile(module, dynamic=False), *program.known)
+            function(*inputs)
     except Exception as error:  # compilers and their drivers raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
