@@ -7,7 +7,7 @@ import ctypes
 import itertools
 import linecache
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast, final
@@ -20,6 +20,7 @@ from torch.distributions.transforms import _InverseTransform as InverseTransform
 from torch.distributions.utils import lazy_property
 from torch.fx import graph_module
 from torch.nn.modules.dropout import _DropoutNd as DropoutLayer
+from torch.optim import optimizer as optimizer_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -35,6 +36,7 @@ __all__ = [
     "GraphModule",
     "InverseTransform",
     "OpOverload",
+    "ScriptGraph",
     "argument_checks",
     "checks_arguments",
     "distribution_state",
@@ -56,6 +58,12 @@ __all__ = [
 #: Names that the functions below look up when they are called.
 USED = (
     "torch._C._DisableFuncTorch",
+    "torch._C.Graph",
+    "torch._C.TensorType.get",
+    "torch._C.TupleType",
+    "torch._C._create_function_from_graph",
+    "torch._C._get_graph_executor_optimize",
+    "torch._C._set_graph_executor_optimize",
     "torch._dynamo",
     "torch._foreach_add_",
     "torch._fused_adam_",
@@ -73,6 +81,8 @@ USED = (
     "torch.fx.Graph._find_nodes_lookup_table",
     "torch.fx.Graph._insert",
     "torch.fx.Graph._len",
+    "torch.optim.optimizer._global_optimizer_pre_hooks",
+    "torch.optim.optimizer._global_optimizer_post_hooks",
     "torch.fx.graph_module._loader.eval_cache",
     "torch.distributions.AffineTransform._inv",
     "torch.distributions.AffineTransform._cache_size",
@@ -95,6 +105,13 @@ READ_VALUE = torch.ops.aten._local_scalar_dense.default
 #: without weights is made, and when something is first compiled.
 IMPORTED_ON_USE, IMPORTED_BY_COMPILE = "torch._dynamo", "torch._inductor.compile_fx"
 
+# In the order of their numbers.
+_MEMORY_FORMATS = [
+    torch.contiguous_format,
+    torch.preserve_format,
+    torch.channels_last,
+    torch.channels_last_3d,
+]
 _HOOKS_OF_MODULES = (
     "_forward_pre_hooks",
     "_forward_hooks",
@@ -130,8 +147,13 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def has_step_hooks(optimizer: optim.Optimizer) -> bool:
-    """Tell whether hooks of ``step`` are registered with an optimizer."""
-    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    """Tell whether hooks of ``step`` are registered with an optimizer, or with all of them."""
+    own = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    of_all = (
+        optimizer_module._global_optimizer_pre_hooks,
+        optimizer_module._global_optimizer_post_hooks,
+    )
+    return any(map(bool, own + of_all))
 
 
 def version(tensor: Tensor) -> int:
@@ -225,6 +247,87 @@ def _forget_source(key: str) -> None:
     """Remove generated source from the caches of torch and of tracebacks."""
     graph_module._loader.eval_cache.pop(key, None)
     linecache.cache.pop(key, None)
+
+
+@final
+class ScriptGraph:
+    """A graph for torch's script interpreter, which calls operations without Python.
+
+    ``add_input``, ``call`` and ``item`` return values of the graph. TypeError or RuntimeError
+    for what the interpreter does not know.
+    """
+
+    def __init__(self) -> None:
+        self._graph: Any = torch._C.Graph()
+
+    def add_input(self) -> Any:
+        """Add a tensor as an input."""
+        value = self._graph.addInput()
+        value.setType(torch._C.TensorType.get())
+        return value
+
+    def call(self, operation: OpOverload, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Add a call with values and constants: its result, or results if it returns several."""
+        inputs = []
+        for i, argument in enumerate(schema(operation).arguments):
+            given = args[i] if i < len(args) else options.get(argument.name, argument.default_value)
+            inputs.append(self._value(given, argument.type))
+        types = [result.type for result in schema(operation).returns]
+        node = self._insert(schema(operation).name, inputs, types)
+        if not node.schema().startswith("aten::"):
+            raise TypeError(f"There is no {operation} for these arguments.")
+        results = list(node.outputs())
+        return results[0] if len(results) == 1 else results
+
+    def item(self, results: Any, i: int) -> Any:
+        """Return one of an operation's results, which are several or a list."""
+        if isinstance(results, list):
+            return results[i]
+        place = self._graph.insertConstant(i)
+        kind = torch._C.TensorType.get()
+        return self._insert("aten::__getitem__", [results, place], [kind]).output()
+
+    def function(self, outputs: Sequence[Any]) -> Callable[..., Any]:
+        """Return a function of the inputs that returns these values as a tuple."""
+        of_outputs = torch._C.TupleType([value.type() for value in outputs])
+        node = self._insert("prim::TupleConstruct", list(outputs), [of_outputs])
+        self._graph.registerOutput(node.output())
+        function: Any = torch._C._create_function_from_graph("program", self._graph)
+
+        def run(*inputs: Tensor) -> Any:
+            # Of the calling thread: torch's own optimisation takes longer than it saves.
+            before = torch._C._get_graph_executor_optimize()
+            torch._C._set_graph_executor_optimize(False)
+            try:
+                return function(*inputs)
+            finally:
+                torch._C._set_graph_executor_optimize(before)
+
+        return run
+
+    def _insert(self, name: str, inputs: list[Any], types: Sequence[Any]) -> Any:
+        """Append a node and return it."""
+        node = self._graph.insertNode(self._graph.create(name, inputs, len(types)))
+        for value, kind in zip(node.outputs(), types, strict=True):
+            value.setType(kind)
+        return node
+
+    def _value(self, given: Any, kind: Any) -> Any:
+        """Return the value of an argument, which is one already or a constant."""
+        if isinstance(given, torch._C.Value):
+            return given
+        if given is not None and kind.kind() == "OptionalType":
+            kind = kind.getElementType()
+        if kind.kind() == "ListType" and isinstance(given, list | tuple):
+            if not given or any(isinstance(item, torch._C.Value) for item in given):
+                items = [self._value(item, kind.getElementType()) for item in given]
+                return self._insert("prim::ListConstruct", items, [kind]).output()
+            given = list(given)
+        if isinstance(given, torch.memory_format):
+            given = _MEMORY_FORMATS.index(given)
+        if kind.kind() == "FloatType" and isinstance(given, int):
+            given = float(given)
+        return self._graph.insertConstant(given)
 
 
 # Distributions.

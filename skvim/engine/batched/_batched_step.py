@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx
 from torch.func import vmap
 
-from skvim.engine._net import AutoencoderNet, full_progress
+from skvim.engine._net import AutoencoderNet
+from skvim.engine._schedules import full_progress
 from skvim.engine.batched._stack import SHARED, Stack
 from skvim.engine.capture._captured import require_close, require_close_terms, restored
 from skvim.engine.capture._optimiser import optimise

@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
@@ -18,7 +17,7 @@ from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
 from skvim.engine.capture._structure import structure
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
-from skvim.engine.capture._update import Update
+from skvim.engine.capture._update import Update, needs_closure
 
 __all__ = [
     "Capture",
@@ -218,8 +217,7 @@ def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
     """Raise if a step calls hooks or closures, which are no part of a graph."""
     if has_hooks(step):
         raise NotTraceableError("hooks are registered with its modules or parameters.")
-    closure = signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is Parameter.empty:
+    if needs_closure(optimizer):
         raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
 
 

@@ -17,8 +17,9 @@ from skvim.engine.capture._recorder import Draw
 __all__ = ["STORE", "KeptProgram", "Store"]
 
 # Bytes of programs that a process keeps, and those of a program beside its constants for each input
-# and operation, measured with tracemalloc.
-_MOST_BYTES, _BYTES_OF_PART = 2**26, 256
+# and operation: by so much fits of 300 structures make a process grow. Functions of Python take a
+# sixth of it.
+_MOST_BYTES, _BYTES_OF_PART = 2**26, 4096
 
 
 @final

@@ -1,10 +1,12 @@
 """Graph optimiser: constant folding, common subexpressions, identities, direct kernel calls.
 
-Each rewrite below but the last pays 5 % or more of a step's time for some small network. Measured
-on one core of an AMD EPYC (a VAE 20-64-64-8 at batch 100 takes 0.67 ms eagerly and 0.27 ms as an
-optimised graph; the share is what a step takes longer without the rewrite): direct calls of
-torch's functions 20 %, identities 8 %, common subexpressions 7 %, squares and sums 6 %, numbers as
-tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twelve β-VAEs.
+Each rewrite below but the last pays 5 % or more of a step's time for some small network, run from
+Python. Measured on one core of an AMD EPYC (a VAE 20-64-64-8 at batch 100 takes 0.67 ms eagerly and
+0.27 ms as an optimised graph; the share is what a step takes longer without the rewrite): direct
+calls of torch's functions 20 %, identities 8 %, common subexpressions 7 %, squares and sums 6 %,
+numbers as tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twelve
+β-VAEs. On a CPU the interpreter of ``_interpreted.py`` runs the graph, in three quarters of the
+time; it does not need the direct calls.
 """
 
 import operator
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, fx
 
 from skvim._torch_private import Graph, OpOverload, schema
+from skvim.engine.capture._interpreted import describe, interpreted
 from skvim.engine.capture._recorder import NotTraceableError, Trace
 from skvim.engine.capture._source import function_of
 
@@ -125,6 +128,7 @@ class _Builder:
             if moved or node in self.known or result in results:
                 options: dict[str, Any] = {"memory_format": _format(layout)} if moved else {}
                 result = self.graph.call_function(_aten.clone.default, (result,), options)
+                describe(result, _aten.clone.default, None)
             results.append(result)
         self.graph.output(tuple(results))
         _drop_unused(self.graph)
@@ -132,7 +136,9 @@ class _Builder:
         for node in [node for node, _ in self.inputs.values() if node not in used]:
             self.graph.erase_node(node)
         known = tuple(used[node] for node in self.graph.nodes if node in used)
-        return Program(partial(function_of(self.graph), *known), self.graph, known)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in known)
+        function = (interpreted(self.graph) if on_cpu else None) or function_of(self.graph)
+        return Program(partial(function, *known), self.graph, known)
 
     def _rewritten(self, node: Node) -> Node:
         """Rewrite squares as products, and sums without their axes as plain sums."""
@@ -192,7 +198,9 @@ class _Builder:
         example = self.examples[node]
         if _name(node) in {"mul", "div", "add", "sub"} and isinstance(example, Tensor):
             args = self._numbers_as_tensors(args, kwargs, example)
-        return self.graph.call_function(_direct(node.target), args, kwargs)
+        copied = self.graph.call_function(_direct(node.target), args, kwargs)
+        describe(copied, node.target, example)
+        return copied
 
     def _numbers_as_tensors(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], example: Tensor
