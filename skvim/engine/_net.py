@@ -46,11 +46,7 @@ from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._eager import EagerStep
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.engine.capture._update import needs_closure
-from skvim.exceptions import (
-    SkvimWarning,
-    StopTraining,
-    TrainingDivergedError,
-)
+from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
 __all__ = ["AutoencoderNet"]
@@ -411,37 +407,42 @@ class AutoencoderNet(NeuralNet):
     def _run_batches(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> list[float]:
         """Return the means of loss and terms over the rows of all batches."""
         total = self.autoencoder.mean.new_zeros(len(self.objective.names))
-        epoch, n_batches = len(self.history) - 1, len(iterator)
-        accelerator, first = self._accelerator(), 0
         if training:
-            sizes = Counter(stop - start for start, stop in iterator.bounds)
-            accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
-            first = self._begin_where_left(iterator, total)
-        for i, batch in enumerate(iterator, start=first):
-            captured = None
-            if training:
-                number, share = epoch * n_batches + i + 1, (epoch + i / n_batches) / self.max_epochs
-                progress = self.objective.progress
-                begin_step(number, share, progress, self.optimizer_, self.schedule)
-                captured = accelerator.captured(batch[0])
-            if captured is not None:
-                terms = captured(batch[0])
-            elif training and self.eager_step_ is not None:
-                terms = self.eager_step_(batch[0])
-            else:
-                self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch)
-                terms = step["terms"]
-                if self.has_batch_callbacks_:
-                    self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                    self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-                del step  # its outputs need memory
-            total.add_(terms, alpha=len(batch[0]))
-            if training and i + 1 < n_batches:
-                self._write_checkpoint(i + 1, total)
+            self._train_on_batches(iterator, total, step_fn)
+        else:
+            for batch in iterator:
+                total.add_(self._observed(batch, prefix, step_fn), alpha=len(batch[0]))
         means: list[float] = (total / len(iterator.x)).tolist()
         return means
+
+    def _train_on_batches(self, iterator: TensorBatches, total: Tensor, step_fn: Any) -> None:
+        """Train on every batch, and add losses and terms times rows to ``total``."""
+        epoch, n_batches = len(self.history) - 1, len(iterator)
+        accelerator, eager = self._accelerator(), self.eager_step_
+        sizes = Counter(stop - start for start, stop in iterator.bounds)
+        accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
+        first = self._begin_where_left(iterator, total)
+        progress, optimizer, schedule = self.objective.progress, self.optimizer_, self.schedule
+        for i, batch in enumerate(iterator, start=first):
+            number, share = epoch * n_batches + i + 1, (epoch + i / n_batches) / self.max_epochs
+            begin_step(number, share, progress, optimizer, schedule)
+            step = accelerator.captured(batch[0]) or eager
+            terms = self._observed(batch, "train", step_fn) if step is None else step(batch[0])
+            total.add_(terms, alpha=len(batch[0]))
+            if i + 1 < n_batches:
+                self._write_checkpoint(i + 1, total)
+
+    def _observed(self, batch: Any, prefix: str, step_fn: Any) -> Tensor:
+        """Take a step of skorch's, of which callbacks may hear, and return its loss and terms."""
+        training = prefix == "train"
+        self.notify("on_batch_begin", batch=batch, training=training)
+        step = step_fn(batch)
+        if self.has_batch_callbacks_:
+            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+        self.notify("on_batch_end", batch=batch, training=training, **step)
+        terms: Tensor = step["terms"]
+        return terms
 
     def _begin_where_left(self, iterator: TensorBatches, total: Tensor) -> int:
         """Begin a pass over training rows where an earlier training was left; return the batch."""

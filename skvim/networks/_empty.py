@@ -20,7 +20,8 @@ def empty_layer(kind: type[Layer], *sizes: int, **options: object) -> Layer:
     ``torch.nn.utils.skip_init`` does the same in ten times the time.
     """
     import_whole(IMPORTED_ON_USE)  # what torch imports to make the first one
-    layer: Layer = _without_reset(kind)(*sizes, dtype=torch.float32, **options)
+    known: Any = kind
+    layer: Layer = _without_reset(known)(*sizes, dtype=torch.float32, **options)
     layer.__class__ = kind
     return layer
 

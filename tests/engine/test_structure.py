@@ -9,6 +9,7 @@ from captured import CASES, OWN, fitted
 from torch import distributions as D  # noqa: N812  # torch's own abbreviation
 from torch import nn
 
+from skvim._torch_private import checks_arguments
 from skvim._values import ByValue, NotComparableError
 from skvim.engine.capture._structure import structure
 
@@ -82,6 +83,11 @@ def called(function, value, before):
         function(before)
 
 
+def checks(step):
+    before = checks_arguments()  # torch.compile turns them off
+    return called(D.Distribution.set_default_validate_args, not before, before)
+
+
 def frozen(step):
     return called(step.model.encoder.requires_grad_, False, True)
 
@@ -93,7 +99,7 @@ def evaluated(step):
 OF_TORCH = {
     "dtype": lambda step: called(torch.set_default_dtype, torch.float64, torch.float32),
     "deterministic": lambda step: called(torch.use_deterministic_algorithms, True, False),
-    "checks": lambda step: called(D.Distribution.set_default_validate_args, False, True),
+    "checks": checks,
     "autocast": lambda step: torch.autocast("cpu", torch.bfloat16),
     "frozen": frozen,
     "evaluated": evaluated,

@@ -24,7 +24,7 @@ from skvim.objectives import (
     Normal,
     make_prior,
 )
-from skvim.objectives._kl import gauss_legendre, normal_kl, quadrature_kl
+from skvim.objectives._kl import gauss_legendre, mean_normal_kl, normal_kl, quadrature_kl
 from skvim.objectives._mmd import (
     KernelValues,
     imq_kernel,
@@ -107,6 +107,19 @@ def test_quadrature_and_closed_form_agree_on_a_normal_prior(base, prior_scale):
     by_quadrature = quadrature_kl(loc, scale, *densities, torch.zeros(1))
     closed = normal_kl(loc, scale, prior_scale, base.entropy)
     torch.testing.assert_close(by_quadrature, closed, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("entropy", [Normal().entropy, Logistic.unit_variance().entropy])
+@pytest.mark.parametrize("prior_scale", [0.3, 1.0, 1.5])
+def test_the_mean_kl_and_its_gradients_are_those_of_its_entries(prior_scale, entropy):
+    loc, scale = (torch.rand(7, 3, generator=generator(i), dtype=torch.float64) for i in (0, 1))
+    moments = [loc.requires_grad_(), (scale + 0.01).detach().requires_grad_()]
+    mean = mean_normal_kl(*moments, prior_scale, entropy)
+    expected = normal_kl(*moments, prior_scale, entropy).sum(-1).mean()
+    torch.testing.assert_close(mean, expected, atol=1e-12, rtol=1e-12)
+    pairs = zip(*(torch.autograd.grad(3 * v, moments) for v in (mean, expected)), strict=True)
+    for found, gradient in pairs:
+        torch.testing.assert_close(found, gradient, atol=1e-12, rtol=1e-12)
 
 
 def test_kl_of_a_logistic_from_a_standard_normal_is_the_known_one():

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, optim
 
-from skvim.engine.capture._captured import Capture, CapturedStep, capture
+from skvim.engine.capture._captured import Capture, CapturedStep, capture, load_kernels
 from skvim.engine.capture._graphs import GraphedStep, warn_of_no_graph
 from skvim.engine.capture._recorder import NotTraceableError
 from skvim.engine.capture._training_step import TrainingStep, is_library_code
@@ -60,10 +60,7 @@ class Accelerator:
         self._chosen = {size for size, count in sizes.items() if count * n_epochs >= enough}
 
     def captured(self, x: Tensor) -> Step | None:
-        """Return what trains on batches like this one, or None to train eagerly.
-
-        The first batch of a size is trained on by the eager step that makes the capture.
-        """
+        """Return what trains on batches like this one, or None to train eagerly."""
         known = self._steps.get(tuple(x.shape))
         if known is not None or self.reason or len(x) not in self._chosen:
             return known
@@ -93,6 +90,7 @@ class Accelerator:
             x = batches(size)
             made = self._capture(x, checked=False)
             if made is not None:
+                load_kernels(made, x)
                 self._add(made, x)
 
     def _capture(self, x: Tensor, *, checked: bool = True) -> Capture | None:
@@ -107,8 +105,8 @@ class Accelerator:
             return None
 
     def _first(self, made: Capture, x: Tensor) -> Tensor:
-        """Train on the batch of a capture."""
-        terms = made.first()
+        """Train on the first batch of a size."""
+        terms = made.first(x)
         self._add(made, x)
         return terms
 

@@ -28,6 +28,7 @@ __all__ = [
     "Capture",
     "CapturedStep",
     "capture",
+    "load_kernels",
     "require_close",
     "require_close_terms",
     "restored",
@@ -68,41 +69,25 @@ class CapturedStep:
 @final
 @dataclass(frozen=True)
 class Capture:
-    """A program for a step, and the eager step that it was made with or compared with."""
+    """A program for a step, with the optimizer that moves the parameters."""
 
     step: TrainingStep
     optimizer: optim.Optimizer
     function: Callable[..., Any]
     draws: Sequence[Draw]
-    eager: StepResult
+    trained: tuple[str, ...]
 
-    def first(self) -> Tensor:
-        """Train on the batch by the results of the eager step, and return its loss and terms."""
-        parameters, eager = self._parameters(), self.eager
-        with torch.no_grad():
-            for tensor, value in zip(self.step.tensors().values(), eager.state, strict=True):
-                tensor.copy_(value)
-            # Fused kernels walk parameters and gradients in the order of their memory.
-            gradients = [
-                torch.empty_like(parameter).copy_(gradient)
-                for parameter, gradient in zip(parameters, eager.outputs[1:], strict=True)
-            ]
-            for draw in eager.draws:
-                draw()  # later draws of the generators follow
-            update = Update(self.optimizer, parameters)
-            update.sync_settings()
-            update(gradients)
+    def first(self, x: Tensor) -> Tensor:
+        """Train on a first batch, at which the optimizer may make its state."""
+        terms = self.captured()(x)
         self.optimizer.zero_grad()
-        return eager.outputs[0]
+        return terms
 
     def captured(self) -> CapturedStep:
-        """Return the step for further batches; the optimizer must have taken a step before."""
-        return CapturedStep(self.function, self.draws, Update(self.optimizer, self._parameters()))
-
-    def _parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that have gradients."""
+        """Return the step for further batches."""
         parameters = dict(self.step.named_parameters())
-        return [parameters[name] for name in self.eager.trained]
+        update = Update(self.optimizer, [parameters[name] for name in self.trained])
+        return CapturedStep(self.function, self.draws, update)
 
 
 def capture(
@@ -124,11 +109,18 @@ def capture(
     key = None if compiled else _key(step, x)
     kept = None if key is None else STORE.get(key)
     if kept is not None:
-        found = _reused(kept, step, x, optimizer, checked=checked)
-        if found is not None:
+        function, draws = kept.bound(step.tensors().values(), step.generators(x.device))
+        found = Capture(step, optimizer, function, draws, kept.trained)
+        if not checked or _is_right(found, x):
             return found
         STORE.drop(key)
     return _traced(step, x, optimizer, key, compiled=compiled, checked=checked)
+
+
+def load_kernels(found: Capture, x: Tensor) -> None:
+    """Run a program once, and change nothing: CUDA loads kernels when they are first called."""
+    with torch.no_grad(), restored(list(found.step.tensors().values())):
+        found.function(x.clone(), *run_step(found.step, x).values)
 
 
 def _key(step: TrainingStep, x: Tensor) -> Hashable:
@@ -139,30 +131,13 @@ def _key(step: TrainingStep, x: Tensor) -> Hashable:
         return None
 
 
-def _reused(
-    kept: KeptProgram,
-    step: TrainingStep,
-    x: Tensor,
-    optimizer: optim.Optimizer,
-    *,
-    checked: bool,
-) -> Capture | None:
-    """Return a kept program for another step, or None if it does not give what that step does."""
-    live = list(step.tensors().values())
-    eager = run_step(step, x)
-    with torch.no_grad(), restored(live):
-        function, draws = kept.bound(live, step.generators(x.device))
-        alike = [draw.generator for draw in draws] == [draw.generator for draw in eager.draws]
-        if not alike or kept.trained != eager.trained:
-            return None
-        if checked:
-            try:
-                _check_on_other_values(step, eager, function)
-            except NotTraceableError:
-                return None
-        elif x.device.type == "cuda":
-            function(*(value.clone() for value in eager.inputs[len(live) :]))
-    return Capture(step, optimizer, function, draws, eager)
+def _is_right(found: Capture, x: Tensor) -> bool:
+    """Tell whether a kept program gives what the step gives."""
+    try:
+        _check_on_other_values(found, x)
+    except NotTraceableError:
+        return False
+    return True
 
 
 def _traced(
@@ -177,25 +152,22 @@ def _traced(
     """Trace a step, and keep its program if it has a key."""
     graph, trace = trace_step(step, x)
     live = step.tensors()
-    trained = [live[name] for name in trace.trained]
+    layouts = [None, *(live[name] for name in trace.trained)]
     examples = [tensor.clone() for tensor in trace.inputs]
-    program = optimise(graph, list(live.values()), examples, [None, *trained])
-    inputs = [value.clone() for value in trace.inputs[len(live) :]]
-    with torch.no_grad(), restored(list(live.values())):
-        kept = None
-        if checked and key is not None:
-            sources = step.generators(x.device)
-            kept = KeptProgram.of(program, list(live.values()), trace.draws, sources, trace.trained)
-        function: Callable[..., Any] = program.function
-        if compiled:
-            function = _compiled(program, inputs)
-        if checked:
-            _check_on_other_values(step, trace, function)
-        elif x.device.type == "cuda":
-            function(*inputs)  # loads the kernels' libraries
+    program = optimise(graph, list(live.values()), examples, layouts)
+    function: Callable[..., Any] = program.function
+    kept = None
+    if checked and key is not None:
+        sources = step.generators(x.device)
+        kept = KeptProgram.of(program, list(live.values()), trace.draws, sources, trace.trained)
+    if compiled:
+        function = _compiled(program, live.values(), trace.inputs[len(live) :])
+    found = Capture(step, optimizer, function, trace.draws, trace.trained)
+    if checked:
+        _check_on_other_values(found, x)
     if kept is not None:
         STORE.put(key, kept)
-    return Capture(step, optimizer, function, trace.draws, trace)
+    return found
 
 
 @contextmanager
@@ -212,9 +184,9 @@ def restored(tensors: Sequence[Tensor]) -> Iterator[None]:
 def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
     """Raise NotTraceableError unless tensors agree, each to 1e-3 of its largest entry."""
     for one, other in zip(actual, expected, strict=True):
-        if not other.is_floating_point():
-            _require(what, torch.equal(one, other))
+        if torch.equal(one, other):
             continue
+        _require(what, other.is_floating_point())
         size = float(other.abs().max()) if other.numel() else 0.0
         atol = _TOLERANCE * size if size < float("inf") else 0.0
         same = one.shape == other.shape and torch.allclose(one, other, 0.0, atol, equal_nan=True)
@@ -254,39 +226,41 @@ def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
         raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
 
 
-def _compiled(program: Program, inputs: Sequence[Tensor]) -> Callable[..., Any]:
+def _compiled(
+    program: Program, live: Iterable[Tensor], inputs: Iterable[Tensor]
+) -> Callable[..., Any]:
     """Return a program as ``torch.compile`` makes it at its first run."""
     try:
         import_whole(IMPORTED_BY_COMPILE)
         module = GraphModule(nn.Module(), program.graph)
-        with kept_argument_checks():
+        with kept_argument_checks(), torch.no_grad(), restored(list(live)):
             function = partial(torch.compile(module, dynamic=False), *program.known)
-            function(*inputs)
+            function(*(value.clone() for value in inputs))
     except Exception as error:  # compilers and their drivers raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
     return function
 
 
-def _check_on_other_values(
-    step: TrainingStep, trace: StepResult, function: Callable[..., Sequence[Tensor]]
-) -> None:
+def _check_on_other_values(found: Capture, x: Tensor) -> None:
     """Raise unless the program follows the step to other rows, weights, draws and progress.
 
     Numbers that leave torch on the way, through NumPy for example, are constants of a program.
     """
+    step = found.step
     live = step.tensors()
-    for (name, tensor), value in zip(live.items(), trace.inputs, strict=False):
-        tensor.copy_(value * _SHRINK if name in trace.trained else value)
-    progress = step.objective.progress
-    progress.copy_((progress + 0.37) % 1)
-    x = trace.inputs[len(live)]
-    x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
-    try:
-        eager = run_step(step, x)
-    except Exception as error:  # users' code may raise anything on rows that it never saw
-        raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
-    sources = [draw.generator for draw in trace.draws]
-    if eager.trained != trace.trained or sources != [d.generator for d in eager.draws]:
-        raise NotTraceableError("it does not do the same every time.")
-    _require_same(function(x.clone(), *eager.values), list(live.values()), eager)
+    with torch.no_grad(), restored(list(live.values())):
+        for name in found.trained:
+            live[name].mul_(_SHRINK)
+        progress = step.objective.progress
+        progress.copy_((progress + 0.37) % 1)
+        x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
+        try:
+            eager = run_step(step, x)
+        except Exception as error:  # users' code may raise anything on rows that it never saw
+            reason = str(error).strip()[:300]
+            raise NotTraceableError(f"it fails on other rows: {reason}") from error
+        sources = [draw.generator for draw in found.draws]
+        if eager.trained != found.trained or sources != [d.generator for d in eager.draws]:
+            raise NotTraceableError("it does not do the same every time.")
+        _require_same(found.function(x.clone(), *eager.values), list(live.values()), eager)

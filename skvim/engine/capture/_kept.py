@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -17,8 +17,9 @@ from skvim.engine.capture._recorder import Draw
 __all__ = ["STORE", "KeptProgram", "Store"]
 
 # Bytes of programs that a process keeps, and those of a program beside its constants for each input
-# and operation, measured with tracemalloc.
-_MOST_BYTES, _BYTES_OF_PART = 2**26, 256
+# and operation: by so much fits of 300 structures make a process grow. Functions of Python take a
+# sixth of it.
+_MOST_BYTES, _BYTES_OF_PART = 2**26, 4096
 
 
 @final
@@ -46,6 +47,7 @@ class KeptProgram:
     constants: tuple[Tensor, ...]  # copies of their memory, as bytes
     draws: tuple[tuple[Draw, int], ...]  # with the place of each one's generator
     trained: tuple[str, ...]
+    n_parts: int
 
     @classmethod
     def of(
@@ -56,7 +58,7 @@ class KeptProgram:
         generators: Sequence[torch.Generator],
         trained: tuple[str, ...],
     ) -> Self | None:
-        """Return a program to keep, made before the first run; None if it has inputs of its own."""
+        """Return a program to keep, made before its first run; None if it has inputs of its own."""
         sources = [id(generator) for generator in generators]
         if any(id(draw.generator) not in sources for draw in draws):
             return None
@@ -77,12 +79,15 @@ class KeptProgram:
                 return None
         kept = tuple((draw.alone(), sources.index(id(draw.generator))) for draw in draws)
         constants = tuple(of.clone() for of in memory.values())
-        return cls(program.function.func, tuple(places), constants, kept, trained)
+        n_parts = len(program.graph.nodes) + len(places)
+        return cls(program.function.func, tuple(places), constants, kept, trained, n_parts)
 
+    @torch.no_grad()
     def bound(
-        self, persistent: Sequence[Tensor], generators: Sequence[torch.Generator]
+        self, tensors: Iterable[Tensor], generators: Sequence[torch.Generator]
     ) -> tuple[Callable[..., Any], list[Draw]]:
         """Return function and draws for tensors and generators; constants are copied."""
+        persistent = list(tensors)
         memory = [constant.clone().untyped_storage() for constant in self.constants]
         known = []
         for place in self.places:
@@ -100,8 +105,7 @@ class KeptProgram:
         """Bytes of memory, about."""
         templates = [draw.template for draw, _ in self.draws if draw.template is not None]
         n_tensors = sum(t.untyped_storage().nbytes() for t in (*self.constants, *templates))
-        n_parts = len(self.places) + len(self.function.__code__.co_varnames)
-        return n_tensors + _BYTES_OF_PART * n_parts
+        return n_tensors + _BYTES_OF_PART * self.n_parts
 
 
 @final
