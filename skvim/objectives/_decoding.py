@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from skvim.objectives._autoencoder import Autoencoder
-from skvim.objectives._differentiable import differentiable
+from skvim.objectives._differentiable import Differentiable, differentiable
 from skvim.objectives._priors import Prior
 
 __all__ = ["Decoding", "values_of_draws"]
 
 # Greatest error of outputs by rounding in float32, in standard deviations of the likelihood.
 _ROUNDING = 1e-3
+# Numbers of a block of outputs: they stay in the processor's cache.
+_BLOCK_VALUES = 2**17
 
 
 @final
@@ -67,10 +69,30 @@ class Decoding:
         output, jacobian : Tensor of shape (n, n_outputs), (n, n_components, n_outputs)
             Both in the precision of ``z``.
         """
-        output, jacobian = self.network.with_jacobian(z.to(self.network.dtype))
+        output, jacobian = self._derivative(self.network, z)
         if not _is_finite(output):
-            output, jacobian = self.exact.with_jacobian(z)
-        return self._output(output), jacobian.to(z.dtype) * self.model.output_scale
+            output, jacobian = self._derivative(self.exact, z)
+        return self._output(output), jacobian
+
+    def _derivative(self, network: Differentiable, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the network's output, and the derivative of the likelihood's parameters."""
+        n_outputs = self.model.output_offset.numel()
+        output, jacobian = z.new_empty(len(z), n_outputs), z.new_empty(*z.shape, n_outputs)
+        start = 0
+        for outputs, part in network.with_jacobian(z.to(network.dtype)):
+            block = slice(start, start + len(outputs))
+            output[block], jacobian[block] = outputs, part
+            jacobian[block].mul_(self.model.output_scale)
+            start += len(outputs)
+        return output, jacobian
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x|z) for rows (n, d) and codes (n, n_codes, k), of some rows at a time."""
+        n_outputs = z.shape[1] * self.model.output_offset.numel()
+        size = max(1, _BLOCK_VALUES // n_outputs)
+        blocks = zip(torch.split(x, size), torch.split(z, size), strict=True)
+        likelihood = self.model.likelihood
+        return torch.cat([likelihood.evaluate(rows.unsqueeze(1), self(of)) for rows, of in blocks])
 
     def _output(self, output: Tensor) -> Tensor:
         """Return what the network gives in the units of the likelihood's parameters."""
@@ -107,7 +129,7 @@ def values_of_draws(model: Autoencoder, width: int, n_draws: int, n_components: 
     Returns
     -------
     int
-        The decoder gets some codes at a time, and need not hold the activations of all.
+        Codes of draws, or the Jacobian. Codes are decoded some at a time, and of the outputs of
+        draws the densities alone are kept.
     """
-    n_outputs = model.output_offset.numel()
-    return max(width, n_draws * max(n_components, n_outputs), n_components * n_outputs)
+    return max(width, n_components * max(n_draws, model.output_offset.numel()))

@@ -44,8 +44,8 @@ class Differentiable(ABC):
         """Return outputs (n, d)."""
 
     @abstractmethod
-    def with_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs (n, d) and their transposed Jacobians (n, k, d)."""
+    def with_jacobian(self, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield outputs (m, d) and their transposed Jacobians (m, k, d), of m codes at a time."""
 
 
 def differentiable(decoder: nn.Module, scale: Tensor) -> Differentiable:
@@ -100,12 +100,11 @@ class _Perceptron(Differentiable):
         """Return outputs."""
         return torch.cat([self._output(block)[:n] for n, block in _filled(z, _N_CODES)])
 
-    def with_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs and Jacobians."""
-        size = max(1, _N_CODES // z.shape[-1])
-        parts = [[part[:n] for part in self._derivative(block)] for n, block in _filled(z, size)]
-        output, tangent = zip(*parts, strict=True)
-        return torch.cat(output), torch.cat(tangent)
+    def with_jacobian(self, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield outputs and Jacobians."""
+        for n, block in _filled(z, max(1, _N_CODES // z.shape[1])):
+            output, tangent = self._derivative(block)
+            yield output[:n], tangent[:n]
 
     def _output(self, z: Tensor) -> Tensor:
         """Return outputs for codes of one block."""
@@ -152,15 +151,15 @@ class _Other(Differentiable):
         """Return outputs."""
         return torch.cat([self.module(block) for block in torch.split(z, self.block)])
 
-    def with_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs and quotients of differences."""
+    def with_jacobian(self, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield outputs and quotients of differences."""
         step = torch.finfo(z.dtype).eps ** 0.5 * torch.maximum(z.abs(), self.scale)
         moved = z.unsqueeze(1) + torch.diag_embed(step)  # (n, k, k)
         # What was really added, after rounding.
         step = moved.diagonal(dim1=-2, dim2=-1) - z
         output = self(torch.cat([z, moved.flatten(0, 1)]))
         first, others = output[: len(z)], output[len(z) :].reshape(*moved.shape[:2], -1)
-        return first, (others - first.unsqueeze(1)) / step.unsqueeze(-1)
+        yield first, (others - first.unsqueeze(1)) / step.unsqueeze(-1)
 
 
 def _filled(z: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:

@@ -15,8 +15,6 @@ from skvim.objectives._support import SupportTransform
 
 # Of the possible bias where few weights dominate; see log_mean.
 _BIAS = 2.0
-# Numbers of a block of draws: their outputs stay in the processor's cache.
-_BLOCK_VALUES = 2**18
 
 __all__ = [
     "ImportanceSampler",
@@ -149,7 +147,7 @@ class ImportanceSampler:
     """Draws for rows of one model: see :func:`importance_draws`."""
 
     def __init__(self, model: Autoencoder, prior: Prior, noise: Tensor) -> None:
-        self.model, self.prior, self.noise = model, prior, noise.to(model.mean.device)
+        self.prior, self.noise = prior, noise.to(model.mean.device)
         self.transform = SupportTransform(prior, self.noise)
         self.decoding = Decoding(model, prior, noise.shape[-1])
 
@@ -164,15 +162,5 @@ class ImportanceSampler:
         log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
         log_proposal = log_volume + log_density
         codes = transform(y)
-        log_weights = self._log_likelihood(x, codes) + transform.log_density(self.prior, y)
+        log_weights = self.decoding.log_likelihood(x, codes) + transform.log_density(self.prior, y)
         return codes, log_weights - log_proposal
-
-    def _log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Return log p(x|z) for codes (n, n_draws, k), of some rows at a time."""
-        model = self.model
-        size = max(1, _BLOCK_VALUES // (len(self.noise) * model.output_offset.numel()))
-        blocks = zip(torch.split(x, size), torch.split(codes, size), strict=True)
-        parts = [
-            model.likelihood.evaluate(rows.unsqueeze(1), self.decoding(z)) for rows, z in blocks
-        ]
-        return torch.cat(parts)

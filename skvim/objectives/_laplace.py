@@ -19,6 +19,8 @@ _N_STEPS = 10
 _DAMPING = (0.0, 0.5, 0.25, 0.1)
 # A shorter step, in standard deviations of the approximation, is the last one.
 _SHORT = 0.5
+# A step that raises the density by fewer nats is the last one, too.
+_GAIN = 1.0
 # How often the search for the mode starts anew, from a point that is denser than the mode found by
 # so many nats.
 _N_RESTARTS, _DENSER = 4, 0.5
@@ -82,9 +84,9 @@ class _Search:
         self.likelihood = decoding.model.likelihood
 
     def log_joint(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x, y) for codes (..., n, k) and rows (n, d)."""
-        likelihood = self.likelihood.evaluate(x, self.decoding(self.transform(y)))
-        return likelihood + self.transform.log_density(self.prior, y)
+        """Return log p(x, y), (n, n_codes), for codes (n, n_codes, k) and rows (n, d)."""
+        log_likelihood = self.decoding.log_likelihood(x, self.transform(y))
+        return log_likelihood + self.transform.log_density(self.prior, y)
 
     def points(self, y: Tensor, x: Tensor) -> _Points:
         """Return densities, steps and curvatures at codes (n, k)."""
@@ -114,14 +116,14 @@ class _Search:
     def moved(self, y: Tensor, at: _Points, x: Tensor) -> Tensor:
         """Return the points that steps lead to, shorter ones where a whole one does not help."""
         whole = y + at.step
-        worse = ~(self.log_joint(whole, x) >= at.log_joint)  # also NaN
+        worse = ~(self.log_joint(whole.unsqueeze(1), x).squeeze(1) >= at.log_joint)  # also NaN
         i = worse.nonzero().squeeze(-1)
         if len(i) > 0:
             damping = torch.tensor(_DAMPING, dtype=x.dtype, device=x.device)
-            tried = y[i] + damping.view(-1, 1, 1) * at.step[i]  # (n_damping, n, k)
+            tried = y[i].unsqueeze(1) + damping.unsqueeze(1) * at.step[i].unsqueeze(1)
             # The best of them, row by row; damping 0 keeps a row that no step improves.
-            best = self.log_joint(tried, x[i]).nan_to_num(nan=-math.inf).argmax(0)
-            whole[i] = tried[best, torch.arange(len(i), device=x.device)]
+            best = self.log_joint(tried, x[i]).nan_to_num(nan=-math.inf).argmax(1)
+            whole[i] = tried[torch.arange(len(i), device=x.device), best]
         return whole
 
 
@@ -196,13 +198,15 @@ def _mode(search: _Search, centre: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         centre[near] = centre[near] + at.step[~far]
         rows, at = rows[far], _Points(*(part[far] for part in at))
         if len(rows) > 0:
-            before = centre[rows]
+            before, reached = centre[rows], at.log_joint
             centre[rows] = search.moved(before, at, x[rows])
-            rows = rows[(centre[rows] != before).any(-1)]
+            rows, reached = (part[(centre[rows] != before).any(-1)] for part in (rows, reached))
         if len(rows) == 0:
             break
         at = search.points(centre[rows], x[rows])
         factor[rows] = at.factor
+        rising = ~(at.log_joint - reached < _GAIN)  # also NaN
+        rows, at = rows[rising], _Points(*(part[rising] for part in at))
     return centre, factor
 
 
@@ -218,7 +222,7 @@ def _probe(search: _Search, centre: Tensor, factor: Tensor, x: Tensor) -> _Probe
     ends = axes[:, [0, -1]] * _TINY
     offsets = torch.cat([torch.zeros_like(axes[:, :1]), -axes, axes, -ends, ends], 1)
     points = offsets + centre.unsqueeze(1)
-    log_joint = search.log_joint(points, x.unsqueeze(1))
+    log_joint = search.log_joint(points, x)
     return _Probes(points[:, 1:], log_joint[:, 1:], log_joint[:, 0])
 
 
