@@ -5,10 +5,20 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-__all__ = ["torch_defaults"]
+__all__ = ["has_torch_defaults", "torch_defaults"]
 
 # Older releases of torch raise an error for devices that they have no autocast for.
 _AUTOCAST = [k for k in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(k)]
+
+
+def has_torch_defaults() -> bool:
+    """Tell whether the calling thread has the modes of ``torch_defaults`` already."""
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, _AUTOCAST))
+        and torch.get_default_device().type == "cpu"
+    )
 
 
 @contextmanager
