@@ -143,7 +143,7 @@ class Gaussian(Likelihood):
         logarithms = (self.value * (2 * math.pi)).log()
         if self._by_feature:
             return (error / divisor).sum(-1) - 0.5 * logarithms.sum(-1)
-        return error / divisor + logarithms * (-0.5 * n_features)
+        return torch.add(error / divisor, logarithms, alpha=-0.5 * n_features)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the output itself."""

@@ -5,7 +5,7 @@ from operator import is_
 from typing import final
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.engine.capture._update import Update
@@ -36,18 +36,21 @@ class EagerStep:
         losses: Losses = self.step.forward(x)
         losses.target.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            self._move([p for p in self.parameters if p.grad is not None])
+            self._move()
             return torch.stack(losses.values)
 
-    def _move(self, trained: Sequence[nn.Parameter]) -> None:
+    def _move(self) -> None:
         """Move parameters by their gradients."""
+        every = [parameter.grad for parameter in self.parameters]
+        pairs = zip(self.parameters, every, strict=True)
+        trained = [parameter for parameter, gradient in pairs if gradient is not None]
         update = self._update
         if update is None or not _same(trained, update.parameters):
             self.optimizer.step()
             self._update = Update(self.optimizer, trained)
         elif update.on_device:
             update.sync_settings()
-            update([p.grad for p in trained if p.grad is not None])
+            update([gradient for gradient in every if gradient is not None])
         else:
             self.optimizer.step()
 

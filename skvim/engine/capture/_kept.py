@@ -47,7 +47,7 @@ class KeptProgram:
     constants: tuple[Tensor, ...]  # copies of their memory, as bytes
     draws: tuple[tuple[Draw, int], ...]  # with the place of each one's generator
     trained: tuple[str, ...]
-    n_parts: int
+    n_bytes: int  # of all of it, about
 
     @classmethod
     def of(
@@ -79,8 +79,10 @@ class KeptProgram:
                 return None
         kept = tuple((draw.alone(), sources.index(id(draw.generator))) for draw in draws)
         constants = tuple(of.clone() for of in memory.values())
-        n_parts = len(program.graph.nodes) + len(places)
-        return cls(program.function.func, tuple(places), constants, kept, trained, n_parts)
+        templates = [draw.template for draw, _ in kept if draw.template is not None]
+        n_bytes = sum(tensor.untyped_storage().nbytes() for tensor in (*constants, *templates))
+        n_bytes += _BYTES_OF_PART * (len(program.graph.nodes) + len(places))
+        return cls(program.function.func, tuple(places), constants, kept, trained, n_bytes)
 
     @torch.no_grad()
     def bound(
@@ -99,13 +101,6 @@ class KeptProgram:
             known.append(whole.set_(storage, place.offset, place.size, place.stride))
         draws = [draw.drawn_from(generators[i]) for draw, i in self.draws]
         return partial(self.function, *known), draws
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of memory, about."""
-        templates = [draw.template for draw, _ in self.draws if draw.template is not None]
-        n_tensors = sum(t.untyped_storage().nbytes() for t in (*self.constants, *templates))
-        return n_tensors + _BYTES_OF_PART * self.n_parts
 
 
 @final
@@ -126,7 +121,11 @@ class Store:
         """Drop all programs, and the lock, which another thread may hold in a forked process."""
         self._lock = Lock()
         self._programs: OrderedDict[Hashable, KeptProgram] = OrderedDict()
-        self.n_bytes = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all programs; counted anew, so that Ctrl-C at any moment leaves them right."""
+        return sum(program.n_bytes for program in self._programs.values())
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -142,21 +141,15 @@ class Store:
     def put(self, key: Hashable, program: KeptProgram) -> None:
         """Keep a program, in the place of an earlier one of the same structure."""
         with self._lock:
-            self._drop(key)
             self._programs[key] = program
-            self.n_bytes += program.n_bytes
+            self._programs.move_to_end(key)
             while self.n_bytes > self.most_bytes:
-                self._drop(next(iter(self._programs)))
+                self._programs.popitem(last=False)
 
     def drop(self, key: Hashable) -> None:
         """Drop the program of a structure, if there is one."""
         with self._lock:
-            self._drop(key)
-
-    def _drop(self, key: Hashable) -> None:
-        """Drop a program while the lock is held."""
-        program = self._programs.pop(key, None)
-        self.n_bytes -= 0 if program is None else program.n_bytes
+            self._programs.pop(key, None)
 
 
 #: The programs of this process; a forked one starts without any.
