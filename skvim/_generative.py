@@ -201,8 +201,9 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         -----
         The proposal r is the Laplace approximation of p(z|x), a normal distribution around the mode
         that damped Gauss–Newton steps reach from the posterior mean, with a standard deviation of
-        its own on either side of each axis that the density there gives; for a prior with bounded
-        support both work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
+        its own on either side of each axis that the density there gives. Where a point there is
+        denser than the mode, the steps start anew from it. For a prior with bounded support both
+        work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
         same values with their errors. Since nothing else comes from the encoder,
         models with stochastic and deterministic encoders and any λ or β are comparable. All rows
         share one set of standard normal draws seeded by ``random_state``, so that the result for a

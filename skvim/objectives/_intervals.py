@@ -56,9 +56,10 @@ def log_probability_by_size(low: Tensor, high: Tensor) -> Tensor:
     share = 0.5 * (erf(high * _ROOT) - erf(low * _ROOT))
     small = share < _CANCELLED * torch.finfo(share.dtype).eps
     if not bool(small.any()):
-        return share.log()
-    exact = interval_log_probability(low[small], high[small])
-    return share.masked_fill(small, 1.0).log().masked_scatter(small, exact)
+        result: Tensor = share.log()
+        return result
+    result = share.masked_fill(small, 1.0).log()
+    return result.masked_scatter(small, interval_log_probability(low[small], high[small]))
 
 
 def _log_of_wide(low: Tensor, high: Tensor) -> Tensor:
