@@ -20,6 +20,7 @@ from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
 from skvim.engine._checkpoints import CheckpointFile
 from skvim.engine._fit import FitRequest, checkpoint_of
+from skvim.engine._memory import keep_freed_memory
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
@@ -284,6 +285,7 @@ def _train_together(
     requests: list[FitRequest], size: int, checkpoint: CheckpointFile | None
 ) -> list[list[TrainedNet]]:
     """Train fits in sets of a size, from their checkpoint if there is one."""
+    keep_freed_memory()
     state = None if checkpoint is None else checkpoint.read()
     if state is not None:
         requests = [r.with_seed(seed) for r, seed in zip(requests, state["seeds"], strict=True)]
