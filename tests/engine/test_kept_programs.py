@@ -107,7 +107,7 @@ def test_kept_programs_change_no_bit_of_random_fits(amount, store, traced):
     rng = np.random.default_rng(0)
     choices = {**CHOICES, **OF_VAE, **OF_VIM}
     settings = {name: values[0] for name, values in choices.items()}
-    n_fits = amount("fits after other fits", quick=40, full=1500)
+    n_fits = amount("fits after other fits", quick=40, full=500)
     for _ in range(n_fits):
         name = rng.choice(list(choices))
         settings[name] = choices[name][rng.integers(len(choices[name]))]

