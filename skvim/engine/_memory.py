@@ -1,22 +1,30 @@
-"""Memory that the C library keeps for the next training step."""
+"""Memory that the C library keeps from one training step for the next."""
 
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["freed_memory_kept"]
 
-# The largest block by which glibc raises its thresholds is one of 32 MiB, its own header included.
-_LARGEST_BYTES = 2**25 - 2**16
+# glibc takes blocks above 32 MiB, their headers included, from the system one by one.
+_BLOCK_BYTES, _N_BLOCKS = 2**25 - 2**16, 16
 
 
-@cache
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory that a training step frees, for the next step.
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let glibc keep the memory that a training step frees, up to 512 MiB, for the next step.
 
-    glibc returns memory to the system above thresholds that rise with the largest block that has
-    been freed so far, up to 64 MiB of free memory. Below that a step of convolutions gets all of
-    its memory anew, a page at a time, which takes a quarter of its time. Other C libraries are not
-    affected; once in a process is enough.
+    glibc returns memory at the end of its heap to the system, above thresholds that rise with the
+    largest block that has been freed so far. A step of convolutions then gets all of its memory
+    anew, a page at a time, which takes a quarter of its time. Here a block at the end of the heap
+    stays in use meanwhile. No block is written to, so that none takes memory; other C libraries
+    are not affected.
     """
-    torch.empty(_LARGEST_BYTES, dtype=torch.uint8)  # never written to, so it uses no memory
+    blocks: list[torch.Tensor] = []
+    with suppress(RuntimeError):  # where the system grants no memory that is not used yet
+        # Freeing the first raises the threshold from which on blocks are no part of the heap.
+        torch.empty(_BLOCK_BYTES, dtype=torch.uint8)
+        blocks += [torch.empty(_BLOCK_BYTES, dtype=torch.uint8) for _ in range(_N_BLOCKS)]
+    del blocks[:-1]
+    yield

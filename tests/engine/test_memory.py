@@ -6,17 +6,18 @@ import pytest
 
 # Page faults of a second round of blocks that are freed in the order of a backward pass.
 CODE = """
+from contextlib import nullcontext
 import resource
 import torch
-from skvim.engine._memory import keep_freed_memory
+from skvim.engine._memory import freed_memory_kept
 
 def work():
     blocks = [torch.ones(2**20) for _ in range(10)]
     while blocks:
         blocks.pop()
 
-if {kept}:
-    keep_freed_memory()
+kept = freed_memory_kept() if {kept} else nullcontext()
+kept.__enter__()
 work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 work()
