@@ -33,7 +33,7 @@ from contenders import Job, fitted, plain_skorch  # noqa: E402
 from lean import lean_loop  # noqa: E402
 from machine import machine  # noqa: E402
 from markdown_lines import header, line  # noqa: E402
-from tables import LEAN, RESULTS  # noqa: E402
+from write_tables import LEAN, RESULTS  # noqa: E402
 
 from skvim.exceptions import SkvimWarning  # noqa: E402
 from skvim.model_selection import lam_path  # noqa: E402

@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 SMALL, LARGE = (20, 64, 64, 8), (784, 256, 256, 16)
 ROWS = 20_000

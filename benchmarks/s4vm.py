@@ -24,7 +24,7 @@ from mixed_tables.results import Results
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim.model_selection import mask_labels
 from skvim.semi_supervised import TransductiveSVC

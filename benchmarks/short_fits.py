@@ -20,7 +20,7 @@ import torch
 from contenders import Job, skvim_fit
 from lean import lean_loop
 from machine import machine
-from tables import LEAN, RESULTS, short_row, write_tables
+from write_tables import LEAN, RESULTS, short_row, write_tables
 
 STEPS = {(20, 64, 64, 8): (20, 100, 400, 5_000), (784, 256, 256, 16): (100, 400)}
 BATCH, MAX_STEPS_PER_EPOCH = 100, 100

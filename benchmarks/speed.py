@@ -30,7 +30,7 @@ from contenders import (
 from lean import lean_loop
 from machine import machine
 from markdown_lines import header
-from tables import LEAN, LOOP, RESULTS, row, write_tables
+from write_tables import LEAN, LOOP, RESULTS, row, write_tables
 
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
 ROWS = 20_000

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["has_numpy_defaults", "ignore_overflow", "numpy_defaults"]
+__all__ = [
+    "has_numpy_defaults",
+    "ignore_overflow",
+    "numpy_defaults",
+    "restore_numpy_defaults",
+]
 
 _DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
@@ -24,6 +29,12 @@ def numpy_defaults() -> Iterator[None]:
 def has_numpy_defaults() -> bool:
     """Tell whether the defaults are in use."""
     return np.geterr() == _DEFAULTS
+
+
+def restore_numpy_defaults() -> None:
+    """Set the defaults again, which a block inside may have left changed."""
+    if not has_numpy_defaults():
+        np.seterr(**_DEFAULTS)  # type: ignore[arg-type]  # of mixed literals
 
 
 def ignore_overflow() -> np.errstate:

@@ -62,7 +62,7 @@ def test_short_fits_are_timed_cold_and_warm(module, monkeypatch, tmp_path):
 
 
 def test_the_table_of_speed_has_ratios_to_the_lean_loop(module):
-    tables = module("tables")
+    tables = module("write_tables")
     seconds = {"lean loop": [2.0, 2.0, 2.2], "skvim": [1.0]}
     run = {"job": "vae", "steps": 1000, "seconds": seconds, "seconds to compile": {"jax": [3.0]}}
     measured = dict.fromkeys(
