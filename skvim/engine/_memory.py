@@ -1,9 +1,11 @@
 """Memory that the C library keeps from one training step for the next."""
 
+import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import Any, final
 
 import torch
 
@@ -11,6 +13,8 @@ __all__ = ["freed_memory_kept"]
 
 # glibc takes blocks above 32 MiB, their headers included, from the system one by one.
 _BLOCK_BYTES, _N_BLOCKS = 2**25 - 2**16, 16
+# Free memory that the C library may go on holding after a fit.
+_HELD_BYTES = 2**26
 
 
 @contextmanager
@@ -20,10 +24,11 @@ def freed_memory_kept() -> Iterator[None]:
     glibc returns memory at the end of its heap to the system, above thresholds that rise with the
     largest block that has been freed so far. A step of convolutions then gets all of its memory
     anew, a page at a time, which takes a quarter of its time. Here a block at the end of the heap
-    stays in use meanwhile. No block is written to, so that none takes memory. Nothing is done with
-    other C libraries.
+    stays in use meanwhile. No block is written to, so that none takes memory. In the end free
+    memory is returned, if it is much. Nothing is done with other C libraries.
     """
-    if not _is_glibc():
+    library = _glibc()
+    if library is None:
         yield
         return
     blocks: list[torch.Tensor] = []
@@ -32,10 +37,42 @@ def freed_memory_kept() -> Iterator[None]:
         torch.empty(_BLOCK_BYTES, dtype=torch.uint8)
         blocks += [torch.empty(_BLOCK_BYTES, dtype=torch.uint8) for _ in range(_N_BLOCKS)]
     del blocks[:-1]
-    yield
+    try:
+        yield
+    finally:
+        blocks.clear()
+        if library.mallinfo2().fordblks > _HELD_BYTES:
+            library.malloc_trim(0)
+
+
+@final
+class _Usage(ctypes.Structure):
+    """Usage of the heap as glibc tells it; ``fordblks`` is the memory that is free."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    )
 
 
 @cache
-def _is_glibc() -> bool:
-    """Tell whether memory comes from the GNU C library."""
-    return platform.libc_ver()[0] == "glibc"
+def _glibc() -> Any:
+    """Return the GNU C library if memory comes from one of release 2.33 or newer, or None."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        return None
+    library.mallinfo2.restype = _Usage
+    return library

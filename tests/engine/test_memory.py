@@ -1,6 +1,7 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,33 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 work()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+# Memory of a process beyond what it had, after a block of work in which the last block stays.
+HELD = """
+import resource
+from pathlib import Path
+import torch
+from skvim.engine._memory import freed_memory_kept
+
+def taken():
+    return resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[1])
+
+torch.ones(2**20)
+before = taken()
+with freed_memory_kept():
+    blocks = [torch.ones(2**20) for _ in range(60)]
+    last = torch.ones(2**12)
+    del blocks
+    within = taken()
+print(within - before, taken() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells no memory")
+def test_much_memory_is_returned_in_the_end():
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    after = int(done.stdout.split()[1])
+    assert after < 64 * 2**20
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they like")
