@@ -12,8 +12,17 @@ from torch.distributions import Distribution
 from skvim._declare import estimator, parameter
 from skvim._float_errors import ignore_overflow
 from skvim._modes import own_modes
+from skvim._sampling import table_rows
 from skvim._tabular import TabularAutoencoder
-from skvim._validation import StrOptions, check_count, check_is_fitted, draw_seed, integer, real
+from skvim._validation import (
+    StrOptions,
+    check_count,
+    check_flag,
+    check_is_fitted,
+    draw_seed,
+    integer,
+    real,
+)
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import (
     DIVERGENCES,
@@ -157,7 +166,9 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
 
     @final
     @own_modes()
-    def score_samples(self, X: Any, *, n_draws: int = 100) -> NDArray[np.float64]:
+    def score_samples(
+        self, X: Any, *, n_draws: int = 100, missing: bool = False
+    ) -> NDArray[np.float64]:
         """Estimate the log-likelihood of rows by importance sampling.
 
         Parameters
@@ -166,6 +177,10 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             Rows or images.
         n_draws : int in [1, inf), default=100
             Draws per row. In expectation the estimate is a lower bound, tighter with more draws.
+        missing : bool, default=False
+            For tables, whether to add the log-probability of which cells are missing, each by
+            itself as often as in training. Then rows are comparable that miss different cells: take
+            it to find odd rows.
 
         Returns
         -------
@@ -177,8 +192,9 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         Raises
         ------
         ValueError
-            If X is invalid, n_draws is not a positive integer, values of X lie outside the support
-            of the likelihood, or a log-likelihood is beyond the range of float64.
+            If X is invalid, n_draws is not a positive integer, ``missing`` is not a bool or is
+            True for a model that is not of mixed columns, values of X lie outside the support of
+            the likelihood, or a log-likelihood is beyond the range of float64.
 
         Notes
         -----
@@ -193,8 +209,13 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         """
         check_is_fitted(self)
         seed = child_seed(self.net_.seed, "score")
+        form = None
+        if check_flag("missing", missing):
+            form = table_rows(self, "score_samples with missing=True")
         rows = self._rows_to_score(X)
         (values,) = self._map_weights(rows, n_draws, seed, lambda w: [log_mean(w).value])
+        if form is not None:
+            values += form.log_patterns(rows)
         return self._checked("score_samples", values, rows)
 
     @final

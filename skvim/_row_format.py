@@ -345,6 +345,17 @@ class TableRows(RowFormat):
             mask[:, self.observed(self.read_given(given, 1))[0]] = False
         return mask
 
+    def log_patterns(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the log-probability of which cells of stored rows are missing, (n_samples,).
+
+        Each cell is missing by itself, as often as in the kept patterns, of which there are half a
+        missing and half an observed cell more in every column.
+        """
+        share = (self.patterns.sum(0) + 0.5) / (len(self.patterns) + 1)
+        each = np.where(self.observed(rows), np.log1p(-share), np.log(share))
+        total: NDArray[np.float64] = each.sum(1)
+        return total
+
     def restore_draws(self, rows: NDArray[Any]) -> Any:
         """Return drawn values as a table."""
         return self.table.build(self.values_of_draws(rows))

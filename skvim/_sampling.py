@@ -14,7 +14,7 @@ from skvim._code_density import draw_codes
 from skvim._declare import estimator
 from skvim._float_errors import ignore_overflow
 from skvim._row_format import TableRows, takes_table
-from skvim._validation import check_count, check_is_fitted
+from skvim._validation import check_count, check_flag, check_is_fitted
 from skvim.engine import child_seed, map_rows
 from skvim.objectives import Autoencoder, Gaussian
 from skvim.tables import Table
@@ -91,10 +91,8 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
     ) -> Any:
         """Return decoded codes: those given, or of a law where ``codes`` is None."""
         n_samples = check_count("n_samples", n_samples)
-        for name, value in (("mean", mean), ("missing", missing)):
-            if not isinstance(value, bool | np.bool_) and not (name == "mean" and value is None):
-                raise ValueError(f"{name} must be True or False. Got {value!r} instead.")
-        if missing:
+        takes_mean = None if mean is None else check_flag("mean", mean)
+        if check_flag("missing", missing):
             table_rows(self, "sample with missing=True")
         if given is not None:
             codes = self._codes_given(given, n_samples, seed, law)
@@ -104,7 +102,8 @@ class SamplingAutoencoder(BaseAutoencoder, ABC):
             converted = codes.astype(self._dtype)
         converted = self._checked("sample", converted, codes, of="the codes' law")
         is_table = isinstance(self._format, TableRows)
-        takes_mean = not is_table if mean is None else mean
+        if takes_mean is None:
+            takes_mean = not is_table
         if not is_table:
             return self.inverse_transform(converted) if takes_mean else self._draws(converted, seed)
         return self._sample_table(converted, takes_mean, given, missing, seed)

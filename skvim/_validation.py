@@ -35,6 +35,7 @@ __all__ = [
     "check_arguments",
     "check_codes",
     "check_count",
+    "check_flag",
     "check_is_fitted",
     "check_matrix",
     "check_names",
@@ -226,6 +227,13 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an int in [{least}, inf). Got {value!r} instead.")
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return True or False given as an argument, or raise ``ValueError``."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False. Got {value!r} instead.")
+    return bool(value)
 
 
 def check_matrix(name: str, X: Any, *, least: int = 1) -> NDArray[np.float64]:

@@ -133,3 +133,24 @@ def test_more_draws_raise_the_lower_bound(cls):
         for n in (1, 10, 300)
     ]
     assert bounds[0] < bounds[1] < bounds[2]
+
+
+def test_patterns_of_missing_cells_have_the_probability_that_their_cells_are_missing():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 3))
+    rows[:100, 0] = rows[80:120, 1] = np.nan
+    model = VAETransformer(1, likelihood="auto", **{**SMALL, "max_epochs": 2}).fit(rows)
+    every = [[a, b, c] for a in (0.1, np.nan) for b in (0.2, np.nan) for c in (0.3, np.nan)]
+    every = np.array(every)[:-1]
+    found = model.score_samples(every, missing=True) - model.score_samples(every)
+    share = (np.array([100, 40, 0]) + 0.5) / 401
+    expected = stats.bernoulli(share).logpmf(np.isnan(every)).sum(1)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(np.exp(found).sum(), 1 - share.prod())
+
+
+@pytest.mark.parametrize("missing", [True, 1, None])
+def test_patterns_are_for_tables_and_asked_for_by_a_boolean(missing):
+    model = VAETransformer(2, **SMALL).fit(X)
+    with pytest.raises(ValueError, match="missing"):
+        model.score_samples(X, missing=missing)

@@ -38,14 +38,14 @@ def by_array(make: Callable[[int], Any]) -> Score:
 
 
 def by_frame(make: Callable[[int], Any]) -> Score:
-    """Return a model of the package."""
-    return lambda train, test, seed: _timed(make(seed).fit(train), test)
+    """Return a model of the package; which cells are missing counts."""
+    return lambda train, test, seed: _timed(make(seed).fit(train), test, missing=True)
 
 
-def _timed(model: Any, rows: Any) -> tuple[Array, float]:
+def _timed(model: Any, rows: Any, **options: Any) -> tuple[Array, float]:
     """Return scores and the seconds they took."""
     start = time.perf_counter()
-    scores = model.score_samples(rows)
+    scores = model.score_samples(rows, **options)
     return scores, time.perf_counter() - start
 
 
