@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .PHONY: help demo test numerics trust oldest torch-next lint fmt types imports doctest docs check clean
 .PHONY: paper paper-tiny paper-pages
-.PHONY: bench bench-models bench-speed bench-resources bench-metrics bench-transductive
+.PHONY: bench bench-models bench-speed bench-gpu bench-resources bench-metrics bench-transductive
 .PHONY: bench-lamda bench-paths bench-scores bench-stopping bench-tables
 
 help:  ## list all targets
@@ -98,9 +98,14 @@ bench: bench-models bench-speed bench-resources bench-metrics bench-transductive
 bench-models: $(VENV)/installed-plot  ## all models, and the defaults varied one at a time
 	$(bin)/python benchmarks/defaults.py
 
-bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed  ## training time against other implementations
-	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python
+bench-speed: $(VENV)/installed-plot $(VENV)-pythae/installed $(VENV)-jax/installed  ## training time against other implementations
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/speed.py --pythae $(VENV)-pythae/bin/python \
+		--jax $(VENV)-jax/bin/python
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/short_fits.py
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/limits.py
+
+bench-gpu: $(VENV)/installed-test  ## on a machine with a GPU: its tests and training times; 8 minutes
+	OMP_NUM_THREADS=1 $(bin)/python benchmarks/gpu.py
 
 bench-resources: $(VENV)/installed-plot  ## time and memory of searches, import, inference, scaling
 	$(bin)/python benchmarks/resources.py
@@ -111,6 +116,7 @@ bench-metrics: $(VENV)/installed-plot  ## time and memory of each metric
 bench-transductive: $(VENV)/installed-plot  ## transductive SVM: errors, local minima, scaling; TABLES=DIR
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --self-training --codes
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/few_labels.py $(if $(TABLES),--tables $(TABLES))
+	$(if $(TABLES),OMP_NUM_THREADS=1 $(bin)/python benchmarks/s4vm.py --tables $(TABLES))
 
 bench-lamda: $(VENV)/installed-plot $(VENV)-lamda/installed  ## transductive SVM of LAMDA-SSL; needs Python 3.11
 	OMP_NUM_THREADS=1 $(bin)/python benchmarks/transductive.py --only elsewhere \
@@ -175,6 +181,12 @@ $(VENV)-pythae/installed: $(VENV)/created
 	$(bin)/python -m venv $(VENV)-pythae
 	@echo "Installing pythae into $(VENV)-pythae (minutes the first time)"
 	$(VENV)-pythae/bin/python -m pip install --quiet 'torch==2.13.0' 'pythae==0.1.2'
+	@touch $@
+
+$(VENV)-jax/installed: $(VENV)/created
+	$(bin)/python -m venv $(VENV)-jax
+	@echo "Installing JAX into $(VENV)-jax (minutes the first time)"
+	$(VENV)-jax/bin/python -m pip install --quiet 'jax==0.10.2'
 	@touch $@
 
 # miceforest fails with newer lightgbm, ctgan and sdmetrics need an older pandas. MIWAE does not need

@@ -1,7 +1,8 @@
-"""Implementations of training to compare: torch loop, plain skorch, pythae and skvim."""
+"""Implementations of training to compare: torch loops, plain skorch, pythae, JAX and skvim."""
 
 import json
 import math
+import os
 import subprocess
 import time
 import warnings
@@ -23,7 +24,16 @@ from skvim.exceptions import SkvimWarning
 from skvim.networks import Architecture, Convolutional, Perceptrons
 from skvim.objectives import Autoencoder, Losses, make_likelihood
 
-__all__ = ["Job", "Pythae", "bare_loop", "plain_skorch", "skvim_coarse", "skvim_fit", "skvim_plain"]
+__all__ = [
+    "Job",
+    "Worker",
+    "fitted",
+    "own_modules_loop",
+    "plain_skorch",
+    "skvim_coarse",
+    "skvim_fit",
+    "skvim_plain",
+]
 
 # Width of the small convolutional network relative to the reference's.
 _WIDTH = 1 / 8
@@ -41,6 +51,7 @@ class Job:
     threads: int = 1
     network: str = "mlp"
     device: str = "cpu"
+    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -53,7 +64,7 @@ class Job:
     @property
     def data(self) -> np.ndarray:
         """Training rows."""
-        return make_rows(self.rows, self.sizes[0])
+        return make_rows(self.rows, self.sizes[0], self.seed)
 
     @property
     def estimator(self) -> Any:
@@ -66,8 +77,13 @@ class Job:
             batch_size=self.batch,
             max_epochs=self.epochs,
             device=self.device,
-            random_state=0,
+            random_state=self.seed,
         )
+
+    @property
+    def width(self) -> float:
+        """Width of convolutional networks relative to the reference's."""
+        return 1.0 if self.network == "full" else _WIDTH
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +99,7 @@ class Job:
         """Architecture of the networks."""
         if self.network == "mlp":
             return Perceptrons(self.sizes[1:-1])
-        return Convolutional(1.0 if self.network == "full" else _WIDTH)
+        return Convolutional(self.width)
 
 
 def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
@@ -104,8 +120,8 @@ def parts(job: Job) -> tuple[Autoencoder, nn.Module, torch.Tensor]:
     return model.to(device), objective.to(device), x.to(device)
 
 
-def bare_loop(job: Job) -> float:
-    """Time a hand-written loop around the same modules, with fused Adam."""
+def own_modules_loop(job: Job) -> float:
+    """Time a hand-written loop around skvim's modules, with fused Adam."""
     model, objective, x = parts(job)
     noise = torch.Generator(job.device).manual_seed(0)
     start = time.perf_counter()
@@ -163,12 +179,17 @@ def plain_skorch(job: Job) -> float:
 
 def skvim_fit(job: Job, **options: Any) -> float:
     """Time ``fit``, validation of the data included."""
+    return fitted(job, **options)[0]
+
+
+def fitted(job: Job, **options: Any) -> tuple[float, Any]:
+    """Return the seconds of a ``fit`` and the estimator."""
     estimator, X = job.estimator.set_params(**options), job.data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkvimWarning)  # few epochs give bad models
         start = time.perf_counter()
         estimator.fit(X)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, estimator
 
 
 def skvim_plain(job: Job) -> float:
@@ -181,17 +202,26 @@ def skvim_coarse(job: Job) -> float:
     return skvim_fit(job, acceleration="capture", precision="bfloat16")
 
 
-class Pythae:
-    """Worker process with pythae in a separate environment, reused between jobs."""
+class Worker:
+    """Process that trains in a separate environment, reused between jobs.
 
-    def __init__(self, python: Path) -> None:
-        worker = Path(__file__).with_name("pythae_worker.py")
+    ``script`` reads a JSON job a line and answers each by a JSON object: ``seconds``, and
+    ``compilation`` if it compiles before it trains.
+    """
+
+    def __init__(self, python: Path, script: str, threads: int) -> None:
+        self.script = script
+        self.compilations: list[float] = []
+        # XLA sets its threads up when it is imported.
+        xla = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
+        limits = {"OMP_NUM_THREADS": str(threads), "NPROC": str(threads), "XLA_FLAGS": xla}
         self.process = subprocess.Popen(
-            [str(python), str(worker)],
+            [str(python), str(Path(__file__).with_name(script))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=os.environ | limits,
         )
 
     def __call__(self, job: Job) -> float:
@@ -201,8 +231,11 @@ class Pythae:
         print(json.dumps(asdict(job)), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError("pythae stopped; run benchmarks/pythae_worker.py by hand to see why")
-        return float(json.loads(answer))
+            raise RuntimeError(f"it stopped; run benchmarks/{self.script} by hand to see why")
+        found = json.loads(answer)
+        if "compilation" in found:
+            self.compilations.append(found["compilation"])
+        return float(found["seconds"])
 
     def close(self) -> None:
         """End the process."""

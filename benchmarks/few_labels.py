@@ -33,7 +33,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d
 from skvim.model_selection import mask_labels

@@ -8,7 +8,7 @@ import numpy as np
 from markdown_lines import header
 from numpy.typing import NDArray
 
-__all__ = ["DRAWN", "LABELS", "page"]
+__all__ = ["DRAWN", "LABELS", "page", "page_of_s4vm"]
 
 LABELS = (20, 50, 100)
 DRAWN = ("stratified", "at random")
@@ -89,3 +89,37 @@ def _paired(cells: Any, problem: str, n: int, drawn: str) -> str:
     if len(gaps) < 2:
         return "–"
     return f"{np.mean(gaps):+.1f} ± {1.96 * np.std(gaps, ddof=1) / np.sqrt(len(gaps)):.1f}"
+
+
+def page_of_s4vm(path: Path, few_labels: Path) -> list[str]:
+    """Return the lines of the table on S4VM: counts, and errors less the supervised machine's."""
+    ours = json.loads(few_labels.read_text())["cells"]
+    cells: dict[int, list[dict[str, Any]]] = {n: [] for n in LABELS}
+    for key, cell in json.loads(path.read_text())["cells"].items():
+        name, n_labels, seed = key.split(" | ")
+        default = ours[f"{name} | {n_labels} | stratified | {seed} | TransductiveSVC"]["error"]
+        cells[int(n_labels)].append(cell | {"name": name, "TransductiveSVC": default})
+    near = {"best": "near the truth: a candidate", "supervised": "the supervised machine"}
+    gaps = {
+        "best": "error − supervised: best candidate",
+        "mean": "mean of candidates",
+        "maximin 3 all": "S4VM's choice",
+        "maximin 3 low": "of candidates of low density",
+        "TransductiveSVC": "TransductiveSVC",
+    }
+    lines = [header("labels", [*near.values(), *gaps.values()])]
+    for n, found in cells.items():
+        counts = [f"{np.mean([each[key] <= 5.0 for each in found]):.0%}" for key in near]
+        row = [*counts, *(_above_supervised(found, key) for key in gaps)]
+        lines.append(f"| {n} | {' | '.join(row)} |")
+    return lines
+
+
+def _above_supervised(cells: list[dict[str, Any]], key: str) -> str:
+    """Return a mean over tables, its interval, and how often it is more than a point above 0."""
+    gaps = [cell[key] - cell["supervised"] for cell in cells]
+    names = np.array([cell["name"] for cell in cells])
+    means = [np.mean(np.array(gaps)[names == name]) for name in np.unique(names)]
+    width = 1.96 * np.std(means, ddof=1) / np.sqrt(len(means))
+    worse = np.mean(np.array(gaps) > 1.0)
+    return f"{np.mean(means):+.1f} ± {width:.1f}, above 1 in {worse:.0%}"

@@ -20,8 +20,8 @@ import torch
 from contenders import Job, parts
 from machine import machine
 from speed import jobs
-from tables import RESULTS, write_tables
 from torch.utils.flop_counter import FlopCounterMode
+from write_tables import RESULTS, write_tables
 
 _FLOAT_BYTES = 4
 _ADAM_NUMBERS = 7

@@ -23,7 +23,7 @@ import numpy as np
 from machine import machine
 from resources import peak
 from rows import make_rows
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim import VAETransformer
 from skvim.metrics import (

@@ -22,7 +22,7 @@ from joblib.externals.loky import get_reusable_executor
 from machine import machine
 from rows import make_rows
 from sklearn.model_selection import GridSearchCV
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim import VIMAETransformer
 from skvim.exceptions import SkvimWarning

@@ -1,4 +1,4 @@
-"""Time pythae in a separate environment: reads a JSON job per line, writes its seconds per line."""
+"""Time pythae in a separate environment: reads a JSON job a line, answers its seconds."""
 
 import json
 import logging
@@ -86,4 +86,4 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+        print(json.dumps({"seconds": run(json.loads(line))}), file=answers, flush=True)

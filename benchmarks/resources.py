@@ -26,11 +26,18 @@ import joblib
 import torch
 from contenders import Job, skvim_fit
 from machine import machine
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from tables import RESULTS, write_tables
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from write_tables import RESULTS, write_tables
 
 SMALL, LARGE = (20, 64, 64, 8), (784, 256, 256, 16)
 ROWS = 20_000
+# Calls with one row that are timed together.
+CALLS = 100
 IMPORTS = {"baseline": "import torch, sklearn, skorch", "skvim": "import skvim"}
 # Rows of the smallest data set for memory, and multiples of it.
 MEMORY_ROWS, TIMES = 5_000, (1, 4, 16)
@@ -98,12 +105,13 @@ def searches(repeats: int) -> list[dict[str, Any]]:
 
 
 def imports(repeats: int) -> list[dict[str, Any]]:
-    """Time the import in new processes."""
+    """Time the import in new processes, from bytecode, as that of installed packages."""
+    cached = {k: value for k, value in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     contenders = {
-        name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
+        name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True, env=cached)
         for name, code in IMPORTS.items()
     }
-    return [report("import", turns(contenders, max(repeats, 9)))]
+    return [report("import", turns(contenders, max(repeats, 15)))]
 
 
 def use(repeats: int) -> list[dict[str, Any]]:
@@ -126,7 +134,31 @@ def use(repeats: int) -> list[dict[str, Any]]:
         for name, (pass_, method) in pairs.items():
             seconds = turns({"bare": pass_, "skvim": method}, 3 * repeats)
             found.append(report(f"{name}, {'-'.join(map(str, sizes))}", seconds))
+        found += one_row(job, 3 * repeats)
     return found
+
+
+def one_row(job: Job, repeats: int) -> list[dict[str, Any]]:
+    """Time calls with single rows, alone and in a pipeline, against PCA in the model's place."""
+    X, row = job.data[:2000], job.data[:1]
+    labels = X[:, 0] > X[:, 0].mean()
+    models = {"PCA": PCA(job.sizes[-1]), "skvim": clone(job.estimator)}
+    calls, predictions = {}, {}
+    for name, model in models.items():
+        calls[name] = partial(many_times, model.fit(X).transform, row)
+        pipeline = make_pipeline(StandardScaler(), clone(model), LogisticRegression())
+        predictions[name] = partial(many_times, pipeline.fit(X, labels).predict, row)
+    sizes = "-".join(map(str, job.sizes))
+    return [
+        report(f"{CALLS} calls of transform, one row, {sizes}", turns(calls, repeats)),
+        report(f"{CALLS} predictions, pipeline, one row, {sizes}", turns(predictions, repeats)),
+    ]
+
+
+def many_times(method: Callable[[Any], Any], row: Any) -> None:
+    """Call a method ``CALLS`` times."""
+    for _ in range(CALLS):
+        method(row)
 
 
 def peak() -> int:

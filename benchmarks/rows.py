@@ -8,9 +8,9 @@ _FACTORS = 8
 _PART = 1000
 
 
-def make_rows(n_rows: int, n_features: int) -> np.ndarray:
+def make_rows(n_rows: int, n_features: int, seed: int = 0) -> np.ndarray:
     """Draw float32 rows of about unit variance from a linear model of eight factors and noise."""
-    source = np.random.default_rng(0)
+    source = np.random.default_rng(seed)
     loadings = source.standard_normal((_FACTORS, n_features), dtype=np.float32) / _FACTORS**0.5
     factors = source.standard_normal((n_rows, _FACTORS), dtype=np.float32)
     rows = source.standard_normal((n_rows, n_features), dtype=np.float32)

@@ -26,7 +26,7 @@ from mixed_tables.data import read
 from rows import make_rows
 from scipy import stats
 from sklearn.datasets import load_digits
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim import VIMAETransformer
 from skvim.metrics import log_likelihood

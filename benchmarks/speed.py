@@ -1,10 +1,11 @@
-"""Training time of skvim against a hand-written torch loop, plain skorch and pythae.
+"""Training time of skvim against hand-written torch loops, plain skorch, pythae and JAX.
 
 The implementations run in turns, with the same rows, network, batch size, threads and epochs. The
-table has medians, half of the range, and the ratio to the hand-written loop. pythae runs in a
-separate environment, if one is given. Run it with ``make bench-speed`` or::
+table has medians, half of the range, and the ratio to the lean loop of ``lean.py``; the second
+column is a loop around skvim's modules. pythae and JAX run in environments of their own, if given.
+Run it with ``make bench-speed`` or::
 
-    python benchmarks/speed.py [--pythae VENV/bin/python]
+    python benchmarks/speed.py [--pythae VENV/bin/python] [--jax VENV/bin/python]
     python benchmarks/speed.py --device cuda --out benchmarks/results/speed-cuda.json
 """
 
@@ -19,16 +20,17 @@ from typing import Any
 import torch
 from contenders import (
     Job,
-    Pythae,
-    bare_loop,
+    Worker,
+    own_modules_loop,
     plain_skorch,
     skvim_coarse,
     skvim_fit,
     skvim_plain,
 )
+from lean import lean_loop
 from machine import machine
 from markdown_lines import header
-from tables import RESULTS, row, write_tables
+from write_tables import LEAN, LOOP, RESULTS, row, write_tables
 
 SIZES = ((20, 64, 64, 8), (64, 128, 128, 16), (784, 256, 256, 16))
 ROWS = 20_000
@@ -50,6 +52,8 @@ FULL = [
 ]
 
 Contender = Callable[[Job], float]
+# Scripts of the implementations with environments of their own, which train perceptrons on a CPU.
+WORKERS = {"pythae": "pythae_worker.py", "jax": "jax_worker.py"}
 
 
 def epochs(model: str, n_features: int, batch: int) -> int:
@@ -72,10 +76,13 @@ def jobs(threads: int, device: str) -> list[Job]:
 def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, list[float]]:
     """Time the implementations in turns, after a short untimed training of each."""
     torch.set_num_threads(job.threads)
-    if job.network != "mlp":  # pythae has no such modules
-        contenders = {name: turn for name, turn in contenders.items() if name != "pythae"}
+    if job.network != "mlp":  # other environments have no such networks
+        contenders = {name: turn for name, turn in contenders.items() if name not in WORKERS}
     for contender in contenders.values():
         contender(replace(job, epochs=1, rows=min(job.rows, 5 * job.batch)))
+    workers = [contender for contender in contenders.values() if isinstance(contender, Worker)]
+    for worker in workers:
+        worker.compilations.clear()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, contender in contenders.items():
@@ -83,25 +90,53 @@ def race(job: Job, contenders: dict[str, Contender], repeats: int) -> dict[str, 
     return seconds
 
 
-def main() -> None:
-    """Time everything, print the table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--pythae", type=Path, help="Python of an environment with pythae 0.1.2")
-    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
-    parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
-    parser.add_argument("--device", default="cpu", help="where all but pythae train")
-    parser.add_argument("--only", default="", help="measure anew the jobs with this in their name")
-    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json", help="file to write")
-    options = parser.parse_args()
-    contenders: dict[str, Contender] = {"loop": bare_loop, "skorch": plain_skorch}
-    pythae = Pythae(options.pythae) if options.pythae and options.device == "cpu" else None
-    if pythae is not None:
-        contenders["pythae"] = pythae
-    contenders["skvim, plain steps"] = skvim_plain
-    contenders["skvim"] = skvim_fit
-    if options.device != "cpu":
+def workers(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Start the other environments, and return those that run and why others do not."""
+    started, reasons = {}, {}
+    for name, script in WORKERS.items():
+        python = getattr(options, name)
+        if options.device != "cpu":
+            reasons[name] = "its environment has no support for a GPU"
+        elif python is None:
+            reasons[name] = f"no --{name} names the Python of its environment"
+        elif not python.exists():
+            reasons[name] = "the Python of its environment does not exist"
+        else:
+            started[name] = Worker(python, script, options.threads)
+    for name, reason in reasons.items():
+        print(f"{name} is left out: {reason}.")
+    return started, reasons
+
+
+def all_contenders(device: str, others: dict[str, Worker]) -> dict[str, Contender]:
+    """Return the implementations in the order of the table's columns."""
+    contenders: dict[str, Contender] = {LEAN: lean_loop, LOOP: own_modules_loop}
+    contenders |= {"skorch": plain_skorch, **others}
+    contenders |= {"skvim, plain steps": skvim_plain, "skvim": skvim_fit}
+    if device != "cpu":
         contenders["skvim, graphs"] = partial(skvim_fit, acceleration="capture")
         contenders["skvim, graphs, bfloat16"] = skvim_coarse
+    return contenders
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--pythae", type=Path, help="Python of an environment with pythae 0.1.2")
+    parser.add_argument("--jax", type=Path, help="Python of an environment with JAX 0.10.2")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
+    parser.add_argument("--device", default="cpu", help="where all but pythae and JAX train")
+    parser.add_argument("--only", default="", help="measure anew the jobs with this in their name")
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json", help="file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time everything, print the table and write the results."""
+    options = arguments()
+    others, left_out = workers(options)
+    contenders = all_contenders(options.device, others)
     print(header("milliseconds a step", contenders))
     options.out.parent.mkdir(exist_ok=True)
     found: dict[str, Any] = {}
@@ -113,12 +148,14 @@ def main() -> None:
         seconds = race(job, contenders, options.repeats)
         steps = job.epochs * -(-job.rows // job.batch)
         run = {"job": job.name, "threads": job.threads, "steps": steps, "seconds": seconds}
+        if "jax" in seconds:
+            run["seconds to compile"] = {"jax": others["jax"].compilations[:]}
         print(row(run, contenders), flush=True)
         found[job.name] = run
-        results = {"measured on": machine(), "runs": list(found.values())}
+        results = {"measured on": machine(), "left out": left_out, "runs": list(found.values())}
         options.out.write_text(json.dumps(results, indent=1) + "\n")
-    if pythae is not None:
-        pythae.close()
+    for worker in others.values():
+        worker.close()
     write_tables()
 
 

@@ -32,7 +32,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from skvim import VIMAETransformer
 from skvim.datasets import fetch_mnist, make_g50c, make_g241c, make_g241d

@@ -1,6 +1,7 @@
 """Base classes of autoencoders with a prior: sampling and log-likelihood."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, final
 
 import numpy as np
@@ -29,13 +30,12 @@ from skvim.objectives import (
     KL,
     Autoencoder,
     Divergence,
+    ImportanceSampler,
     InfoNCE,
     Normal,
     Posterior,
     Prior,
     Term,
-    importance_draws,
-    importance_log_weights,
     log_mean,
     make_divergence,
     make_posterior,
@@ -153,14 +153,15 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
     def _posterior_codes(
         self, rows: NDArray[Any], n_draws: int, seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        noise = _standard_normal(seed, (n_draws, self._n_features_out), np.dtype(np.float64))
+        shape = (n_draws, self._n_features_out)
+        noise = torch.from_numpy(_standard_normal(seed, shape, np.dtype(np.float64)))
+        sampler = cache(lambda model: ImportanceSampler(model, self.prior_, noise))
 
         def draw(model: Autoencoder, x: Tensor) -> list[Tensor]:
-            draws = torch.from_numpy(noise).to(x.device)
-            codes, log_weights = importance_draws(model, self.prior_, x, draws)
+            codes, log_weights = sampler(model)(x)
             return [codes, log_weights.softmax(-1)]
 
-        width = values_of_draws(self.net_.autoencoder, self._width, *noise.shape)
+        width = values_of_draws(self.net_.autoencoder, self._width, *shape)
         codes, weights = map_rows(self.net_, draw, rows, values_per_row=width)
         return codes, weights
 
@@ -200,8 +201,9 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
         -----
         The proposal r is the Laplace approximation of p(z|x), a normal distribution around the mode
         that damped Gauss–Newton steps reach from the posterior mean, with a standard deviation of
-        its own on either side of each axis that the density there gives; for a prior with bounded
-        support both work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
+        its own on either side of each axis that the density there gives. Where a point there is
+        denser than the mode, the steps start anew from it. For a prior with bounded support both
+        work in unbounded coordinates. :func:`~skvim.metrics.log_likelihood` gives the
         same values with their errors. Since nothing else comes from the encoder,
         models with stochastic and deterministic encoders and any λ or β are comparable. All rows
         share one set of standard normal draws seeded by ``random_state``, so that the result for a
@@ -228,11 +230,11 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
     ) -> list[NDArray[np.float64]]:
         """Apply a function to log importance weights of shape (rows of a chunk, n_draws)."""
         shape = (check_count("n_draws", n_draws), self._n_features_out)
-        noise = _standard_normal(seed, shape, np.dtype(np.float64))
+        noise = torch.from_numpy(_standard_normal(seed, shape, np.dtype(np.float64)))
+        sampler = cache(lambda model: ImportanceSampler(model, self.prior_, noise))
 
         def apply(model: Autoencoder, x: Tensor) -> list[Tensor]:
-            draws = torch.from_numpy(noise).to(x.device)
-            return function(importance_log_weights(model, self.prior_, x, draws))
+            return function(sampler(model)(x)[1])
 
         width = values_of_draws(self.net_.autoencoder, self._width, *shape)
         return map_rows(self.net_, apply, rows, values_per_row=width)

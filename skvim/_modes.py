@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from sklearn import config_context
 
-from skvim._float_errors import numpy_defaults
-from skvim._torch_modes import torch_defaults
+from skvim._float_errors import has_numpy_defaults, numpy_defaults, restore_numpy_defaults
+from skvim._torch_modes import has_torch_defaults, restore_torch_defaults, torch_defaults
 
 __all__ = ["numpy_alone", "own_modes"]
 
@@ -14,8 +14,16 @@ __all__ = ["numpy_alone", "own_modes"]
 @contextmanager
 def own_modes() -> Iterator[None]:
     """Leave the caller's modes: torch and NumPy have their defaults in the block."""
-    with torch_defaults(), numpy_defaults():
+    if not (has_torch_defaults() and has_numpy_defaults()):
+        with torch_defaults(), numpy_defaults():
+            yield
+        return
+    # Entering modes takes as long as a row's pass through a network.
+    try:
         yield
+    finally:
+        restore_torch_defaults()
+        restore_numpy_defaults()
 
 
 @contextmanager

@@ -269,7 +269,7 @@ class CommonParameters:
         arithmetic, up to the rounding of sums, in about half the time for small networks; on a
         GPU as a CUDA graph. All steps must consist of the same operations, whatever the values of
         tensors and of counters in Python. "auto" captures if all parts of the model are skvim's or
-        torch's and at least 2000 steps with batches of one size follow. "compile" compiles the
+        torch's and at least 100 steps with batches of one size follow. "compile" compiles the
         recorded operations with ``torch.compile``, which needs a C++ compiler, or Triton on a GPU,
         and up to a minute. None never captures. ``callbacks`` turn captured steps off, except
         skorch's ``Checkpoint``, ``EarlyStopping``, ``LoadInitState``, ``PrintLog``, ``EpochTimer``

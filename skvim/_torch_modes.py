@@ -5,10 +5,31 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-__all__ = ["torch_defaults"]
+__all__ = ["has_torch_defaults", "restore_torch_defaults", "torch_defaults"]
 
 # Older releases of torch raise an error for devices that they have no autocast for.
 _AUTOCAST = [k for k in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(k)]
+
+
+def has_torch_defaults() -> bool:
+    """Tell whether the calling thread has the modes of ``torch_defaults`` already."""
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, _AUTOCAST))
+        and torch.get_default_device().type == "cpu"
+    )
+
+
+def restore_torch_defaults() -> None:
+    """Set back what a block inside may have left changed: an interrupt can come before its end.
+
+    ``torch.inference_mode`` ends by itself.
+    """
+    torch.set_grad_enabled(True)
+    for kind in _AUTOCAST:
+        if torch.is_autocast_enabled(kind):
+            torch.set_autocast_enabled(kind, False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, indexable, validation
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from skvim._float_errors import ignore_overflow
 from skvim._plain_numbers import is_real, plain
@@ -172,6 +172,13 @@ def validate_data(estimator: BaseEstimator, X: Any, *y: Any, reset: bool, **opti
         rows = rows.copy()  # X is the caller's
         rows.sum_duplicates()
     return (rows, *labels) if y else rows
+
+
+def check_is_fitted(estimator: BaseEstimator) -> None:
+    """Raise scikit-learn's ``NotFittedError`` before ``fit``."""
+    # Without a hook, scikit-learn looks for such an attribute too, in ten times the time.
+    if "n_features_in_" not in vars(estimator) or hasattr(estimator, "__sklearn_is_fitted__"):
+        validation.check_is_fitted(estimator)
 
 
 def check_names(estimator: BaseEstimator, X: Any, *, reset: bool, least: int = 1) -> None:

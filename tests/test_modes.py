@@ -23,6 +23,7 @@ from test_common import (
 from torch import nn
 
 import skvim
+from skvim._modes import own_modes
 from skvim.inspection import LatentDisplay, ReconstructionDisplay, SamplesDisplay
 from skvim.metrics import (
     active_units,
@@ -259,3 +260,13 @@ def test_displays_of_tiny_values_are_drawn_whatever_the_caller_does_about_underf
     assert all(len(np.unique(picture)) > 1 for picture in expected)
     with np.errstate(all="raise"):
         assert_same(pictures(), expected)
+
+
+def test_modes_that_an_interrupt_leaves_behind_are_set_back():
+    with own_modes():
+        torch.set_grad_enabled(False)
+        torch.set_autocast_enabled("cpu", True)
+        np.seterr(over="ignore")
+    assert torch.is_grad_enabled()
+    assert not torch.is_autocast_enabled("cpu")
+    assert np.geterr()["over"] == "warn"

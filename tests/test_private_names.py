@@ -14,6 +14,7 @@ PACKAGE = Path(skvim.__file__).parent
 LIBRARIES = ("torch", "sklearn", "skorch", "joblib")
 # Attributes that instances alone have.
 EXAMPLES = {
+    "torch.fx.Graph": torch.fx.Graph,
     "torch.nn.Module": lambda: torch.nn.Linear(1, 1),
     "torch.nn.Parameter": lambda: torch.nn.Parameter(torch.ones(1)),
     "torch.optim.Adam": lambda: torch.optim.Adam([torch.nn.Parameter(torch.ones(1))]),

@@ -258,7 +258,9 @@ def test_a_folder_without_the_report_of_promises_is_named(tmp_path):
 
 def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    spec = importlib.util.spec_from_file_location(
+        "write_tables", ROOT / "benchmarks" / "write_tables.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "FOLDER", tmp_path)
@@ -267,4 +269,4 @@ def test_the_tables_of_time_and_memory_are_those_of_the_results(monkeypatch, tmp
     assert tables
     for table in tables:
         written = (ROOT / "docs" / "_tables" / table.name).read_text(encoding="utf-8")
-        assert written == table.read_text(encoding="utf-8"), "stale: run tables.py"
+        assert written == table.read_text(encoding="utf-8"), "stale: run write_tables.py"

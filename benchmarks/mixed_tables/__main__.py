@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from machine import machine
-from tables import RESULTS, write_tables
+from write_tables import RESULTS, write_tables
 
 from mixed_tables import drawing, features, few, filling, odd
 from mixed_tables.data import TABLES, read, split

@@ -35,7 +35,7 @@ __all__ = ["CheckpointFile", "Checkpoints", "open_checkpoint", "warn_of_checkpoi
 _SECONDS = 30.0  # between checkpoints, unless given
 _WAIT = 60.0  # seconds for a lock that others hold for milliseconds
 # To be raised when the state of a training changes, so that older checkpoints are not used.
-_LAYOUT = 3
+_LAYOUT = 4
 # Packages between the caller of ``fit`` and a warning.
 _OWN = {"contextlib", "skorch", "skvim"}
 

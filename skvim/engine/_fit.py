@@ -14,6 +14,7 @@ from skvim._digest import digest
 from skvim._values import NotComparableError, describe
 from skvim.engine._build import ModelSettings, TrainingSettings, build_net
 from skvim.engine._checkpoints import CheckpointFile, open_checkpoint, warn_of_checkpoint
+from skvim.engine._memory import freed_memory_kept
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows, place
 from skvim.engine._threads import bounded_threads, step_work
@@ -63,7 +64,7 @@ class FitRequest:
 
 def train(request: FitRequest) -> AutoencoderNet:
     """Build and train a net; ValueError as ``make_net``, TrainingDivergedError if it diverges."""
-    with checkpoint_of([request]) as checkpoint:
+    with freed_memory_kept(), checkpoint_of([request]) as checkpoint:
         state = None if checkpoint is None else checkpoint.read()
         net = (request if state is None else request.with_seed(state["seed"])).make_net()
         if state is not None and not net.matches(state):

@@ -1,7 +1,7 @@
 """Inference: a trained model applied to many rows, in chunks of bounded memory."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,11 @@ __all__ = ["encode_moments", "map_rows", "to_tensor", "working_dtype"]
 
 Function = Callable[[Autoencoder, Tensor], Sequence[Tensor]]
 
-_TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_TORCH_DTYPES = {
+    np.dtype(np.float32): torch.float32,
+    np.dtype(np.float64): torch.float64,
+}
+_BYTES = np.dtype(np.uint8)
 # Values of a chunk, whose activations are then tens of megabytes.
 _CHUNK_VALUES = 2**21
 # On a CPU no product is faster for more rows, whose activations stay in its cache, unless rows are
@@ -38,10 +42,11 @@ def map_rows(
     not fit into memory is halved, down to one row.
     """
     dtype = working_dtype(X)
-    model = net.in_precision(_TORCH_DTYPES[dtype.name])
+    model = net.in_precision(_TORCH_DTYPES[dtype])
+    device = model.mean.device
     width = max(values_per_row, X.shape[1])
     chunk = max(1, _CHUNK_VALUES // width)
-    if model.mean.device.type == "cpu":
+    if device.type == "cpu":
         chunk = min(chunk, max(_ENOUGH_ROWS, _ENOUGH_VALUES // width))
     # A row may stand for several draws, which all pass through the model.
     n_passes = max(1, values_per_row // model.mean.numel())
@@ -52,7 +57,7 @@ def map_rows(
             rows = X[start : start + chunk].astype(dtype, copy=False)
             try:
                 with _threads(model, len(rows) * n_passes):
-                    tensors = function(model, to_tensor(rows, device=model.mean.device))
+                    tensors = function(model, to_tensor(rows, device=device))
                 parts = [tensor.cpu().numpy() for tensor in tensors]
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error) or len(rows) == 1:
@@ -69,6 +74,8 @@ def map_rows(
 
 def _threads(model: Autoencoder, n_passes: int) -> AbstractContextManager[None]:
     """Return a context with no more threads than the work has use for."""
+    if torch.get_num_threads() == 1:
+        return nullcontext()
     if n_passes < _FEW_PASSES:
         return one_thread()
     return bounded_threads(pass_work(model, n_passes))
@@ -82,12 +89,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def working_dtype(X: NDArray[Any]) -> np.dtype[Any]:
     """Return the precision in which the model runs on rows: float64 for bytes."""
-    return np.dtype(np.float64) if X.dtype == np.uint8 else X.dtype
+    return X.dtype if X.dtype != _BYTES else np.dtype(np.float64)
 
 
 def to_tensor(X: NDArray[Any], *, device: torch.device) -> Tensor:
     """Return an array as a tensor that a user's module may write to, copied if read-only."""
-    return as_rows(X).to(device, copy=not X.flags.writeable)
+    rows, writeable = as_rows(X), X.flags.writeable
+    return rows if writeable and device.type == "cpu" else rows.to(device, copy=not writeable)
 
 
 def encode_moments(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from typing import Any, cast, final
 
@@ -30,7 +29,7 @@ from skvim.engine._last_pass import diagnose_training, fit_likelihood, is_finite
 from skvim.engine._overfitting import check_overfitting
 from skvim.engine._placement import Rows, place
 from skvim.engine._pretraining import pretrain_encoder
-from skvim.engine._schedules import Schedule, begin_step
+from skvim.engine._schedules import Schedule, begin_step, full_progress
 from skvim.engine._statistics import data_statistics, statistics_of_cells
 from skvim.engine._stopping import EarlyStopper, Split, Stopping, split_rows
 from skvim.engine._streams import Streams, child_seed
@@ -44,15 +43,13 @@ from skvim.engine._training_state import (
     stream_states,
 )
 from skvim.engine.capture._accelerator import Accelerator
+from skvim.engine.capture._eager import EagerStep
 from skvim.engine.capture._training_step import TrainingStep
-from skvim.exceptions import (
-    SkvimWarning,
-    StopTraining,
-    TrainingDivergedError,
-)
+from skvim.engine.capture._update import needs_closure
+from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
 
-__all__ = ["AutoencoderNet", "full_progress"]
+__all__ = ["AutoencoderNet"]
 
 
 @final
@@ -108,6 +105,7 @@ class AutoencoderNet(NeuralNet):
             uses_batches(callback, self.use_caching) for _, callback in self.callbacks_
         )
         self.accelerator_: Accelerator | None = None
+        self.eager_step_: EagerStep | None = None
         self.plain_because_ = ""
         self.pretraining_curve_: list[float] | None = None
         n_features = self.autoencoder.mean.numel()
@@ -331,7 +329,8 @@ class AutoencoderNet(NeuralNet):
             return self
         finally:
             self.in_fit_loop_ = False
-            self.accelerator_ = None  # parameters may be frozen before training goes on
+            # Parameters may be frozen before training goes on.
+            self.accelerator_ = self.eager_step_ = None
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks, about batches only if one uses them.
@@ -397,7 +396,8 @@ class AutoencoderNet(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        temporary = ("noise_", "accelerator_", "stopper_", "validation_rows_", "checkpoint_")
+        temporary = ["noise_", "accelerator_", "eager_step_", "stopper_"]
+        temporary += ["validation_rows_", "checkpoint_"]
         return {**state, "casts_": {}, **dict.fromkeys(temporary)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -407,35 +407,42 @@ class AutoencoderNet(NeuralNet):
     def _run_batches(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> list[float]:
         """Return the means of loss and terms over the rows of all batches."""
         total = self.autoencoder.mean.new_zeros(len(self.objective.names))
-        epoch, n_batches = len(self.history) - 1, len(iterator)
-        accelerator, first = self._accelerator(), 0
         if training:
-            sizes = Counter(stop - start for start, stop in iterator.bounds)
-            accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
-            first = self._begin_where_left(iterator, total)
-        for i, batch in enumerate(iterator, start=first):
-            captured = None
-            if training:
-                number, share = epoch * n_batches + i + 1, (epoch + i / n_batches) / self.max_epochs
-                progress = self.objective.progress
-                begin_step(number, share, progress, self.optimizer_, self.schedule)
-                captured = accelerator.captured(batch[0])
-            if captured is not None:
-                terms = captured(batch[0])
-            else:
-                self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch)
-                terms = step["terms"]
-                if self.has_batch_callbacks_:
-                    self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                    self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-                del step  # its outputs need memory
-            total += terms * len(batch[0])
-            if training and i + 1 < n_batches:
-                self._write_checkpoint(i + 1, total)
+            self._train_on_batches(iterator, total, step_fn)
+        else:
+            for batch in iterator:
+                total.add_(self._observed(batch, prefix, step_fn), alpha=len(batch[0]))
         means: list[float] = (total / len(iterator.x)).tolist()
         return means
+
+    def _train_on_batches(self, iterator: TensorBatches, total: Tensor, step_fn: Any) -> None:
+        """Train on every batch, and add losses and terms times rows to ``total``."""
+        epoch, n_batches = len(self.history) - 1, len(iterator)
+        accelerator, eager = self._accelerator(), self.eager_step_
+        sizes = Counter(stop - start for start, stop in iterator.bounds)
+        accelerator.begin_epoch(sizes, max(1, self.max_epochs - epoch))
+        first = self._begin_where_left(iterator, total)
+        progress, optimizer, schedule = self.objective.progress, self.optimizer_, self.schedule
+        for i, batch in enumerate(iterator, start=first):
+            number, share = epoch * n_batches + i + 1, (epoch + i / n_batches) / self.max_epochs
+            begin_step(number, share, progress, optimizer, schedule)
+            step = accelerator.captured(batch[0]) or eager
+            terms = self._observed(batch, "train", step_fn) if step is None else step(batch[0])
+            total.add_(terms, alpha=len(batch[0]))
+            if i + 1 < n_batches:
+                self._write_checkpoint(i + 1, total)
+
+    def _observed(self, batch: Any, prefix: str, step_fn: Any) -> Tensor:
+        """Take a step of skorch's, of which callbacks may hear, and return its loss and terms."""
+        training = prefix == "train"
+        self.notify("on_batch_begin", batch=batch, training=training)
+        step = step_fn(batch)
+        if self.has_batch_callbacks_:
+            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+        self.notify("on_batch_end", batch=batch, training=training, **step)
+        terms: Tensor = step["terms"]
+        return terms
 
     def _begin_where_left(self, iterator: TensorBatches, total: Tensor) -> int:
         """Begin a pass over training rows where an earlier training was left; return the batch."""
@@ -463,8 +470,9 @@ class AutoencoderNet(NeuralNet):
         """Return what callbacks see of a batch, and the scalar to differentiate."""
         outputs = self.module_(x, self.noise_)
         losses: Losses = self.criterion_(self.autoencoder, outputs, self.noise_)
-        # Detached: callbacks may keep them, and would keep the graph.
-        terms = torch.stack([value.detach() for value in losses.values])
+        # Callbacks may keep them, and would keep the graph.
+        with torch.no_grad():
+            terms = torch.stack(losses.values)
         return {"loss": terms[0], "y_pred": outputs, "terms": terms}, losses.target
 
     def _tensors(self) -> list[Tensor]:
@@ -477,6 +485,8 @@ class AutoencoderNet(NeuralNet):
         if self.accelerator_ is None:
             reason = "a callback may change the model" if may_change_model(self.callbacks_) else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
+            if not reason and not needs_closure(self.optimizer_):
+                self.eager_step_ = EagerStep(self.step(), self.optimizer_)
             self.accelerator_ = Accelerator(
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)
             )
@@ -486,14 +496,3 @@ class AutoencoderNet(NeuralNet):
 def _divergence(what: str) -> TrainingDivergedError:
     """Return the error for a loss or a model that is not finite."""
     return TrainingDivergedError(f"{what} Try a smaller lr, or look for extreme values in X.")
-
-
-@contextmanager
-def full_progress(objective: Objective) -> Iterator[None]:
-    """Set the objective's progress to 1, so that weights of terms have their final values."""
-    before = objective.progress.clone()
-    objective.progress.fill_(1)
-    try:
-        yield
-    finally:
-        objective.progress.copy_(before)

@@ -122,7 +122,7 @@ def as_rows(X: Any) -> Tensor:
         address, _ = X.__array_interface__["data"]
         interface = {**X.__array_interface__, "data": (address, False)}
         X = np.asarray(SimpleNamespace(__array_interface__=interface, owner=X))
-    return torch.as_tensor(X)
+    return torch.from_numpy(X)
 
 
 def _prefetched(

@@ -1,15 +1,17 @@
-"""Schedules of learning rates."""
+"""Schedules of learning rates, and the progress of objectives."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from skvim._plain_numbers import is_real
 from skvim.engine.capture._update import flush_subnormals
+from skvim.objectives import Objective
 
-__all__ = ["SCHEDULES", "Schedule", "begin_step", "schedule_factor"]
+__all__ = ["SCHEDULES", "Schedule", "begin_step", "full_progress", "schedule_factor"]
 
 _STEPS_TO_SUBNORMAL = 100
 
@@ -66,3 +68,14 @@ def schedule_factor(schedule: Schedule, share: float) -> float:
             f"for every share of the training in [0, 1). Got {factor!r} at {share:g}."
         )
     return float(factor)
+
+
+@contextmanager
+def full_progress(objective: Objective) -> Iterator[None]:
+    """Set the objective's progress to 1, so that weights of terms have their final values."""
+    before = objective.progress.clone()
+    objective.progress.fill_(1)
+    try:
+        yield
+    finally:
+        objective.progress.copy_(before)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skvim._plain_numbers import is_real
 from skvim.networks._architecture import Architecture, batch_apply
@@ -211,15 +212,13 @@ class _Decoder(nn.Module):
         self.input = _layer(nn.Linear, n_components, n_features, generator=generator)
         layers: list[nn.Module] = [nn.ReLU()]
         for fan_in, channels in pairwise(geometry.decoder_channels):
-            upsampling = _upsampling(fan_in, channels, geometry.kernel_size, generator)
+            upsampling = _Upsampling(fan_in, channels, geometry.kernel_size, generator)
             layers += [upsampling, _batch_norm(channels), nn.ReLU()]
-        *self.sides, channels = geometry.image_shape
+        height, width, channels = geometry.image_shape
         # The last activation is the largest.
-        self.max_activation_size = math.prod(self.sides) * geometry.decoder_channels[-1]
+        self.max_activation_size = height * width * geometry.decoder_channels[-1]
         sizes = geometry.decoder_channels[-1], channels, geometry.kernel_size
-        padding = geometry.kernel_size // 2
-        last = _layer(nn.Conv2d, *sizes, padding=padding, generator=generator)
-        self.layers = nn.Sequential(*layers, last)
+        self.layers = nn.Sequential(*layers, _OutputConvolution(*sizes, generator))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor) -> Tensor:
@@ -228,10 +227,88 @@ class _Decoder(nn.Module):
 
     def _decode(self, z: Tensor) -> Tensor:
         images = self.input(z).reshape(-1, *self.base_shape).permute(0, 3, 1, 2)
-        height, width = self.sides
-        # An even kernel gives one pixel too many, which is cheaper to cut than padding is.
-        rows: Tensor = self.layers(images)[..., :height, :width].permute(0, 2, 3, 1).flatten(1)
+        rows: Tensor = self.layers(images).permute(0, 2, 3, 1).flatten(1)
         return rows
+
+
+@final
+class _Upsampling(nn.Module):
+    """Transposed convolution that doubles both sides.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs, kernel_size : int
+        Channels, and side of the kernel.
+    generator : torch.Generator
+        Draws the weights.
+    """
+
+    def __init__(
+        self, n_inputs: int, n_outputs: int, kernel_size: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        sizes = n_inputs, n_outputs, kernel_size
+        layer = _layer(nn.ConvTranspose2d, *sizes, generator=generator)
+        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        self.padding = (kernel_size - 1) // 2
+        self.output_padding = 2 + 2 * self.padding - kernel_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, channels, height, width) to twice as high and wide ones."""
+        # On a CPU oneDNN takes long for the gradient of the bias: up to half of the backward pass.
+        apart = images.device.type == "cpu"
+        output = functional.conv_transpose2d(
+            images,
+            self.weight,
+            None if apart else self.bias,
+            stride=2,
+            padding=self.padding,
+            output_padding=self.output_padding,
+        )
+        return output + self.bias.to(output.dtype)[:, None, None] if apart else output
+
+
+@final
+class _OutputConvolution(nn.Module):
+    """Convolution of stride 1 to images of the same size, for few output channels.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs, kernel_size : int
+        Channels, and side of the kernel.
+    generator : torch.Generator
+        Draws the weights.
+    """
+
+    def __init__(
+        self, n_inputs: int, n_outputs: int, kernel_size: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.padding = kernel_size // 2
+        layer = _layer(nn.Conv2d, n_inputs, n_outputs, kernel_size, generator=generator)
+        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, channels, height, width) of even sides to as large ones."""
+        if images.device.type == "cpu":
+            return self._in_blocks(images)
+        height, width = images.shape[-2:]
+        # An even kernel gives one pixel too many, which is cheaper to cut than padding is.
+        output = functional.conv2d(images, self.weight, self.bias, padding=self.padding)
+        return output[..., :height, :width]
+
+    def _in_blocks(self, images: Tensor) -> Tensor:
+        """Compute 2×2 pixels as channels of one, as a CPU computes 16 channels at once.
+
+        Their kernels are one pixel wider and have the weights in one corner each.
+        """
+        n, _, height, width = images.shape
+        corners = [(left, 1 - left, top, 1 - top) for top in (0, 1) for left in (0, 1)]
+        weight = torch.cat([functional.pad(self.weight, corner) for corner in corners])
+        bias = self.bias.repeat(len(corners))
+        blocks = functional.conv2d(images, weight, bias, stride=2, padding=self.padding)
+        blocks = blocks.permute(0, 2, 3, 1).reshape(n, height // 2, width // 2, 2, 2, -1)
+        return blocks.transpose(2, 3).reshape(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _apply_in_chunks(
@@ -274,19 +351,6 @@ def _padding(side: int, kernel_size: int) -> tuple[int, int]:
     """Return the "same" padding before and after a side at stride 2."""
     total = max(0, (-(-side // 2) - 1) * 2 + kernel_size - side)
     return total // 2, total - total // 2
-
-
-def _upsampling(
-    fan_in: int, channels: int, kernel_size: int, generator: torch.Generator
-) -> nn.Module:
-    """Return a transposed convolution that doubles both sides."""
-    padding = (kernel_size - 1) // 2
-    options: dict[str, Any] = {
-        "stride": 2,
-        "padding": padding,
-        "output_padding": 2 + 2 * padding - kernel_size,
-    }
-    return _layer(nn.ConvTranspose2d, fan_in, channels, kernel_size, generator=generator, **options)
 
 
 def _layer(

@@ -58,8 +58,7 @@ class Modules(Architecture):
     raise an error: dropout inside recurrent layers and attention, ``AlphaDropout``, ``RReLU``.
     Random numbers of scripted or compiled code cannot be redirected.
 
-    ``score_samples`` runs the decoder under ``torch.func.vmap``, which code that branches on the
-    values of tensors does not support.
+    ``score_samples`` takes the decoder's derivatives by codes from quotients of differences.
 
     Examples
     --------

@@ -29,7 +29,12 @@ from skvim.objectives._estimates import (
     effective_rank,
     estimate_information,
 )
-from skvim.objectives._importance import LogMean, importance_draws, importance_log_weights, log_mean
+from skvim.objectives._importance import (
+    ImportanceSampler,
+    LogMean,
+    importance_log_weights,
+    log_mean,
+)
 from skvim.objectives._likelihood import DataStatistics, Likelihood, LikelihoodModule
 from skvim.objectives._likelihoods import Bernoulli, Gaussian, make_likelihood
 from skvim.objectives._objective import Losses, Objective, TermModule
@@ -67,6 +72,7 @@ __all__ = [
     "Factorised",
     "Gaussian",
     "GaussianPosterior",
+    "ImportanceSampler",
     "InfoNCE",
     "InformationEstimates",
     "Interval",
@@ -94,7 +100,6 @@ __all__ = [
     "count_active_units",
     "effective_rank",
     "estimate_information",
-    "importance_draws",
     "importance_log_weights",
     "is_unbounded",
     "log_mean",

@@ -13,6 +13,7 @@ from skvim.objectives._intervals import (
     interval_information,
     interval_log_probability,
     interval_mean_square,
+    log_probability_by_size,
 )
 from skvim.objectives._likelihood import DataStatistics, Likelihood
 from skvim.objectives._parts import Categorical, Continuous, Interval, Part, Value
@@ -311,6 +312,31 @@ class Cells(Likelihood):
     def log_density(self, error: Tensor, n_features: int) -> Tensor:
         """Return the log-density of the observed parts of every row."""
         return self.part_log_density(error).sum(-1)
+
+    def evaluate(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return the log-density of the observed parts, without what training keeps of them."""
+        layout, values = self.layout, self.layout.split(x)
+        n, m = len(layout.continuous), layout.n_normal
+        variance = self.variance
+        first, roots = variance[:n], variance[n:].rsqrt()
+        seen, known = values.y.isfinite(), values.middle.isfinite()
+        constant = values.log_derivative - 0.5 * (2 * math.pi * first).log()
+        total = torch.where(seen, constant, 0.0).sum(-1)
+        if n > 0:
+            residual = torch.where(seen, values.y - output[..., :n], 0.0)
+            total = total - residual.square() @ (0.5 / first)
+        if m > n:
+            between = output[..., n:m] * roots
+            low = torch.where(known, values.low, -math.inf) * roots - between
+            high = torch.where(known, values.high, math.inf) * roots - between
+            total = total + log_probability_by_size(low, high) @ torch.ones_like(roots)
+        of_blocks = zip(
+            layout.in_blocks(output[..., m:]), layout.one_hot(values.position), strict=True
+        )
+        for logits, ones in of_blocks:
+            given = (logits * ones).sum((-2, -1))
+            total = total + given - (logits.logsumexp(-1) * ones.sum(-1)).sum(-1)
+        return total
 
     def _sums(self, error: Tensor) -> tuple[Tensor, Tensor]:
         """Return means over rows of squared residuals, or of their expectations, and of masks."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skvim._plain_numbers import is_real
-from skvim.objectives._kl import normal_kl, quadrature_kl
+from skvim.objectives._kl import mean_normal_kl, normal_kl, quadrature_kl
 from skvim.objectives._mmd import KernelValues, imq_kernel, rbf_kernel, unbiased_mmd
 from skvim.objectives._numbers import check_share, number
 from skvim.objectives._posteriors import Moments, Posterior
@@ -83,7 +83,14 @@ class KL(Divergence):
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the mean KL over the batch."""
-        return rates(q, prior).sum(-1).mean()
+        return mean_rate(q, prior)
+
+
+def mean_rate(q: Moments, prior: Prior) -> Tensor:
+    """Return the mean over rows of KL(q(z|x) ‖ p(z)) in nats, a scalar; errors as of ``rates``."""
+    if isinstance(prior, Normal) and q.scale is not None:
+        return mean_normal_kl(q.loc, q.scale, float(prior.scale), q.base.entropy)
+    return rates(q, prior).sum(-1).mean()
 
 
 def rates(q: Moments, prior: Prior) -> Tensor:
@@ -143,7 +150,7 @@ class Capacity(Divergence):
 
     def forward(self, q: Moments, z: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
         """Return the distance from the present capacity."""
-        rate = rates(q, prior).sum(-1).mean()
+        rate = mean_rate(q, prior)
         capacity: Tensor | float = number(self.capacity)
         return (rate - ramp(self.progress, self.warmup) * capacity).abs()
 

@@ -1,24 +1,23 @@
 """Importance sampling with a Laplace proposal for each row, and log-means of weights."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from skvim.objectives._autoencoder import Autoencoder
 from skvim.objectives._decoding import Decoding
-from skvim.objectives._laplace import laplace_proposal, standard_deviations
+from skvim.objectives._laplace import laplace_proposal
 from skvim.objectives._priors import Prior
 from skvim.objectives._split_normal import split_normal
 from skvim.objectives._support import SupportTransform
 
 # Of the possible bias where few weights dominate; see log_mean.
 _BIAS = 2.0
-# Numbers of a block of draws: their outputs stay in the processor's cache.
-_BLOCK_VALUES = 2**18
 
 __all__ = [
+    "ImportanceSampler",
     "LogMean",
     "importance_draws",
     "importance_log_weights",
@@ -140,23 +139,28 @@ def importance_draws(
     log_weights : Tensor of shape (n, n_draws)
         log p(x|z_j) p(z_j)/r(z_j|x) in nats.
     """
-    transform = SupportTransform(prior, noise)
-    decoding = Decoding(model, prior, noise.shape[-1])
-    centre, factor = laplace_proposal(decoding, prior, x, transform)
-    low, high = standard_deviations(decoding, prior, x, transform, centre, factor)
-    draws, log_density = split_normal(noise, low.unsqueeze(1), high.unsqueeze(1))
-    # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹.
-    spread = torch.linalg.solve_triangular(factor.mT, draws.mT, upper=True)  # (n, k, n_draws)
-    y = centre.unsqueeze(1) + spread.mT  # (n, n_draws, k)
-    log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
-    log_proposal = log_volume + log_density
-    codes = transform(y)
-    size = max(1, _BLOCK_VALUES // (len(noise) * model.output_offset.numel()))
-    log_likelihood = torch.cat(
-        [
-            model.likelihood(rows.unsqueeze(1), decoding(of_rows))  # (size, n_draws)
-            for rows, of_rows in zip(torch.split(x, size), torch.split(codes, size), strict=True)
-        ]
-    )
-    log_weights: Tensor = log_likelihood + transform.log_density(prior, y) - log_proposal
-    return codes, log_weights
+    return ImportanceSampler(model, prior, noise)(x)
+
+
+@final
+class ImportanceSampler:
+    """Draws for rows of one model: see :func:`importance_draws`."""
+
+    def __init__(self, model: Autoencoder, prior: Prior, noise: Tensor) -> None:
+        self.prior, self.noise = prior, noise.to(model.mean.device)
+        self.transform = SupportTransform(prior, self.noise)
+        self.decoding = Decoding(model, prior, noise.shape[-1])
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes and log-weights for rows (n, n_features)."""
+        transform, noise = self.transform, self.noise
+        centre, factor, low, high = laplace_proposal(self.decoding, self.prior, x, transform)
+        draws, log_density = split_normal(noise, low.unsqueeze(1), high.unsqueeze(1))
+        # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹.
+        spread = torch.linalg.solve_triangular(factor.mT, draws.mT, upper=True)  # (n, k, n_draws)
+        y = centre.unsqueeze(1) + spread.mT  # (n, n_draws, k)
+        log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)  # (n, 1)
+        log_proposal = log_volume + log_density
+        codes = transform(y)
+        log_weights = self.decoding.log_likelihood(x, codes) + transform.log_density(self.prior, y)
+        return codes, log_weights - log_proposal

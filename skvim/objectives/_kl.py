@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-__all__ = ["gauss_legendre", "log_logistic", "normal_kl", "quadrature_kl"]
+__all__ = ["gauss_legendre", "log_logistic", "mean_normal_kl", "normal_kl", "quadrature_kl"]
 
 # Limits ±16 of the integral: a logistic density of variance 1 has 2e-13 of its mass beyond them.
 _LIMIT = 16.0
@@ -35,6 +37,57 @@ def normal_kl(loc: Tensor, scale: Tensor, prior_scale: float, entropy: float) ->
     ratio = scale / prior_scale
     normal = 0.5 * (ratio.square() + (loc / prior_scale).square() - 1) - ratio.log()
     return normal + (0.5 * math.log(2 * math.pi * math.e) - entropy)
+
+
+def mean_normal_kl(loc: Tensor, scale: Tensor, prior_scale: float, entropy: float) -> Tensor:
+    """Return the sum of ``normal_kl`` over latent dimensions, averaged over rows.
+
+    Parameters
+    ----------
+    loc, scale : Tensor of shape (n, k)
+        Means and standard deviations; differentiable once in them.
+    prior_scale, entropy : float
+        As of ``normal_kl``.
+
+    Returns
+    -------
+    Tensor
+        A scalar, in nats.
+    """
+    constant = math.log(prior_scale) + 0.5 * math.log(2 * math.pi) - entropy
+    mean: Tensor = _MeanNormalKL.apply(  # type: ignore[no-untyped-call]
+        loc, scale, prior_scale**-2, constant
+    )
+    return mean
+
+
+@final
+class _MeanNormalKL(torch.autograd.Function):
+    """The mean over rows of Σ_j ½ p (σ_j² + μ_j²) − log σ_j + c.
+
+    Its gradients take fewer operations than those of the functions that it is made of.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, scale: Tensor, precision: float, constant: float) -> Tensor:
+        """Return the mean (torch's hook)."""
+        ctx.save_for_backward(loc, scale)
+        ctx.precision = precision
+        # The constant cancels the rest entry by entry: next to the prior, a sum of rests is exact.
+        squares = torch.addcmul(scale * scale + 2 * constant / precision, loc, loc)
+        if precision != 1:
+            squares = squares * precision
+        return torch.sub(squares, scale.log(), alpha=2).sum() * (0.5 / len(loc))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return the gradients μ p and σ p − 1/σ, over the number of rows (torch's hook)."""
+        loc, scale = ctx.saved_tensors
+        share, precision = gradient / len(loc), ctx.precision
+        of_loc = share if precision == 1 else share * precision
+        of_scale = torch.sub(scale.reciprocal(), scale, alpha=precision)
+        return loc * of_loc, of_scale * -share, None, None
 
 
 def quadrature_kl(

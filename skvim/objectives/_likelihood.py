@@ -119,6 +119,24 @@ class Likelihood(Settings, ABC):
         """
         return jacobian, self.precision(output)
 
+    def evaluate(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return the log-density of rows after training, where values may decide on the way (hook).
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_features)
+            Rows, of which features may be missing.
+        output : Tensor of shape (..., n_outputs)
+            The decoder's output, with leading axes that those of ``x`` are broadcast to.
+
+        Returns
+        -------
+        Tensor of shape (...)
+            In nats; by default :meth:`log_density` of :meth:`error`, which captured steps of
+            training use.
+        """
+        return self.log_density(self.error(x, output), x.shape[-1])
+
     @property
     def learns(self) -> bool:
         """Whether :meth:`observe` and :meth:`settle` update the state (hook)."""
@@ -222,6 +240,10 @@ class LikelihoodModule(nn.Module):
     def information(self, x: Tensor, output: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
         """Return a matrix and a diagonal whose product J D Jᵀ is the information on codes."""
         return self.bound().information(x, output, jacobian)
+
+    def evaluate(self, x: Tensor, output: Tensor) -> Tensor:
+        """Return log p(x|z) after training, for outputs (..., n_outputs)."""
+        return self.bound().evaluate(x, output)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x ~ p(x|z), of the rows' shape."""

@@ -149,7 +149,7 @@ class Objective(nn.Module):
 
     def forward(self, model: Autoencoder, outputs: Outputs, noise: torch.Generator) -> Losses:
         """Return loss, distortion and each term, averaged over the batch."""
-        distortion = -outputs.log_likelihood.mean()
+        distortion = outputs.log_likelihood.sum() / -len(outputs.log_likelihood)
         loss = distortion
         values = []
         for weight, term in zip(self.weights, self._modules_of_terms(), strict=True):
@@ -159,18 +159,22 @@ class Objective(nn.Module):
                     f"The term {term.settings.name!r} must be a scalar for a batch, its mean over "
                     f"rows. Got a tensor of shape {tuple(value.shape)}."
                 )
-            loss = loss + weight * ramp(self.progress, term.settings.weight_warmup) * value
+            factor = weight * ramp(self.progress, term.settings.weight_warmup)
+            if isinstance(factor, Tensor):
+                loss = loss + factor * value
+            else:
+                loss = torch.add(loss, value, alpha=factor)
             values.append(value)
-        critics = self._critic_losses(outputs.z.detach(), noise)
+        critics = self._critic_losses(outputs.z, noise)
         target = loss if not critics else loss + torch.stack(critics).sum()
         return Losses(target, (loss, distortion, *values, *critics))
 
     def _critic_losses(self, z: Tensor, noise: torch.Generator) -> list[Tensor]:
-        """Return the losses of the critics for constant codes."""
+        """Return the losses of the critics, to which codes are constants."""
         if self.prior is None:
             return []
         return [
-            term.critic_loss(z, self.prior, noise, self.progress)
+            term.critic_loss(z.detach(), self.prior, noise, self.progress)
             for term in self._modules_of_terms()
             if term.settings.adversarial
         ]

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from skvim._plain_numbers import is_real
 from skvim.objectives._numbers import SCALES
@@ -145,7 +146,8 @@ class _LocationScale(Posterior, ABC):
         if self.scale is not None:
             return Moments(output, torch.full_like(output, float(self.scale)), self.base)
         loc, log_scale = output.chunk(2, dim=-1)  # (n, 2k) -> (n, k), (n, k)
-        scale = log_scale.clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp()
+        # The gradient of clamp takes four operations.
+        scale = functional.hardtanh(log_scale, -_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT).exp()
         return Moments(loc, scale, self.base)
 
 

@@ -92,7 +92,7 @@ class SupportTransform:
         self.width = torch.where(self.both, high - low, variances.sqrt())
         self.sign = torch.where(self.above & ~self.below, -1.0, 1.0).to(like.dtype)
         self.variances = variances
-        self.is_identity = not self.bounded.any()
+        self.is_identity = not bool(self.bounded.any())
         if not self.is_identity:
             draws = prior.draw((_N_DRAWS, len(low)), torch.Generator().manual_seed(0), like.dtype)
             sample_variances = self.inverse(draws.to(like.device)).var(0)
@@ -100,11 +100,15 @@ class SupportTransform:
 
     def __call__(self, y: Tensor) -> Tensor:
         """Return z: shape (..., n_components)."""
+        if self.is_identity:
+            return y
         share = torch.where(self.both, y.sigmoid(), -functional.logsigmoid(-y))
         return torch.where(self.bounded, self.start + self.sign * self.width * share, y)
 
     def log_derivative(self, y: Tensor) -> Tensor:
         """Return log abs(dz/dy) of every entry: shape (..., n_components)."""
+        if self.is_identity:
+            return torch.zeros_like(y)
         # d sigmoid = sigmoid(y) sigmoid(−y), d softplus = sigmoid(y).
         rise = functional.logsigmoid(y)
         fall = torch.where(self.both, functional.logsigmoid(-y), torch.zeros_like(y))
@@ -112,10 +116,14 @@ class SupportTransform:
 
     def log_density(self, prior: Prior, y: Tensor) -> Tensor:
         """Return the log-density of y for z ~ p(z), summed over dimensions: shape (...)."""
+        if self.is_identity:
+            return prior.log_density(y).sum(-1)
         return (prior.log_density(self(y)) + self.log_derivative(y)).sum(-1)
 
     def inverse(self, z: Tensor, margin: float = _MARGIN) -> Tensor:
         """Return y; codes within a margin of a bound, or beyond it, are moved to the margin."""
+        if self.is_identity:
+            return z
         share = (self.sign * (z - self.start) / self.width).clamp(min=margin)
         logit = torch.logit(share.clamp(max=1 - margin))
         y = torch.where(self.both, logit, share + (-(-share).expm1()).log())

@@ -5,13 +5,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, gammaln, logsumexp, softmax
 
-__all__ = ["estimate_shares", "offsets_for_shares", "soft_shares"]
+__all__ = ["estimate_shares", "offsets_for_shares", "part_of_the_way", "soft_shares"]
 
 Matrix = NDArray[np.float64]
 
 EQUAL_PROBABILITY = 0.2  # before any label is seen, that all classes are equally frequent
 CONCENTRATION = 2.0  # of the Dirichlet prior of unequal shares, in labels
 SOFTNESS = 0.1  # temperature of soft shares, in standard deviations of the scores of a class
+MAX_STEP = 0.5  # of the way to estimated shares, which are uncertain as well
+# Chi-squared per degree of freedom at which half of that is gone; by chance its mean is 1.
+HALF_STEP = 2.0
 
 
 def estimate_shares(counts: Matrix) -> Matrix:
@@ -47,6 +50,24 @@ def estimate_shares(counts: Matrix) -> Matrix:
     p = expit(odds)
     shares: Matrix = p / n_classes + (1.0 - p) * (counts + prior) / (n + CONCENTRATION)
     return shares
+
+
+def part_of_the_way(own: Matrix, estimated: Matrix, n_labels: int) -> float:
+    """Return which part of the way from a machine's class shares to estimated ones to go.
+
+    It is T / (2 T + 4 (K - 1)), where T = n Σ (r_k - p_k)² / r_k is Pearson's chi-squared of n
+    labels for the estimates r and the machine's shares p of K classes: little if chance alone
+    explains the difference, and half of the way if it does not.
+
+    Parameters
+    ----------
+    own, estimated : ndarray of shape (n_classes,)
+        p, and r, which is positive.
+    n_labels : int
+        n.
+    """
+    statistic = n_labels * np.sum((estimated - own) ** 2 / estimated)
+    return float(MAX_STEP * statistic / (statistic + HALF_STEP * (len(own) - 1)))
 
 
 def soft_shares(

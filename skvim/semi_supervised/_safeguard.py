@@ -7,7 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvim.semi_supervised._calibration import class_scores
-from skvim.semi_supervised._class_shares import offsets_for_shares, soft_shares
+from skvim.semi_supervised._class_shares import (
+    offsets_for_shares,
+    part_of_the_way,
+    soft_shares,
+)
 from skvim.semi_supervised._held_out import (
     EstimateShares,
     Evidence,
@@ -23,7 +27,6 @@ from skvim.semi_supervised._solver import (
 from skvim.semi_supervised._svm_objective import Problem, subsample_unlabeled
 
 __all__ = [
-    "SHARE_STEP",
     "SafeSolution",
     "move_towards_shares",
     "solve_safely",
@@ -31,10 +34,6 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
-
-#: Part of the way from the supervised machine's class shares to the estimated ones.
-SHARE_STEP = 0.25
-TRANSDUCTIVE_WEIGHT = 0.8  # of the transductive machine in the average, where it gains
 
 
 @final
@@ -65,7 +64,7 @@ def solve_safely(
     stopping: StoppingCriteria,
     start: tuple[Matrix, Matrix] | None,
     generator: np.random.Generator,
-    share_step: float = SHARE_STEP,
+    share_step: float | None = None,
 ) -> SafeSolution:
     """Return the supervised machine, or its average with the transductive one where that gains.
 
@@ -81,7 +80,7 @@ def solve_safely(
         As for :func:`solve`.
     generator : numpy.random.Generator
         Chooses which labels are held out.
-    share_step : float, default=0.25
+    share_step : float or None, default=None
         As for :func:`move_towards_shares`.
 
     Returns
@@ -93,10 +92,10 @@ def solve_safely(
         return SafeSolution(solve(problem, solver, stopping, start), 0.0)
     evidence = held_out_evidence(problem, codes, estimate_shares, solver, stopping, generator)
     alone = move_towards_shares(solve_supervised(problem, stopping), problem, share_step)
-    if evidence is None or not evidence.favors_unlabeled:
+    weight = evidence.unlabeled_weight if evidence else 0.0
+    if not weight:
         return SafeSolution(_with_objective(alone, problem, alone.history[:0]), 0.0, evidence)
     found = solve(problem, solver, stopping, start)
-    weight = TRANSDUCTIVE_WEIGHT
     average = replace(
         found,
         weights=(1.0 - weight) * alone.weights + weight * found.weights,
@@ -113,7 +112,7 @@ def _with_objective(solution: Solution, problem: Problem, history: Matrix) -> So
     return replace(solution, history=np.append(history, objectives([point], problem)))
 
 
-def move_towards_shares(solution: Solution, problem: Problem, step: float) -> Solution:
+def move_towards_shares(solution: Solution, problem: Problem, step: float | None) -> Solution:
     """Move intercepts so that class shares are nearer to those of the problem.
 
     Shares are those of soft predictions for all rows; where features of some only are in memory,
@@ -125,8 +124,9 @@ def move_towards_shares(solution: Solution, problem: Problem, step: float) -> So
         w and b.
     problem : Problem
         Rows, and shares r.
-    step : float
-        From 0, which changes nothing, to 1, with which the shares are r.
+    step : float or None
+        From 0, which changes nothing, to 1, with which the shares are r. None: that of
+        :func:`part_of_the_way`.
     """
     if problem.shares is None:
         return solution
@@ -137,6 +137,8 @@ def move_towards_shares(solution: Solution, problem: Problem, step: float) -> So
     binary = problem.shape[1] == 1
     wanted = np.append(1.0 - problem.shares, problem.shares) if binary else problem.shares
     shares = soft_shares(scores, row_weights=row_weights)
+    if step is None:
+        step = part_of_the_way(shares, wanted, n_labeled)
     offsets = offsets_for_shares(scores, (1.0 - step) * shares + step * wanted, row_weights)
     return replace(solution, intercepts=solution.intercepts + (offsets[1:] if binary else offsets))
 

@@ -46,7 +46,7 @@ from skvim.semi_supervised._feature_maps import (
 )
 from skvim.semi_supervised._label_encoding import EncodedLabels, check_kind_of_labels, encode_labels
 from skvim.semi_supervised._resolved import class_shares, class_weights, n_landmarks, resolve_gamma
-from skvim.semi_supervised._safeguard import SHARE_STEP, SafeSolution, solve_safely, why_not_used
+from skvim.semi_supervised._safeguard import SafeSolution, solve_safely, why_not_used
 from skvim.semi_supervised._solver import (
     MAX_SAMPLE,
     Solution,
@@ -91,8 +91,8 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     objective_history_ : ndarray of shape (n_stages,)
         J after every stage; with ``safe`` the last is that of the returned machine.
     unlabeled_weight_ : float
-        Weight of the transductive machine in the returned one, with ``safe`` 0.8 or 0, otherwise 1;
-        0 without unlabelled rows and with ``C_unlabeled=0``.
+        Weight of the transductive machine in the returned one, with ``safe`` 0.8, 0.2 or 0,
+        otherwise 1; 0 without unlabelled rows and with ``C_unlabeled=0``.
     unlabeled_gain_ : float
         ½ (L_s - L_t + D_s - D_t) of Notes; NaN if it was not measured.
     agreement_ : float
@@ -163,10 +163,12 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     of the labels, to at most 5,000 unlabelled rows, which takes up to ten smaller fits. L is the
     mean squared hinge loss of the labels held out, of each at most 4, and D the share of unlabelled
     rows whose classes differ between two of the fits. If ½ (L_s - L_t + D_s - D_t) exceeds
-    0.06 / √(labels held out), the returned w and b are 0.8 times those of the transductive machine
-    plus 0.2 times those of the supervised one; else they are those of the supervised one, and a
-    NoGainWarning is given. The supervised machine's intercepts are moved so that its class shares
-    are a quarter nearer to the estimated ones, or equal to those of ``class_prior``. There is no
+    0.06 / √(labels held out), the returned w and b are the mean of both machines, in which the
+    transductive one has the weight 0.8 if L_s - L_t exceeds 0.7 √(L_s / labels held out), else 0.2.
+    If not, they are those of the supervised one, and a NoGainWarning is given. The supervised
+    machine's intercepts are moved so that its class shares are those of ``class_prior``, or nearer
+    to the estimated ones: by the part T / (2 T + 4 (K - 1)) of the way, where T is Pearson's
+    chi-squared of the n labels, n Σ (r - p)² / r for its shares p of the K classes. There is no
     guarantee: stable clusters that are not the classes can deceive it. That of S4VM [3]_ holds for
     two classes and given rows, if the true labels are among its candidates.
 
@@ -323,7 +325,7 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
         with limit_scipy_to_one_thread():
             criteria = StoppingCriteria(settings.max_iter, settings.tol)
             if self.safe:
-                step = SHARE_STEP if self.class_prior is None else 1.0
+                step = None if self.class_prior is None else 1.0
                 solved = solve_safely(
                     problem, codes, estimate, self.solver, criteria, start, generator, step
                 )

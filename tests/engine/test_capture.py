@@ -10,16 +10,20 @@ import sys
 import numpy as np
 import pytest
 import torch
-from captured import OPTIONS, assert_captured_as_plain, assert_same_training, fitted
-from family import MODELS, X
-from skorch.dataset import ValidSplit
+from captured import (
+    CASES,
+    OPTIONS,
+    Corruption,
+    assert_captured_as_plain,
+    assert_same_training,
+    fitted,
+)
+from family import X
 from torch import distributions as D  # noqa: N812  # torch's own abbreviation
-from torch import nn, optim
+from torch import optim
 
 from skvim import (
-    AAETransformer,
     AETransformer,
-    CapacityVAETransformer,
     VAETransformer,
     VIMAETransformer,
 )
@@ -29,64 +33,8 @@ from skvim.engine.capture._recorder import NotTraceableError
 from skvim.engine.capture._training_step import TrainingStep
 from skvim.exceptions import AccelerationWarning
 from skvim.networks import Convolutional
-from skvim.noise import AugmentationNoise, BlurNoise, MaskingNoise, OcclusionNoise, SwapNoise
-from skvim.objectives import Divergence, Gaussian
+from skvim.objectives import MMD, Divergence, Gaussian
 
-
-class Masked(nn.Module):
-    """A user's network with a mask of booleans."""
-
-    def __init__(self, n_inputs, n_outputs):
-        super().__init__()
-        self.inner = nn.Linear(n_inputs, n_outputs)
-        self.register_buffer("mask", torch.arange(n_inputs) > 0)
-
-    def forward(self, x):
-        return self.inner(x * self.mask)
-
-
-class Shrinking(Masked):
-    """A user's network that changes its own weights in training."""
-
-    def forward(self, x):
-        if self.training:
-            with torch.no_grad():
-                self.inner.weight.mul_(0.9)
-        return self.inner(x)
-
-
-class Corruption:
-    """A user's corruption by a function of batch and generator."""
-
-    def __init__(self, function):
-        self.corrupt = function
-
-
-CASES = {model.__name__: model(2) for model in MODELS}
-CASES |= {
-    "logistic-prior": VIMAETransformer(2, prior="logistic", likelihood=Gaussian(variance=2.0)),
-    "prior-object": VIMAETransformer(2, prior=D.Laplace(0.0, 1.0), noise=MaskingNoise(0.3)),
-    "logistic": VAETransformer(2, prior="logistic", posterior="logistic", warmup=0.7),
-    "swapped": AETransformer(2, noise=SwapNoise(0.3, groups=(0, 0, 1, 2, 2, 2))),
-    "schedule": VAETransformer(2, lr_schedule="cosine", likelihood=Gaussian("per-feature")),
-    "gaussian": VIMAETransformer(2, posterior="gaussian", divergence="kl", optimizer="adamw"),
-    "density-ratio": VIMAETransformer(
-        2, divergence="density-ratio", noise=OcclusionNoise(1, image_shape=(2, 3))
-    ),
-    "sliced": VIMAETransformer(
-        2, divergence="sliced-wasserstein", noise=AugmentationNoise(image_shape=(2, 3))
-    ),
-    "adversary": AAETransformer(2, lam=1, noise=BlurNoise(0.7, image_shape=(2, 3))),
-    "capacity": CapacityVAETransformer(2, capacity=3.0, optimizer="sgd", lr=1e-4),
-    "batch-normalised": AETransformer(2, normalization="batch", dropout=0.3),
-    "layer-normalised": AETransformer(2, normalization="layer", optimizer=optim.RMSprop),
-    "decay": VAETransformer(2, net_params={"optimizer__weight_decay": 0.1}),
-    "validated": VAETransformer(2, net_params={"train_split": ValidSplit(3)}),
-    "layers": VAETransformer(2, network=(nn.Linear(6, 4), nn.Linear(2, 6))),
-    "masked": VIMAETransformer(2, network=(Masked(6, 2), nn.Linear(2, 6))),
-    "shrinking": VIMAETransformer(2, network=(Shrinking(6, 2), nn.Linear(2, 6))),
-    "overwritten": VIMAETransformer(2, noise=Corruption(lambda x, generator: x.mul_(0.5))),
-}
 each_case = pytest.mark.parametrize("name", CASES)
 
 
@@ -103,13 +51,19 @@ def test_images_and_convolutions_are_captured():
     assert_captured_as_plain(model, images, batch_size=4, max_epochs=2)
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_an_mmd_in_strips_of_rows_is_captured(kernel, monkeypatch):
+    monkeypatch.setattr("skvim.objectives._mmd._CACHED", 300)
+    assert_captured_as_plain(VIMAETransformer(2, divergence=MMD(kernel)), X)
+
+
 class OwnLaplace(D.Laplace):
     """A distribution whose code is a user's."""
 
 
 def test_long_trainings_of_library_code_are_captured_by_default(monkeypatch, steps):
     model = VIMAETransformer(2, prior=D.Laplace(0.0, 1.0))
-    assert fitted(model).net_.plain_because_.startswith("fewer than 2000 steps")
+    assert fitted(model).net_.plain_because_.startswith("fewer than 100 steps")
     assert fitted(model, acceleration=None).net_.plain_because_ == "acceleration is None"
     monkeypatch.setattr(accelerator, "_WORTHWHILE", 8)
     assert not steps
@@ -325,7 +279,19 @@ def test_compiled_training_is_the_plain_one():
     assert compiled.net_.plain_because_ == ""
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own modules
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_compiler_leaves_checks_of_distributions_as_they_were(monkeypatch):
+    def compiled(module, **options):
+        D.Distribution.set_default_validate_args(False)  # as torch.compile does once a process
+        return module
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert fitted(VAETransformer(2, **OPTIONS, acceleration="compile")).net_.plain_because_ == ""
+    with pytest.raises(ValueError, match="scale"):
+        D.Normal(0.0, -1.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiler_that_fails_is_reported_and_done_without(monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("no compiler here")

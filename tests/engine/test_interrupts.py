@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping
@@ -137,6 +138,7 @@ FITS = {
     "transductive": (TransductiveSVC(random_state=0, safe=False), X, PARTLY),
 }
 
+ERRORS = np.geterr()
 PROMISE = "After Ctrl-C at any moment of a fit, an estimator is as before, or fitted."
 # Python cannot raise what comes during a finaliser.
 UNRAISABLE = "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -149,6 +151,8 @@ def interrupted(seconds, function):
         function()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
+        assert torch.is_grad_enabled()  # the caller's modes are as they were
+        assert np.geterr() == ERRORS
         return True
     return False
 

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
+from skvim.engine.capture._interpreted import interpreted
 from skvim.engine.capture._optimiser import optimise
 from skvim.engine.capture._recorder import NotTraceableError, record
 from skvim.engine.capture._training_step import trace_step
@@ -49,7 +50,7 @@ def test_an_optimised_graph_computes_the_same_in_fewer_operations(name):
         w.mul_(seed)  # persistent memory is read when the program runs
         for found, expected in zip(program.function(x), function(w, x), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    operations = [node for node in program.graph.graph.nodes if node.op == "call_function"]
+    operations = [node for node in program.graph.nodes if node.op == "call_function"]
     assert len(operations) <= n_operations, operations
 
 
@@ -160,3 +161,60 @@ def test_values_of_tensors_and_draws_without_a_generator_are_refused():
         record(lambda x: [x * float(x.sum())], [numbers(3)])
     with pytest.raises(NotTraceableError, match="draws without a generator"):
         optimised(lambda x: [torch.rand_like(x) + x], [], numbers(3))
+
+
+# Torch's script interpreter, which runs the graphs on a CPU.
+
+aten = torch.ops.aten
+# Intermediate results that are used again, seen through views, returned, or lie otherwise in
+# memory; and arguments of all kinds.
+INTERPRETED = {
+    "used again": lambda w, x: [(x + 1).exp() * (x + 1)],
+    "seen through a view": lambda w, x: [(y := x + 1).exp(), y.t() + 1, y.sin()],
+    "seen through a later view": lambda w, x: [
+        (view := (y := x + 1).t()).exp() + y.sin().t(),
+        view * 1,
+    ],
+    "returned": lambda w, x: [y := x + 1, y.exp()],
+    "twice": lambda w, x: [(y := x + 1) * y],
+    "broadcast": lambda w, x: [(x[0] + 1) * x, (x.sum(1, keepdim=True) + 1) - x],
+    "other dtype": lambda w, x: [(x + 1) > 0, (x + 1).double() * 2],
+    "transposed": lambda w, x: [(x.t() + 1) * x.t(), (x.t() + 1).contiguous().exp()],
+    "lists": lambda w, x: [torch.cat([*(x + 1).split(2, 1), x], 1), torch.stack([x, x + 1])],
+    "several results": lambda w, x: [(x + 1).sort(1)[0], *(x @ w).max(1)],
+    "options": lambda w, x: [x.sum(1, keepdim=True), torch.add(x, x + 1, alpha=3), x.clamp(min=0)],
+    "gradients": lambda w, x: [aten.threshold_backward(x + 1, y := x * 2, 0), y + 0],
+}
+
+
+@pytest.mark.parametrize("name", INTERPRETED)
+@pytest.mark.numerics
+def test_the_interpreter_computes_what_python_does_and_overwrites_nothing_else(name):
+    w, x = numbers(4, 4), numbers(3, 4, seed=1)
+    program = optimised(INTERPRETED[name], [w], x)
+    assert program.function.func.__module__ == "skvim._torch_private"
+    expected, before = INTERPRETED[name](w, x), (w.clone(), x.clone())
+    for _ in range(2):
+        for found, value in zip(program.function(x), expected, strict=True):
+            assert found.dtype == value.dtype
+            torch.testing.assert_close(found, value, rtol=0, atol=0)
+        assert torch.equal(w, before[0])
+        assert torch.equal(x, before[1])
+
+
+def test_what_the_interpreter_does_not_know_is_left_to_python():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output((graph.call_function(torch.special.expit, (x,)),))
+    assert interpreted(graph) is None
+
+
+def test_the_interpreter_leaves_the_settings_of_the_caller():
+    run = optimised(lambda x: [x + 1], [], numbers(3)).function
+    for setting in (True, False):
+        with torch.jit.optimized_execution(setting):
+            run(numbers(3))
+            assert torch._C._get_graph_executor_optimize() is setting
+            with pytest.raises(RuntimeError):
+                run(numbers(3), numbers(3))
+            assert torch._C._get_graph_executor_optimize() is setting

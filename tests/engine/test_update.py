@@ -101,3 +101,31 @@ def test_flushing_subnormals_changes_no_weight(name):
         subnormal = [bool(((m != 0) & (m.abs() < smallest)).any()) for m in moments]
         assert any(subnormal) is not dropped
     torch.testing.assert_close(*weights, rtol=1e-6, atol=0)
+
+
+@pytest.mark.numerics
+def test_updates_of_overlapping_parameters_keep_each_ones_number_of_steps():
+    sets = [[0, 1, 2], [1, 2], [0], [2, 0], [0, 1, 2]]
+    found = []
+    for updated in (False, True):
+        weights = [nn.Parameter(numbers(3, seed=i)) for i in range(3)]
+        optimizer = OPTIMIZERS["adam"](weights)
+        updates = {}
+        for step, chosen in enumerate([[0, 1, 2], *3 * sets]):
+            gradients = [numbers(3, seed=10 * step + i) for i in chosen]
+            for weight in weights:
+                weight.grad = None
+            if updated and step:
+                members = [weights[i] for i in chosen]
+                update = updates.setdefault(tuple(chosen), Update(optimizer, members))
+                with torch.no_grad():
+                    update(gradients)
+                continue
+            for i, gradient in zip(chosen, gradients, strict=True):
+                weights[i].grad = gradient
+            optimizer.step()
+        steps = [float(optimizer.state[weight]["step"]) for weight in weights]
+        found.append((steps, [weight.detach() for weight in weights]))
+    assert found[0][0] == found[1][0] == [13.0, 10.0, 13.0]
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

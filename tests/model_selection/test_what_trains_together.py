@@ -75,6 +75,12 @@ def test_fits_with_any_part_train_as_one_batch(options):
     assert batched_fits(VIMAETransformer(3, **{**SMALL, **options})) == (4, [])
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_fits_with_an_mmd_in_strips_of_rows_train_as_one_batch(kernel, monkeypatch):
+    monkeypatch.setattr("skvim.objectives._mmd._CACHED", 30)
+    assert batched_fits(VIMAETransformer(3, divergence=MMD(kernel), **SMALL)) == (4, [])
+
+
 def test_a_path_and_a_search_with_a_distribution_as_prior():
     model = BetaVAETransformer(3, prior=td.Laplace(0.0, 1.0), **SMALL)
     assert batched_fits(model, param="beta") == (4, [])

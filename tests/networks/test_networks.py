@@ -20,6 +20,7 @@ from skvim.networks import (
     batch_apply,
     max_activation_size,
 )
+from skvim.networks._convolutional import _Upsampling as Upsampling
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -212,7 +213,7 @@ def test_initial_weights_are_those_of_the_reference():
         for layer in net.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 assert (layer.eps, layer.momentum) == (1e-5, 0.1)
-            elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            elif hasattr(layer, "weight"):
                 truncated = net is encoder and isinstance(layer, nn.Conv2d)
                 std = 0.01 * (stats.truncnorm(-2, 2).std() if truncated else 1.0)
                 weight = layer.weight.detach()
@@ -226,7 +227,7 @@ def test_initial_weights_are_those_of_the_reference():
 @pytest.mark.parametrize("shape", SIDES)
 def test_convolutions_halve_and_double_the_sides(shape):
     encoder, decoder = pair(shape, 3, width=0.01)
-    sides = {nn.Conv2d: [], nn.ConvTranspose2d: []}
+    sides = {nn.Conv2d: [], Upsampling: []}
     for net in (encoder, decoder):
         for layer in net.modules():
             if type(layer) in sides:
@@ -237,7 +238,7 @@ def test_convolutions_halve_and_double_the_sides(shape):
     assert z.shape == (2, 3)
     assert sides[nn.Conv2d] == [(side, side) for side in SIDES[shape][0]]
     assert decoder(z).shape == (2, math.prod(shape))
-    assert sides[nn.ConvTranspose2d] == [(side, side) for side in SIDES[shape][1]]
+    assert sides[Upsampling] == [(side, side) for side in SIDES[shape][1]]
 
 
 @pytest.mark.parametrize("side", [28, 64])
@@ -261,8 +262,33 @@ def test_width_multiplies_channels_down_to_four(width, channels):
     encoder, decoder = pair((28, 28, 1), width=width)
     found = [layer.out_channels for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]
     assert found == channels
-    found = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)]
-    assert [found[0].in_channels, *(layer.out_channels for layer in found)] == channels[:0:-1]
+    found = [layer.weight for layer in decoder.modules() if isinstance(layer, Upsampling)]
+    assert [len(found[0]), *(weight.shape[1] for weight in found)] == channels[:0:-1]
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3)])  # kernels of 4 and 5 pixels
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_layers_of_the_decoder_are_convolutions(shape, memory_format):
+    _, decoder = pair(shape, width=0.01)
+    kernel = 4 if shape[2] == 1 else 5
+    *others, last = decoder.double().layers
+    up = next(layer for layer in others if isinstance(layer, Upsampling))
+    for layer, plain in (
+        (up, nn.ConvTranspose2d(*up.weight.shape[:2], kernel, 2, (kernel - 1) // 2, kernel % 2)),
+        (last, nn.Conv2d(*last.weight.shape[1::-1], kernel, padding=kernel // 2)),
+    ):
+        for name, parameter in plain.double().named_parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator()).double()
+            layer.get_parameter(name).data = parameter.data
+        x = torch.randn(3, layer.weight.shape[layer is last], 6, 8, generator=generator()).double()
+        found = layer(x.to(memory_format=memory_format))
+        expected = plain(x)[..., : found.shape[2], : found.shape[3]]
+        torch.testing.assert_close(found, expected)
+        gradients = [
+            torch.autograd.grad(out.square().sum(), net.parameters())
+            for out, net in ((found, layer), (expected, plain))
+        ]
+        torch.testing.assert_close(*gradients)
 
 
 def test_supported_sides_are_those_documented():

@@ -12,6 +12,7 @@ from skvim.objectives._intervals import (
     interval_information,
     interval_log_probability,
     interval_mean_square,
+    log_probability_by_size,
 )
 
 PARTS = [
@@ -79,6 +80,17 @@ def test_gradient_of_an_interval_is_finite_and_that_of_differences():
     torch.testing.assert_close(slope, (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=1e-6)
 
 
+def test_fast_probabilities_of_intervals_are_the_exact_ones_with_their_gradients():
+    low = torch.tensor([-math.inf, -9.0, -0.5, 0.0, 3.0, 40.0, -1e6], dtype=torch.float64)
+    high = torch.tensor([-2.0, -8.9, 0.6, 1e-3, math.inf, 40.001, 1e6], dtype=torch.float64)
+    results = []
+    for function in (interval_log_probability, log_probability_by_size):
+        shift = torch.zeros(7, dtype=torch.float64, requires_grad=True)
+        value = function(low - shift, high - shift)
+        results.append((value, *torch.autograd.grad(value.sum(), shift)))
+    torch.testing.assert_close(*results, rtol=1e-7, atol=1e-9)
+
+
 def test_moments_of_an_interval_are_those_of_a_truncated_normal():
     low = torch.tensor([-1.0, 0.5, -4.0, 2.0, -0.001], dtype=torch.float64)
     high = torch.tensor([2.0, 0.6, -3.0, 9.0, 0.001], dtype=torch.float64)
@@ -124,6 +136,7 @@ def test_density_is_the_sum_over_observed_parts():
         fewer[:, places] = nothing[0][0]
         found = float(cells.log_density(cells.error(fewer, output), 0))
         assert found == pytest.approx(sum(expected.values()) - expected[i], abs=1e-6)
+        assert float(cells.evaluate(fewer, output)) == pytest.approx(found, abs=1e-9)
 
 
 def test_missing_parts_have_no_gradient_and_no_information():
@@ -132,6 +145,8 @@ def test_missing_parts_have_no_gradient_and_no_information():
     output = torch.randn(3, cells.layout.n_outputs, dtype=torch.float64, requires_grad=True)
     cells.log_density(cells.error(rows, output), 0).sum().backward()
     assert (output.grad == 0).all()
+    (slope,) = torch.autograd.grad(cells.evaluate(rows, output).sum(), output)
+    assert (slope == 0).all()
     jacobian = torch.randn(3, 2, cells.layout.n_outputs, dtype=torch.float64)
     matrix, _ = cells.information(rows, output.detach(), jacobian)
     assert (matrix == 0).all()

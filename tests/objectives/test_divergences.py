@@ -24,7 +24,7 @@ from skvim.objectives import (
     Normal,
     make_prior,
 )
-from skvim.objectives._kl import gauss_legendre, normal_kl, quadrature_kl
+from skvim.objectives._kl import gauss_legendre, mean_normal_kl, normal_kl, quadrature_kl
 from skvim.objectives._mmd import (
     KernelValues,
     imq_kernel,
@@ -109,6 +109,19 @@ def test_quadrature_and_closed_form_agree_on_a_normal_prior(base, prior_scale):
     torch.testing.assert_close(by_quadrature, closed, atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("entropy", [Normal().entropy, Logistic.unit_variance().entropy])
+@pytest.mark.parametrize("prior_scale", [0.3, 1.0, 1.5])
+def test_the_mean_kl_and_its_gradients_are_those_of_its_entries(prior_scale, entropy):
+    loc, scale = (torch.rand(7, 3, generator=generator(i), dtype=torch.float64) for i in (0, 1))
+    moments = [loc.requires_grad_(), (scale + 0.01).detach().requires_grad_()]
+    mean = mean_normal_kl(*moments, prior_scale, entropy)
+    expected = normal_kl(*moments, prior_scale, entropy).sum(-1).mean()
+    torch.testing.assert_close(mean, expected, atol=1e-12, rtol=1e-12)
+    pairs = zip(*(torch.autograd.grad(3 * v, moments) for v in (mean, expected)), strict=True)
+    for found, gradient in pairs:
+        torch.testing.assert_close(found, gradient, atol=1e-12, rtol=1e-12)
+
+
 def test_kl_of_a_logistic_from_a_standard_normal_is_the_known_one():
     mean, s = 0.7, 0.4
     q = LogisticPosterior().moments(torch.tensor([[mean, math.log(s * math.pi / math.sqrt(3))]]))
@@ -190,8 +203,91 @@ def test_mmd_does_not_depend_on_the_block_size(kernel, monkeypatch):
         z = a.clone().requires_grad_()
         unbiased_mmd(z, b, kernel).backward()
         results.append((unbiased_mmd(z, b, kernel).detach(), z.grad))
-    for whole, parts in zip(*results, strict=True):
-        torch.testing.assert_close(whole, parts, rtol=1e-13, atol=0)
+    (whole, whole_gradient), (parts, gradient) = results
+    assert abs(float(whole - parts)) < 1e-13  # of sums of two kernels, each 1 at most
+    assert (whole_gradient - gradient).norm() < 1e-13 * whole_gradient.norm()
+
+
+@pytest.fixture
+def strips(monkeypatch):
+    """Evaluate an MMD in many strips of rows, which differ in size."""
+    monkeypatch.setattr("skvim.objectives._mmd._CACHED", 100)
+
+
+@pytest.mark.parametrize("name", ["imq", "rbf"])
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (13, 13), (13, 9), (9, 13)])
+def test_mmd_in_strips_is_the_double_sum_of_its_definition(name, n, m, strips):
+    source, widths = generator(n), [0.5, 1.0, 2.0, 3.0, 30.0]
+    a = torch.randn(n, 3, generator=source, dtype=torch.float64)
+    b = 2 * torch.randn(m, 3, generator=source, dtype=torch.float64) + 1
+
+    def k(x, y):
+        d = float((x - y).square().sum())
+        terms = (w / (w + d) if name == "imq" else math.exp(-d / w) for w in widths)
+        return math.fsum(terms)
+
+    def mean(pairs):
+        values = [k(x, y) for x, y in pairs]
+        return math.fsum(values) / len(values)
+
+    within = mean(itertools.permutations(a, 2)) + mean(itertools.permutations(b, 2))
+    kernel = partial({"imq": imq_kernel, "rbf": rbf_kernel}[name], widths=widths)
+    expected = within - 2 * mean(itertools.product(a, b))
+    assert unbiased_mmd(a, b, kernel).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (13, 9), (9, 13)])
+def test_mmd_in_strips_has_the_right_gradient(kernel, n, m, strips):
+    source = generator(n)
+    a = torch.randn(n, 3, generator=source, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(m, 3, generator=source, dtype=torch.float64)
+    kernel = partial(kernel, widths=[0.5, 1.0, 3.0])
+    assert torch.autograd.gradcheck(lambda x: unbiased_mmd(x, b, kernel), (a,))
+
+
+def mmd_and_gradient(a, b, kernel):
+    z = a.clone().requires_grad_()
+    value = unbiased_mmd(z, b, kernel)
+    value.backward()
+    return value.detach(), z.grad
+
+
+@pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+def test_mmd_does_not_depend_on_the_order_of_rows(kernel, strips):
+    source = generator()
+    a, b = torch.randn(2, 23, 3, generator=source, dtype=torch.float64)
+    kernel = partial(kernel, widths=[0.3, 2.0])
+    value, gradient = mmd_and_gradient(a, b, kernel)
+    for _ in range(3):
+        of_a, of_b = (torch.randperm(23, generator=source) for _ in range(2))
+        permuted, permuted_gradient = mmd_and_gradient(a[of_a], b[of_b], kernel)
+        torch.testing.assert_close(permuted, value, rtol=0, atol=1e-13)
+        torch.testing.assert_close(permuted_gradient, gradient[of_a], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("kernel", [imq_kernel, rbf_kernel], ids=["imq", "rbf"])
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+@pytest.mark.numerics
+def test_mmd_in_single_precision_is_right_where_the_mean_is_far(kernel, mean):
+    # On a grid that float32 represents exactly around either mean.
+    draws = torch.randn(2, 200, 4, generator=generator())
+    a, b = (draws * 64).round() / 64 + mean
+    kernel = partial(kernel, widths=[1.0, 2.0, 8.0])
+    value, gradient = mmd_and_gradient(a, b, kernel)
+    exact, exact_gradient = mmd_and_gradient(a.double() - mean, b.double() - mean, kernel)
+    assert abs(float(value) - float(exact)) < 1e-5
+    assert (gradient - exact_gradient).norm() < 1e-5 * exact_gradient.norm()
+
+
+@pytest.mark.parametrize("widths", [[1.0], [1.0, 1.0], [4.0, 1.0, 2.0, 0.5, 0.3], [8.0, 4.0, 2.0]])
+def test_gaussian_kernel_sums_each_width_once(widths):
+    distances = torch.linspace(0, 20, 50, dtype=torch.float64)
+    value, slope = rbf_kernel(distances, True, widths)
+    terms = [torch.exp(-distances / width) for width in widths]
+    torch.testing.assert_close(value, sum(terms), rtol=1e-13, atol=0)
+    slopes = [-term / width for term, width in zip(terms, widths, strict=True)]
+    torch.testing.assert_close(slope, sum(slopes), rtol=1e-13, atol=0)
 
 
 def _at(kernel, distances):

@@ -29,10 +29,17 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def estimates(prior, code, x, n_draws):
-    """Estimate log p(x) for x = z + ε, ε ~ N(0, I), from an encoder that says ``code``."""
+class Flat(nn.Module):
+    """A decoder z ↦ 5 max(0, z − 1)."""
+
+    def forward(self, z):
+        return 5 * (z - 1).relu()
+
+
+def estimates(prior, code, x, n_draws, decoder=None):
+    """Estimate log p(x) for x = f(z) + ε, ε ~ N(0, I), from an encoder that says ``code``."""
     likelihood = Gaussian(variance=1.0)
-    model = Autoencoder(Constant(code), nn.Identity(), DiracPosterior(), likelihood)
+    model = Autoencoder(Constant(code), decoder or nn.Identity(), DiracPosterior(), likelihood)
     model.prepare(DataStatistics(torch.zeros(x.shape[1]), 1.0, 0.0, 0.0, len(x)))
     noise = torch.randn(n_draws, x.shape[1], generator=generator(), dtype=torch.float64)
     weights = importance_log_weights(model.double().eval(), prior, x, noise)
@@ -108,3 +115,13 @@ def test_an_exponential_prior_is_scored_exactly_from_any_start(code, x):
     row = torch.tensor([[x]], dtype=torch.float64)
     found = estimates(make_prior(D.Exponential(0.5)), code, row, 5000)
     assert float(found) == pytest.approx(exact, abs=0.05)
+
+
+@pytest.mark.parametrize("code", [-1.0, 0.0, 0.9])
+def test_the_mode_is_found_from_where_the_decoder_is_flat(code):
+    prior = make_prior("normal", 1)
+    x = torch.tensor([[4.0]], dtype=torch.float64)
+    z = np.linspace(-9, 9, 20_001)
+    joint = stats.norm.pdf(z) * stats.norm.pdf(4.0 - 5 * np.maximum(0, z - 1))
+    found = float(estimates(prior, code, x, 300, Flat()))
+    assert found == pytest.approx(math.log(joint.sum() * (z[1] - z[0])), abs=0.1)

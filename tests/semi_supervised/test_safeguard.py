@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import softmax
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, chisquare
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs, make_moons
 from sklearn.metrics import balanced_accuracy_score
@@ -19,6 +19,7 @@ from skvim.semi_supervised import TransductiveSVC, _preconditioning, _solver, _t
 from skvim.semi_supervised._class_shares import (
     estimate_shares,
     offsets_for_shares,
+    part_of_the_way,
     soft_shares,
 )
 from skvim.semi_supervised._held_out import Evidence, held_out_folds, squared_hinge
@@ -70,6 +71,14 @@ def test_offsets_give_the_shares_asked_for(n_classes):
     np.testing.assert_allclose(offsets_for_shares(scores, soft_shares(scores)), 0.0, atol=1e-4)
 
 
+def test_shares_that_chance_explains_are_kept_and_others_moved_up_to_half_of_the_way():
+    own, estimated = np.array([0.9, 0.1]), np.array([0.6, 0.4])
+    found = chisquare(20 * own, 20 * estimated).statistic  # 7.5
+    assert part_of_the_way(own, estimated, 20) == pytest.approx(0.5 * found / (found + 2))
+    assert part_of_the_way(own, own, 20) == 0.0
+    assert 0.49 < part_of_the_way(own, estimated, 10_000) < 0.5
+
+
 def test_soft_shares_are_means_of_a_softmax():
     scores = np.array([[0.0, 1.0], [0.5, 0.5]])
     spread = (scores - scores.mean(axis=0)).std()
@@ -83,8 +92,16 @@ def test_soft_shares_are_means_of_a_softmax():
 def test_the_gain_is_half_of_both_differences_and_has_to_be_clear():
     evidence = Evidence((1.0, 0.5), (0.3, 0.1), 36)
     assert evidence.gain == pytest.approx(0.35)
-    for less, expected in ((0.009, False), (0.011, True)):  # 0.06 / 6 is 0.01
-        assert Evidence((1.0, 1.0 - 2 * less), (0.2, 0.2), 36).favors_unlabeled is expected
+    for less, expected in ((0.009, 0.0), (0.011, 0.2)):  # 0.06 / 6 is 0.01
+        assert Evidence((1.0, 1.0 - 2 * less), (0.2, 0.2), 36).unlabeled_weight == expected
+
+
+def test_the_weight_is_large_only_if_held_out_labels_gain_much():
+    """However much the agreement gains: clusters that are not the classes are stable as well."""
+    for saved, expected in ((0.11, 0.2), (0.12, 0.8)):  # 0.7 / 6 is 0.117
+        assert Evidence((1.0, 1.0 - saved), (0.2, 0.0), 36).unlabeled_weight == expected
+    assert Evidence((0.04, 0.01), (0.2, 0.0), 36).unlabeled_weight == 0.8  # 0.7 · 0.2 / 6 is 0.023
+    assert Evidence((1.0, 0.5), (0.1, 0.7), 36).unlabeled_weight == 0.0
 
 
 def test_two_class_loss_is_the_machines_own():

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, fx
 from torch.func import vmap
 
-from skvim.engine._net import AutoencoderNet, full_progress
+from skvim.engine._net import AutoencoderNet
+from skvim.engine._schedules import full_progress
 from skvim.engine.batched._stack import SHARED, Stack
 from skvim.engine.capture._captured import require_close, require_close_terms, restored
 from skvim.engine.capture._optimiser import optimise
-from skvim.engine.capture._recorder import Draw, NotTraceableError, record
+from skvim.engine.capture._recorder import Draw, NotTraceableError, Trace, record
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
 
 __all__ = ["BatchedStep", "Losses", "batched_losses", "batched_step"]
@@ -195,8 +196,8 @@ def _batched_function(
 
 
 def _batched_graph(
-    graph: fx.GraphModule, shared: Sequence[bool], inputs: list[Tensor], axes: _Axes
-) -> fx.GraphModule:
+    graph: Trace, shared: Sequence[bool], inputs: list[Tensor], axes: _Axes
+) -> Trace:
     """Return a graph of one model's operations as one of all models, with ``shared`` tensors."""
     interpreter = _BatchableInterpreter(graph, garbage_collect_values=False)
     function = axes.vmapped(interpreter.run, shared, len(inputs) - len(shared))
@@ -205,7 +206,6 @@ def _batched_graph(
     except (RuntimeError, ValueError) as error:
         raise NotTraceableError(f"torch cannot batch it: {str(error).strip()[:300]}") from error
     _fuse_addcmul(batched.graph)
-    batched.recompile()
     return batched
 
 

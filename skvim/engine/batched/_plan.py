@@ -20,6 +20,7 @@ from skvim.engine._batches import batch_bounds
 from skvim.engine._build import build_autoencoder, build_objective
 from skvim.engine._checkpoints import CheckpointFile
 from skvim.engine._fit import FitRequest, checkpoint_of
+from skvim.engine._memory import freed_memory_kept
 from skvim.engine._net import AutoencoderNet
 from skvim.engine._placement import as_rows
 from skvim.engine._threads import bounded_threads, step_work
@@ -293,7 +294,7 @@ def _train_together(
         for i in range(0, len(nets), size)
     ]
     work = step_work(nets[0].autoencoder, nets[0].objective, requests[0].batch_rows)
-    with bounded_threads(len(nets) * work):
+    with freed_memory_kept(), bounded_threads(len(nets) * work):
         return train_batched(sets, checkpoint, state)
 
 

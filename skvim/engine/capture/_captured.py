@@ -1,23 +1,38 @@
 """Captured training step: a traced and optimised graph in the place of autograd's work."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
-from skvim._torch_private import IMPORTED_BY_COMPILE, has_hooks
+from skvim._torch_private import (
+    IMPORTED_BY_COMPILE,
+    GraphModule,
+    has_hooks,
+    kept_argument_checks,
+)
 from skvim._uninterrupted import import_whole
+from skvim._values import NotComparableError
+from skvim.engine.capture._kept import STORE, KeptProgram
 from skvim.engine.capture._optimiser import Program, optimise
 from skvim.engine.capture._recorder import Draw, NotTraceableError
+from skvim.engine.capture._structure import structure
 from skvim.engine.capture._training_step import StepResult, TrainingStep, run_step, trace_step
-from skvim.engine.capture._update import Update
+from skvim.engine.capture._update import Update, needs_closure
 
-__all__ = ["CapturedStep", "capture", "require_close", "require_close_terms", "restored"]
+__all__ = [
+    "Capture",
+    "CapturedStep",
+    "capture",
+    "load_kernels",
+    "require_close",
+    "require_close_terms",
+    "restored",
+]
 
 # Share of a tensor's largest entry by which sums in another order may differ in float32.
 _TOLERANCE = 1e-3
@@ -51,6 +66,30 @@ class CapturedStep:
         return terms, gradients
 
 
+@final
+@dataclass(frozen=True)
+class Capture:
+    """A program for a step, with the optimizer that moves the parameters."""
+
+    step: TrainingStep
+    optimizer: optim.Optimizer
+    function: Callable[..., Any]
+    draws: Sequence[Draw]
+    trained: tuple[str, ...]
+
+    def first(self, x: Tensor) -> Tensor:
+        """Train on a first batch, at which the optimizer may make its state."""
+        terms = self.captured()(x)
+        self.optimizer.zero_grad()
+        return terms
+
+    def captured(self) -> CapturedStep:
+        """Return the step for further batches."""
+        parameters = dict(self.step.named_parameters())
+        update = Update(self.optimizer, [parameters[name] for name in self.trained])
+        return CapturedStep(self.function, self.draws, update)
+
+
 def capture(
     step: TrainingStep,
     x: Tensor,
@@ -58,27 +97,77 @@ def capture(
     *,
     compiled: bool = False,
     checked: bool = True,
-) -> CapturedStep:
-    """Return a step that does what the eager one does, for batches of the shape of ``x``.
+) -> Capture:
+    """Return a program that does what the eager step does, for batches of the shape of ``x``.
 
-    Nothing is trained on ``x``; the optimizer must have taken a step before. NotTraceableError if
-    the step is no fixed sequence of operations, ``torch.compile`` fails or, if ``checked``, the
-    graph does not give the eager step's losses, gradients and buffers.
+    Nothing is trained on ``x``. Where the step is code of skvim and torch alone, its program is
+    kept for steps of the same structure. NotTraceableError if the step is no fixed sequence of
+    operations, ``torch.compile`` fails or, if ``checked``, the program does not give the eager
+    step's losses, gradients and buffers.
     """
     _check_supported(step, optimizer)
+    key = None if compiled else _key(step, x)
+    kept = None if key is None else STORE.get(key)
+    if kept is not None:
+        function, draws = kept.bound(step.tensors().values(), step.generators(x.device))
+        found = Capture(step, optimizer, function, draws, kept.trained)
+        if _is_right(found, x):
+            return found
+        STORE.drop(key)
+    return _traced(step, x, optimizer, key, compiled=compiled, checked=checked)
+
+
+def load_kernels(found: Capture, x: Tensor) -> None:
+    """Run a program once, and change nothing: CUDA loads kernels when they are first called."""
+    with torch.no_grad(), restored(list(found.step.tensors().values())):
+        found.function(x.clone(), *run_step(found.step, x).values)
+
+
+def _key(step: TrainingStep, x: Tensor) -> Hashable:
+    """Return the structure of a step, or None if it is not known by value."""
+    try:
+        return structure(step, x)
+    except NotComparableError:
+        return None
+
+
+def _is_right(found: Capture, x: Tensor) -> bool:
+    """Tell whether a kept program gives what the step gives."""
+    try:
+        _check_on_other_values(found, x)
+    except NotTraceableError:
+        return False
+    return True
+
+
+def _traced(
+    step: TrainingStep,
+    x: Tensor,
+    optimizer: optim.Optimizer,
+    key: Hashable,
+    *,
+    compiled: bool,
+    checked: bool,
+) -> Capture:
+    """Trace a step, and keep its program if it has a key."""
     graph, trace = trace_step(step, x)
     live = step.tensors()
-    parameters = dict(step.named_parameters())
-    trained = [parameters[name] for name in trace.trained]
+    layouts = [None, *(live[name] for name in trace.trained)]
     examples = [tensor.clone() for tensor in trace.inputs]
-    program = optimise(graph, list(live.values()), examples, [None, *trained])
-    inputs = [value.clone() for value in trace.inputs[len(live) :]]
-    with torch.no_grad(), restored(list(live.values())):
-        function, outputs = _first_run(program, inputs, compiled=compiled)
-        if checked:
-            _require_same(outputs, list(live.values()), trace)
-            _check_on_other_values(step, trace, function)
-    return CapturedStep(function, trace.draws, Update(optimizer, trained))
+    program = optimise(graph, list(live.values()), examples, layouts)
+    function: Callable[..., Any] = program.function
+    kept = None
+    if checked and key is not None:
+        sources = step.generators(x.device)
+        kept = KeptProgram.of(program, list(live.values()), trace.draws, sources, trace.trained)
+    if compiled:
+        function = _compiled(program, live.values(), trace.inputs[len(live) :])
+    found = Capture(step, optimizer, function, trace.draws, trace.trained)
+    if checked:
+        _check_on_other_values(found, x)
+    if kept is not None:
+        STORE.put(key, kept)
+    return found
 
 
 @contextmanager
@@ -95,9 +184,9 @@ def restored(tensors: Sequence[Tensor]) -> Iterator[None]:
 def require_close(what: str, actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
     """Raise NotTraceableError unless tensors agree, each to 1e-3 of its largest entry."""
     for one, other in zip(actual, expected, strict=True):
-        if not other.is_floating_point():
-            _require(what, torch.equal(one, other))
+        if torch.equal(one, other):
             continue
+        _require(what, other.is_floating_point())
         size = float(other.abs().max()) if other.numel() else 0.0
         atol = _TOLERANCE * size if size < float("inf") else 0.0
         same = one.shape == other.shape and torch.allclose(one, other, 0.0, atol, equal_nan=True)
@@ -133,45 +222,45 @@ def _check_supported(step: TrainingStep, optimizer: optim.Optimizer) -> None:
     """Raise if a step calls hooks or closures, which are no part of a graph."""
     if has_hooks(step):
         raise NotTraceableError("hooks are registered with its modules or parameters.")
-    closure = signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is Parameter.empty:
+    if needs_closure(optimizer):
         raise NotTraceableError(f"{type(optimizer).__name__} computes losses more than once.")
 
 
-def _first_run(
-    program: Program, inputs: Sequence[Tensor], *, compiled: bool
-) -> tuple[Callable[..., Any], Any]:
-    """Return a program, compiled if asked for, and its outputs."""
-    if not compiled:
-        return program.function, program.function(*inputs)
+def _compiled(
+    program: Program, live: Iterable[Tensor], inputs: Iterable[Tensor]
+) -> Callable[..., Any]:
+    """Return a program as ``torch.compile`` makes it at its first run."""
     try:
         import_whole(IMPORTED_BY_COMPILE)
-        function = partial(torch.compile(program.graph, dynamic=False), *program.known)
-        return function, function(*inputs)
+        module = GraphModule(nn.Module(), program.graph)
+        with kept_argument_checks(), torch.no_grad(), restored(list(live)):
+            function = partial(torch.compile(module, dynamic=False), *program.known)
+            function(*(value.clone() for value in inputs))
     except Exception as error:  # compilers and their drivers raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NotTraceableError(f"torch.compile failed: {reason[0][:300]}") from error
+    return function
 
 
-def _check_on_other_values(
-    step: TrainingStep, trace: StepResult, function: Callable[..., Sequence[Tensor]]
-) -> None:
+def _check_on_other_values(found: Capture, x: Tensor) -> None:
     """Raise unless the program follows the step to other rows, weights, draws and progress.
 
     Numbers that leave torch on the way, through NumPy for example, are constants of a program.
     """
+    step = found.step
     live = step.tensors()
-    for (name, tensor), value in zip(live.items(), trace.inputs, strict=False):
-        tensor.copy_(value * _SHRINK if name in trace.trained else value)
-    progress = step.objective.progress
-    progress.copy_((progress + 0.37) % 1)
-    x = trace.inputs[len(live)]
-    x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
-    try:
-        eager = run_step(step, x)
-    except Exception as error:  # users' code may raise anything on rows that it never saw
-        raise NotTraceableError(f"it fails on other rows: {str(error).strip()[:300]}") from error
-    sources = [draw.generator for draw in trace.draws]
-    if eager.trained != trace.trained or sources != [d.generator for d in eager.draws]:
-        raise NotTraceableError("it does not do the same every time.")
-    _require_same(function(x.clone(), *eager.values), list(live.values()), eager)
+    with torch.no_grad(), restored(list(live.values())):
+        for name in found.trained:
+            live[name].mul_(_SHRINK)
+        progress = step.objective.progress
+        progress.copy_((progress + 0.37) % 1)
+        x = _BLEND * x + (1 - _BLEND) * x.roll(1, 0)  # within any range, and no two rows alike
+        try:
+            eager = run_step(step, x)
+        except Exception as error:  # users' code may raise anything on rows that it never saw
+            reason = str(error).strip()[:300]
+            raise NotTraceableError(f"it fails on other rows: {reason}") from error
+        sources = [draw.generator for draw in found.draws]
+        if eager.trained != found.trained or sources != [d.generator for d in eager.draws]:
+            raise NotTraceableError("it does not do the same every time.")
+        _require_same(found.function(x.clone(), *eager.values), list(live.values()), eager)

@@ -1,23 +1,27 @@
 """Graph optimiser: constant folding, common subexpressions, identities, direct kernel calls.
 
-Each rewrite below but the last pays 5 % or more of a step's time for some small network. Measured
-on one core of an AMD EPYC (a VAE 20-64-64-8 at batch 100 takes 0.67 ms eagerly and 0.27 ms as an
-optimised graph; the share is what a step takes longer without the rewrite): direct calls of
-torch's functions 20 %, identities 8 %, common subexpressions 7 %, squares and sums 6 %, numbers as
-tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twelve β-VAEs.
+Each rewrite below but the last pays 5 % or more of a step's time for some small network, run from
+Python. Measured on one core of an AMD EPYC (a VAE 20-64-64-8 at batch 100 takes 0.67 ms eagerly and
+0.27 ms as an optimised graph; the share is what a step takes longer without the rewrite): direct
+calls of torch's functions 20 %, identities 8 %, common subexpressions 7 %, squares and sums 6 %,
+numbers as tensors 5 %. Views of known memory, made once, save 4 % of a batched step of twelve
+β-VAEs. On a CPU the interpreter of ``_interpreted.py`` runs the graph, in four fifths of the
+time; it does not need the direct calls.
 """
 
 import operator
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 from types import BuiltinFunctionType
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from skvim._torch_private import GraphModule, OpOverload, schema
-from skvim.engine.capture._recorder import NotTraceableError
+from skvim._torch_private import Graph, OpOverload, schema
+from skvim.engine.capture._interpreted import describe, interpreted
+from skvim.engine.capture._recorder import NotTraceableError, Trace
+from skvim.engine.capture._source import function_of
 
 __all__ = ["Program", "optimise"]
 
@@ -38,13 +42,13 @@ _NEUTRAL = {"mul": 1, "div": 1, "add": 0, "sub": 0, "pow": 1}
 class Program(NamedTuple):
     """An optimised graph that is ready to run."""
 
-    function: Callable[..., Sequence[Tensor]]  # from batch and drawn numbers to the outputs
-    graph: fx.GraphModule  # the same with the tensors of ``known`` as first inputs
+    function: "partial[Sequence[Tensor]]"  # from batch and drawn numbers to the outputs
+    graph: fx.Graph  # the same with the tensors of ``known`` as first inputs
     known: tuple[Tensor, ...]  # parameters, buffers and constants
 
 
 def optimise(
-    traced: fx.GraphModule,
+    traced: Trace,
     persistent: Sequence[Tensor],
     examples: Sequence[Tensor],
     layouts: Sequence[Tensor | None],
@@ -75,9 +79,9 @@ class _Builder:
     Every node of the old graph becomes a known tensor or a node of the new graph.
     """
 
-    def __init__(self, traced: fx.GraphModule, persistent: Sequence[Tensor]) -> None:
+    def __init__(self, traced: Trace, persistent: Sequence[Tensor]) -> None:
         self.traced = traced
-        self.graph = fx.Graph()
+        self.graph: fx.Graph = Graph()
         self.examples: dict[Node, Any] = {}
         self.nodes: dict[Node, fx.Node] = {}
         self.known: dict[Node, Tensor] = {}
@@ -100,7 +104,7 @@ class _Builder:
             if torch.Tag.nondeterministic_seeded in node.target.tags:
                 raise NotTraceableError(f"{node.target} draws without a generator.")
             node = self._rewritten(node)
-        example = self.examples[node] = _run(node, self.examples)
+        example = self.examples[node] = _example(node, self.examples)
         touched = any(_root(n) in self.written for n in (node, *node.all_input_nodes))
         if isinstance(example, Tensor) and self._is_view_of_known(node):
             self._set_view(node)
@@ -124,6 +128,7 @@ class _Builder:
             if moved or node in self.known or result in results:
                 options: dict[str, Any] = {"memory_format": _format(layout)} if moved else {}
                 result = self.graph.call_function(_aten.clone.default, (result,), options)
+                describe(result, _aten.clone.default, None)
             results.append(result)
         self.graph.output(tuple(results))
         _drop_unused(self.graph)
@@ -131,8 +136,9 @@ class _Builder:
         for node in [node for node, _ in self.inputs.values() if node not in used]:
             self.graph.erase_node(node)
         known = tuple(used[node] for node in self.graph.nodes if node in used)
-        graph = GraphModule(nn.Module(), self.graph)
-        return Program(partial(graph.forward, *known), graph, known)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in known)
+        function = (interpreted(self.graph) if on_cpu else None) or function_of(self.graph)
+        return Program(partial(function, *known), self.graph, known)
 
     def _rewritten(self, node: Node) -> Node:
         """Rewrite squares as products, and sums without their axes as plain sums."""
@@ -192,7 +198,9 @@ class _Builder:
         example = self.examples[node]
         if _name(node) in {"mul", "div", "add", "sub"} and isinstance(example, Tensor):
             args = self._numbers_as_tensors(args, kwargs, example)
-        return self.graph.call_function(_direct(node.target), args, kwargs)
+        copied = self.graph.call_function(_direct(node.target), args, kwargs)
+        describe(copied, node.target, example)
+        return copied
 
     def _numbers_as_tensors(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], example: Tensor
@@ -240,7 +248,14 @@ def _run(node: Node, values: dict[Node, Any]) -> Any:
     return node.target(*args, **kwargs)
 
 
-def _inputs(traced: fx.GraphModule) -> list[Node]:
+def _example(node: Node, values: dict[Node, Any]) -> Any:
+    """Return the result of a node, as it was recorded if the node is as it was then."""
+    target, args, result = node.meta.get("result", (None, None, None))
+    same = target is node.target and args is node.args
+    return result if same else _run(node, values)
+
+
+def _inputs(traced: Trace) -> list[Node]:
     """Return the inputs of a graph in their order."""
     return [node for node in traced.graph.nodes if node.op == "placeholder"]
 
@@ -248,7 +263,20 @@ def _inputs(traced: fx.GraphModule) -> list[Node]:
 def _name(node: Any) -> str:
     """Return the name of a node's operation without namespace and overload, or ""."""
     target = getattr(node, "target", None)
-    return schema(target).name.split("::")[1] if isinstance(target, OpOverload) else ""
+    return _operation_name(target) if isinstance(target, OpOverload) else ""
+
+
+@cache
+def _operation_name(target: OpOverload) -> str:
+    """Return the name of an operation without namespace and overload."""
+    return str(schema(target).name.split("::")[1])
+
+
+@cache
+def _aliased(target: OpOverload) -> tuple[tuple[int, str, bool], ...]:
+    """Return the arguments whose memory a result may share: place, name, whether it is written."""
+    aliases = [(argument.alias_info, argument.name) for argument in schema(target).arguments]
+    return tuple((i, name, a.is_write) for i, (a, name) in enumerate(aliases) if a is not None)
 
 
 def _format(layout: Tensor | None) -> torch.memory_format:
@@ -267,12 +295,10 @@ def _shared(node: Node, *, written: bool) -> list[Node]:
     if not isinstance(node.target, OpOverload):
         return []
     aliased: list[Node] = []
-    for i, argument in enumerate(schema(node.target).arguments):
-        alias = argument.alias_info
-        if alias is None or (written and not alias.is_write):
-            continue
-        value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
-        fx.node.map_arg(value, aliased.append)
+    for i, name, is_written in _aliased(node.target):
+        if is_written or not written:
+            value = node.args[i] if i < len(node.args) else node.kwargs.get(name)
+            fx.node.map_arg(value, aliased.append)
     return aliased
 
 

@@ -3,16 +3,16 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx, nn
 
-from skvim._torch_private import READ_VALUE, GraphModule, TorchDispatchMode, tree_map_only
+from skvim._torch_private import READ_VALUE, DispatchMode, Graph, tree_map_only
 from skvim.networks._function_mode import FunctionMode
 
-__all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "record"]
+__all__ = ["Draw", "DrawRecorder", "NotTraceableError", "OperationRecorder", "Trace", "record"]
 
 
 @final
@@ -20,7 +20,20 @@ class NotTraceableError(Exception):
     """A training step is no fixed sequence of torch operations; the message gives the reason."""
 
 
-def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
+@final
+class Trace(nn.Module):
+    """Operations that a function ran, as a graph; its constants are buffers.
+
+    The metadata of a node has its ``result``, with the target and arguments that gave it: the same
+    memory, so that values are those of then only where no later operation writes to them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph: fx.Graph = Graph()
+
+
+def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> Trace:
     """Run a function of distinct tensors and return its operations as a graph of these inputs."""
     recorder = OperationRecorder()
     for tensor in inputs:
@@ -31,7 +44,7 @@ def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMo
 
 
 @final
-class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperationRecorder(DispatchMode):
     """While it is active, each operation that torch dispatches becomes a node of a graph.
 
     It works below autograd, ``torch.func.vmap`` and autocast, so that it sees the operations of a
@@ -41,8 +54,8 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.graph = fx.Graph()
-        self.constants = nn.Module()
+        self.trace = Trace()
+        self.graph = self.trace.graph
         self.is_paused = False
         self._nodes: dict[int, fx.Node] = {}
         self._kept: list[Tensor] = []  # no tensor may receive the id of an earlier one
@@ -58,10 +71,10 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._variable.add(self._last_input)
         self._set_node(tensor, self._last_input)
 
-    def finish(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
+    def finish(self, outputs: Sequence[Tensor]) -> Trace:
         """Add the outputs and return the graph."""
         self.graph.output(tuple(self._node(tensor) for tensor in outputs))
-        return GraphModule(self.constants, self.graph)
+        return self.trace
 
     def __torch_dispatch__(
         self,
@@ -76,9 +89,10 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **options)
         if func is READ_VALUE or torch.Tag.dynamic_output_shape in getattr(func, "tags", ()):
             raise NotTraceableError("it reads the value of a tensor.")
-        inputs = [tree_map_only(Tensor, self._node, part) for part in (args, options)]
+        inputs = (fx.node.map_aggregate(part, self._recorded) for part in (args, options))
         node = self._add_node(func, *inputs)
         result = func(*args, **options)
+        node.meta["result"] = (node.target, node.args, result)
         if isinstance(result, Tensor):
             self._set_node(result, node)
         elif isinstance(result, tuple | list):
@@ -112,11 +126,15 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept.append(tensor)
         self._nodes[id(tensor)] = node
 
+    def _recorded(self, value: Any) -> Any:
+        """Return the node of a tensor; other arguments are what they are."""
+        return self._node(value) if isinstance(value, Tensor) else value
+
     def _node(self, tensor: Tensor) -> fx.Node:
         """Return the node of a tensor; one that no recorded operation made is a constant."""
         if id(tensor) not in self._nodes:
             name = f"constant_{len(self._kept)}"
-            self.constants.register_buffer(name, tensor)
+            self.trace.register_buffer(name, tensor)
             self._set_node(tensor, self.graph.get_attr(name))
         return self._nodes[id(tensor)]
 
@@ -145,6 +163,16 @@ class Draw:
         """Source of the numbers."""
         generator: torch.Generator = self.options["generator"]
         return generator
+
+    def drawn_from(self, generator: torch.Generator) -> "Draw":
+        """Return the same draw from another generator."""
+        return replace(self, options={**self.options, "generator": generator})
+
+    def alone(self) -> "Draw":
+        """Return the same draw without a generator, and with copies of tensors as arguments."""
+        options = {**self.options, "generator": None}
+        args, options = tree_map_only(Tensor, torch.clone, (self.args, options))
+        return replace(self, args=args, options=options)
 
 
 @final

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from skvim.engine.capture._recorder import Draw, DrawRecorder, OperationRecorder
+from skvim.engine.capture._recorder import Draw, DrawRecorder, OperationRecorder, Trace
+from skvim.networks._random import streams_of
 from skvim.objectives import Autoencoder, Losses, Objective
 
 __all__ = ["StepResult", "TrainingStep", "is_library_code", "run_step", "trace_step"]
@@ -32,6 +33,10 @@ class TrainingStep(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Return parameters and buffers by name."""
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    def generators(self, device: torch.device) -> list[torch.Generator]:
+        """Return the generators that a step on a device draws from, in a fixed order."""
+        return [self.noise, *(stream.on(device) for stream in streams_of(self))]
 
     def is_library_code(self) -> bool:
         """Tell whether all that it computes is code of torch and skvim."""
@@ -70,7 +75,7 @@ def run_step(step: TrainingStep, x: Tensor, *, gradients: bool = True) -> StepRe
 
 def trace_step(
     step: TrainingStep, x: Tensor, *, gradients: bool = True
-) -> tuple[fx.GraphModule, StepResult]:
+) -> tuple[Trace, StepResult]:
     """Take one eager step on copies and record its operations, from its inputs to its outputs.
 
     NotTraceableError when the step reads values of tensors, or draws with changing parameters.

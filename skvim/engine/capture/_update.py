@@ -1,6 +1,7 @@
 """Optimizer step for given gradients, with fused Adam kernels called directly."""
 
 from collections.abc import Sequence
+from inspect import Parameter, signature
 from typing import Any, final
 
 import torch
@@ -8,10 +9,16 @@ from torch import Tensor, nn, optim
 
 from skvim._torch_private import FUSED_KERNELS, has_step_hooks, increment_all
 
-__all__ = ["Update", "flush_subnormals"]
+__all__ = ["Update", "flush_subnormals", "needs_closure"]
 
 # Moments below this move no weight and are a hundred steps of decay away from subnormal numbers.
 _VANISHING = 1e-30
+
+
+def needs_closure(optimizer: optim.Optimizer) -> bool:
+    """Tell whether steps of an optimizer compute losses themselves, more than once."""
+    closure = signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is Parameter.empty
 
 
 def flush_subnormals(optimizer: optim.Optimizer) -> None:
@@ -84,16 +91,19 @@ class _Group:
         self.settings = settings
         self.parameters = parameters
         self.places = places
-        states = [optimizer.state[parameter] for parameter in parameters]
-        names = ("exp_avg", "exp_avg_sq", "step")
-        self.averages, self.squares, self.steps = ([s[name] for s in states] for name in names)
+        self.states = [optimizer.state[parameter] for parameter in parameters]
+        names = ("exp_avg", "exp_avg_sq")
+        self.averages, self.squares = ([state[n] for state in self.states] for n in names)
         device, rate = parameters[0].device, torch.tensor(float(settings["lr"]))
         self.rate = rate.to(device, torch.float32) if device.type == "cuda" else None
+        self._set_steps()
 
     def move(self, gradients: Sequence[Tensor]) -> None:
         """Take a step with the current settings."""
         settings = self.settings
-        increment_all(self.steps)
+        if self.states[0]["step"] is not self.steps[0]:  # another group has joined them since
+            self._set_steps()
+        increment_all(self.counters)
         self.kernel(
             self.parameters,
             [gradients[i] for i in self.places],
@@ -109,6 +119,31 @@ class _Group:
             amsgrad=False,
             maximize=False,
         )
+
+    def _set_steps(self) -> None:
+        """Collect the numbers of steps, and the tensors to increment for all of them."""
+        whole = _joined(self.states) if self.rate is None else None
+        self.steps = [state["step"] for state in self.states]
+        self.counters = self.steps if whole is None else [whole]
+
+
+def _joined(states: Sequence[dict[str, Any]]) -> Tensor | None:
+    """Move the numbers of steps into one vector, whose entries they become, and return it.
+
+    On a CPU it takes longer to increment a dozen of numbers one by one than to move the weights of
+    a small network. None if some numbers are entries of another vector.
+    """
+    steps = [state["step"] for state in states]
+    addresses = {step.untyped_storage().data_ptr() for step in steps}
+    offsets = [step.storage_offset() for step in steps]
+    if len(addresses) == 1 and offsets == list(range(len(steps))):
+        return torch.as_strided(steps[0], (len(steps),), (1,), 0)
+    if len(addresses) < len(steps):
+        return None
+    whole = torch.stack(steps)
+    for state, step in zip(states, whole, strict=True):
+        state["step"] = step
+    return whole
 
 
 def _is_fused(optimizer: optim.Optimizer) -> bool:

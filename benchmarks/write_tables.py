@@ -6,43 +6,46 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from few_labels_page import page
+from few_labels_page import page, page_of_s4vm
 from markdown_lines import header
 from mixed_tables.pages import measured_on, pages
 
-__all__ = ["RESULTS", "row", "write_tables"]
+__all__ = ["LEAN", "LOOP", "RESULTS", "row", "short_row", "write_tables"]
 
 RESULTS = Path(__file__).parent / "results"
 FOLDER = Path(__file__).parents[1] / "docs" / "_tables"
+# The first columns of the tables of trainings; ratios are to the first.
+LEAN, LOOP = "lean loop", "loop, skvim's modules"
+_COLUMNS = (LEAN, LOOP, "skorch", "pythae", "jax", "skvim, plain steps", "skvim")
 
 
 def row(run: dict[str, Any], names: Iterable[str]) -> str:
-    """Return a line: milliseconds per step, half of the range, and the ratio to the torch loop."""
-    base = statistics.median(run["seconds"]["loop"])
-    cells = []
-    for name in names:
-        taken = run["seconds"].get(name)
-        if taken is None:
-            cells.append("")
-            continue
-        middle = statistics.median(taken)
-        spread = 50 * (max(taken) - min(taken)) / middle
-        cells.append(f"{1e3 * middle / run['steps']:.3f} ±{spread:.0f} % ({middle / base:.2f}×)")
+    """Return a line: milliseconds per step, half of the range, and the ratio to the lean loop."""
+    cells = [_cell(run["seconds"], name, run["steps"]) for name in names]
     return f"| {run['job']} | {' | '.join(cells)} |"
+
+
+def short_row(run: dict[str, Any]) -> str:
+    """Return a line: milliseconds of a fit, cold and warm, with the ratio to the lean loop."""
+    cells = [_cell(run[kind], name) for kind in ("cold", "warm") for name in (LEAN, "skvim")]
+    return f"| {run['job']}, {run['steps']:,} steps | {' | '.join(cells)} |"
+
+
+def _cell(seconds: dict[str, list[float]], name: str, steps: int = 1) -> str:
+    """Format the milliseconds of a step; "" for a contender that was not timed."""
+    if name not in seconds:
+        return ""
+    middle = statistics.median(seconds[name])
+    spread = 50 * (max(seconds[name]) - min(seconds[name])) / middle
+    ratio = f" ({middle / statistics.median(seconds[LEAN]):.2f}×)" if LEAN in seconds else ""
+    return f"{1e3 * middle / steps:.{3 if steps > 1 else 1}f} ±{spread:.0f} %{ratio}"
 
 
 def write_tables() -> None:
     """Write the tables of all benchmarks that have results."""
     speed = RESULTS / "speed.json"
     if speed.exists():
-        found = json.loads(speed.read_text())
-        names = max((run["seconds"] for run in found["runs"]), key=len)
-        limits = _limits()
-        last = ["limit: products, memory"] if limits else []
-        lines = [header("milliseconds a step", [*names, *last])]
-        for run in found["runs"]:
-            lines.append(row(run, names) + (f" {limits.get(run['job'], '')} |" if limits else ""))
-        _write("speed.md", [*lines, "", _machine(found["measured on"])])
+        _write("speed.md", _speed(json.loads(speed.read_text())))
     parts = {
         "resources": _resources,
         "metrics": _metrics,
@@ -58,9 +61,43 @@ def write_tables() -> None:
     if few.exists():
         measured = json.loads(few.read_text())["measured on"]
         _write("few_labels.md", [*page(few), "", _machine(measured)])
+    s4vm = RESULTS / "s4vm.json"
+    if few.exists() and s4vm.exists():
+        measured = json.loads(s4vm.read_text())["measured on"]
+        _write("s4vm.md", [*page_of_s4vm(s4vm, few), "", _machine(measured)])
     mixed = RESULTS / "tables.json"
     for part, lines in pages(mixed).items():
         _write(f"mixed_{part}.md", [*lines, "", _machine(measured_on(mixed))])
+
+
+def _speed(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the tables of long and short trainings."""
+    timed = {name for run in found["runs"] for name in run["seconds"]}
+    names = [name for name in _COLUMNS if name in timed]
+    compiled = [run.get("seconds to compile", {}).get("jax") for run in found["runs"]]
+    limits = _limits()
+    last = [
+        *(["jax compiles, s"] if any(compiled) else []),
+        *(["limit: products, memory"] * bool(limits)),
+    ]
+    lines = [header("milliseconds a step", [*names, *last])]
+    for run, seconds in zip(found["runs"], compiled, strict=True):
+        cells = [f"{statistics.median(seconds):.1f}" if seconds else ""] * any(compiled)
+        cells += [limits.get(run["job"], "")] * bool(limits)
+        lines.append(" ".join([row(run, names), *(f"{cell} |" for cell in cells)]))
+    absent = [name for name in _COLUMNS if name not in timed]
+    if absent:
+        lines += ["", f"Not measured: {', '.join(absent)}."]
+    lines += ["", _machine(found["measured on"])]
+    path = RESULTS / "short_fits.json"
+    return [*lines, "", *_short_fits(json.loads(path.read_text()))] if path.exists() else lines
+
+
+def _short_fits(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of short trainings."""
+    kinds = [f"{kind}: {name}" for kind in ("cold", "warm") for name in (LEAN, "skvim")]
+    lines = [header("milliseconds a fit", kinds), *map(short_row, found["runs"])]
+    return [*lines, "", _machine(found["measured on"])]
 
 
 def _limits() -> dict[str, str]:
