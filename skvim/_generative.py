@@ -180,8 +180,8 @@ class BaseGenerativeAutoencoder(TabularAutoencoder):
             Draws per row. In expectation the estimate is a lower bound, tighter with more draws.
         missing : bool, default=False
             For tables, whether to add the log-probability of which cells are missing, each by
-            itself as often as in training. Then rows are comparable that miss different cells: take
-            it to find odd rows.
+            itself as often as in up to 1,000 training rows. Then rows are comparable that miss
+            different cells: take it to find odd rows.
 
         Returns
         -------

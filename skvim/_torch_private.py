@@ -76,6 +76,10 @@ USED = (
     "torch.nn.Module._forward_pre_hooks",
     "torch.nn.Module._backward_hooks",
     "torch.nn.Module._backward_pre_hooks",
+    "torch.nn.modules.module._global_forward_hooks",
+    "torch.nn.modules.module._global_forward_pre_hooks",
+    "torch.nn.modules.module._global_backward_hooks",
+    "torch.nn.modules.module._global_backward_pre_hooks",
     "torch.nn.Parameter._backward_hooks",
     "torch.nn.Parameter._post_accumulate_grad_hooks",
     "torch.optim.Adam._optimizer_step_pre_hooks",
@@ -145,13 +149,13 @@ def _onednn_linear() -> Callable[..., Tensor] | None:
 
 
 def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
-    """Return x Wᵀ + b of matrices without gradient, on request with negative values set to 0.
+    """Return x Wᵀ + b of matrices, on request with negative values set to 0.
 
-    In float32 on a CPU it is oneDNN's: MKL's, which torch uses otherwise, takes twice as long on
-    processors of AMD.
+    In float32 on a CPU and without gradients it is oneDNN's: MKL's, which torch uses otherwise,
+    takes twice as long on processors of AMD.
     """
     fast = _onednn_linear() if x.dtype == torch.float32 and x.device.type == "cpu" else None
-    if fast is not None and torch.backends.mkldnn.enabled:
+    if fast is not None and torch.backends.mkldnn.enabled and not torch.is_grad_enabled():
         result: Tensor = fast(x, weight, bias, "relu" if relu else "none", [], "")
         return result
     result = torch.nn.functional.linear(x, weight, bias)
@@ -164,10 +168,12 @@ def draw_gamma(shape: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Tell whether hooks are registered with a module, its parts or their parameters."""
+    """Tell whether hooks are registered with a module, its parts and parameters, or all modules."""
     on_modules = ((m, name) for m in module.modules() for name in _HOOKS_OF_MODULES)
     on_parameters = ((p, name) for p in module.parameters() for name in _HOOKS_OF_PARAMETERS)
-    return any(getattr(owner, name) for of in (on_modules, on_parameters) for owner, name in of)
+    on_all = ((nn.modules.module, f"_global{name}") for name in _HOOKS_OF_MODULES)
+    every = (on_modules, on_parameters, on_all)
+    return any(getattr(owner, name) for of in every for owner, name in of)
 
 
 def has_step_hooks(optimizer: optim.Optimizer) -> bool:

@@ -31,11 +31,11 @@ def freed_memory_kept() -> Iterator[None]:
     if library is None:
         yield
         return
-    blocks: list[torch.Tensor] = []
+    blocks: list[torch.UntypedStorage] = []
     with suppress(RuntimeError):  # where the system grants no memory that is not used yet
         # Freeing the first raises the threshold from which on blocks are no part of the heap.
-        torch.empty(_BLOCK_BYTES, dtype=torch.uint8)
-        blocks += [torch.empty(_BLOCK_BYTES, dtype=torch.uint8) for _ in range(_N_BLOCKS)]
+        _block()
+        blocks += [_block() for _ in range(_N_BLOCKS)]
     del blocks[:-1]
     try:
         yield
@@ -43,6 +43,11 @@ def freed_memory_kept() -> Iterator[None]:
         blocks.clear()
         if library.mallinfo2().fordblks > _HELD_BYTES:
             library.malloc_trim(0)
+
+
+def _block() -> torch.UntypedStorage:
+    """Return memory that is not written to, as a tensor's is for deterministic algorithms."""
+    return torch.UntypedStorage(_BLOCK_BYTES, device="cpu")  # type: ignore[no-untyped-call]
 
 
 @final

@@ -44,7 +44,7 @@ from skvim.engine._training_state import (
 )
 from skvim.engine.capture._accelerator import Accelerator
 from skvim.engine.capture._eager import EagerStep
-from skvim.engine.capture._training_step import TrainingStep
+from skvim.engine.capture._training_step import TrainingStep, is_library_code
 from skvim.engine.capture._update import needs_closure
 from skvim.exceptions import SkvimWarning, StopTraining, TrainingDivergedError
 from skvim.objectives import Autoencoder, DataStatistics, Losses, Objective, Prior
@@ -485,7 +485,8 @@ class AutoencoderNet(NeuralNet):
         if self.accelerator_ is None:
             reason = "a callback may change the model" if may_change_model(self.callbacks_) else ""
             reason = "a callback listens to batches" if self.has_batch_callbacks_ else reason
-            if not reason and not needs_closure(self.optimizer_):
+            own = is_library_code(self.optimizer_) and not needs_closure(self.optimizer_)
+            if own and not reason:  # others may call the closure that skorch gives them
                 self.eager_step_ = EagerStep(self.step(), self.optimizer_)
             self.accelerator_ = Accelerator(
                 self.acceleration, self.step(), self.optimizer_, reason, int(self.verbose)

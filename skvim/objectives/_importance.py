@@ -96,7 +96,7 @@ def _possible_bias(effective: Tensor, n_weights: int, gap: Tensor) -> Tensor:
     """Return what a log-mean may be too low by, given its gap to the median log-weight."""
     spread = (n_weights / effective).log() - math.log(2)
     others = (effective - 1).clamp(min=torch.finfo(effective.dtype).eps)
-    bias = torch.minimum(_BIAS * spread / others ** (2 / 3), gap)
+    bias = torch.minimum(_BIAS * spread / others ** (2 / 3), gap.clamp(min=0))
     return torch.where(spread > 0, bias, 0.0)
 
 

@@ -64,7 +64,7 @@ class Evidence:
     @property
     def unlabeled_weight(self) -> float:
         """Weight of the transductive machine: 0 without a gain, 0.8 if the loss saved is clear."""
-        if self.gain <= LEAST_GAIN / np.sqrt(self.n_held):
+        if not self.gain > LEAST_GAIN / np.sqrt(self.n_held):  # NaN is no gain
             return 0.0
         before, after = self.loss
         return WEIGHTS[bool(before - after > CLEAR_LOSS_GAIN * np.sqrt(before / self.n_held))]

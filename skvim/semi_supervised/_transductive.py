@@ -404,12 +404,12 @@ class TransductiveSVC(TransductiveSettings, Savable, ClassifierMixin, BaseEstima
     ) -> float:
         """Fit the inverse temperature to cross-validated scores of the labelled rows.
 
-        Machines are of the kind that was fitted: with or without unlabelled rows.
+        Machines are of the kind that counts most in the fitted one: with unlabelled rows or not.
         """
         labeled = np.flatnonzero(labels.is_labeled)
         scores = np.empty(labels.signs.shape)
         settings: dict[str, Any] = {"probability": False, "warm_start": False, "safe": False}
-        settings |= {} if self.unlabeled_weight_ else {"C_unlabeled": 0.0}
+        settings |= {} if self.unlabeled_weight_ > 0.5 else {"C_unlabeled": 0.0}
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         for _, held in folds.split(labeled, labels.codes):
             # Arrays of strings or unsigned integers cannot hold -1.

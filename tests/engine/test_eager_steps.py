@@ -8,6 +8,7 @@ from torch import nn, optim
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from skvim import AAETransformer, AETransformer, VAETransformer, VIMAETransformer
+from skvim.engine.capture._update import Update
 
 
 class Observer(Callback):
@@ -60,3 +61,41 @@ def test_hooks_of_all_optimizers_are_called():
     finally:
         handle.remove()
     assert len(seen) == sum(epoch["train_batch_count"] for epoch in model.history_)
+
+
+class WithClosure(optim.SGD):
+    """An optimizer of a user that computes losses by the closure it is given."""
+
+    def step(self, closure=None):
+        with torch.enable_grad():
+            closure()
+        return super().step()
+
+
+def test_optimizers_of_users_get_the_closure_of_skorch():
+    model = fitted(VAETransformer(2), optimizer=WithClosure, lr=1e-3, acceleration=None)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_hooks_of_all_modules_are_called_at_every_step():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        model = fitted(VAETransformer(2), acceleration="auto", max_epochs=60)
+    finally:
+        handle.remove()
+    assert "hooks" in model.net_.plain_because_
+    assert seen.count(model.net_.module_.encoder) >= 60
+
+
+def test_moved_counters_of_steps_are_followed():
+    parameters = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+    optimizer = optim.Adam(parameters, fused=True)
+    for parameter in parameters:
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    every, second = Update(optimizer, parameters), Update(optimizer, parameters[1:2])
+    with torch.no_grad():
+        for update in (every, second, second, every):
+            update([torch.ones(2)] * len(update.parameters))
+    assert [int(optimizer.state[p]["step"]) for p in parameters] == [3, 5, 3]

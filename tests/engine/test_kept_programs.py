@@ -155,6 +155,9 @@ def test_the_least_recently_used_programs_are_dropped(store):
     assert store.get(1) is None
     assert len(store) == 1 + (store.get(0) is not None)
     assert 0 < store.n_bytes <= store.most_bytes
+    kept, store.most_bytes = len(store), programs[1].n_bytes - 1
+    store.put(1, programs[1])  # too large alone: it costs no other its place
+    assert (len(store), store.get(1)) == (kept, None)
 
 
 def test_memory_of_many_kinds_of_fits_is_bounded(monkeypatch):

@@ -101,6 +101,7 @@ def test_the_weight_is_large_only_if_held_out_labels_gain_much():
     for saved, expected in ((0.11, 0.2), (0.12, 0.8)):  # 0.7 / 6 is 0.117
         assert Evidence((1.0, 1.0 - saved), (0.2, 0.0), 36).unlabeled_weight == expected
     assert Evidence((0.04, 0.01), (0.2, 0.0), 36).unlabeled_weight == 0.8  # 0.7 · 0.2 / 6 is 0.023
+    assert Evidence((float("nan"), 1.0), (0.2, 0.0), 36).unlabeled_weight == 0
     assert Evidence((1.0, 0.5), (0.1, 0.7), 36).unlabeled_weight == 0.0
 
 

@@ -127,7 +127,7 @@ def _key(step: TrainingStep, x: Tensor) -> Hashable:
     """Return the structure of a step, or None if it is not known by value."""
     try:
         return structure(step, x)
-    except NotComparableError:
+    except (NotComparableError, ValueError):  # such as that of an empty cell of a closure
         return None
 
 
@@ -135,7 +135,7 @@ def _is_right(found: Capture, x: Tensor) -> bool:
     """Tell whether a kept program gives what the step gives."""
     try:
         _check_on_other_values(found, x)
-    except NotTraceableError:
+    except Exception:  # whatever it raises, the step is then traced, which says what is wrong
         return False
     return True
 

@@ -141,8 +141,10 @@ class Store:
     def put(self, key: Hashable, program: KeptProgram) -> None:
         """Keep a program, in the place of an earlier one of the same structure."""
         with self._lock:
+            self._programs.pop(key, None)
+            if program.n_bytes > self.most_bytes:
+                return
             self._programs[key] = program
-            self._programs.move_to_end(key)
             while self.n_bytes > self.most_bytes:
                 self._programs.popitem(last=False)
 

@@ -29,6 +29,8 @@ _LIBRARIES = {"builtins", "collections", "functools", "math", "operator", "skvim
 _PLAIN = {"skvim", "torch"}
 # What every module has; its hooks are no part of a captured step.
 _OF_MODULES = set(vars(nn.Module())) - {"training"}
+# Kernels of attention, on a CPU too.
+_ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
 _STATES = ((Distribution, distribution_state), (Transform, transform_state))
 
 
@@ -62,6 +64,7 @@ def _settings() -> Iterable[Hashable]:
         torch.backends.cudnn.deterministic,
         torch.backends.mkldnn.enabled,
         torch.backends.mha.get_fastpath_enabled(),
+        *(getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _ATTENTION),
         checks_arguments(),
     )
 

@@ -101,7 +101,8 @@ class _Group:
     def move(self, gradients: Sequence[Tensor]) -> None:
         """Take a step with the current settings."""
         settings = self.settings
-        if self.states[0]["step"] is not self.steps[0]:  # another group has joined them since
+        pairs = zip(self.states, self.steps, strict=True)
+        if any(state["step"] is not step for state, step in pairs):  # another group joined some
             self._set_steps()
         increment_all(self.counters)
         self.kernel(
