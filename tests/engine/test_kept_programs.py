@@ -259,4 +259,6 @@ assert weights() == expected and len(STORE) == 1
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_process_starts_without_programs():
-    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=120)
+    command = [sys.executable, "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
