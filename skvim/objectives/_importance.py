@@ -103,7 +103,7 @@ def _possible_bias(effective: Tensor, n_weights: int, gap: Tensor) -> Tensor:
 def importance_log_weights(model: Autoencoder, prior: Prior, x: Tensor, noise: Tensor) -> Tensor:
     """Return the log-weights of importance sampling, in nats; weights have mean p(x).
 
-    Parameters and distributions are those of :func:`importance_draws`.
+    Parameters and distributions are those of ``importance_draws``.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def importance_draws(
 
 @final
 class ImportanceSampler:
-    """Draws for rows of one model: see :func:`importance_draws`."""
+    """Sampler of codes and their log-weights for rows of one model, by importance sampling."""
 
     def __init__(self, model: Autoencoder, prior: Prior, noise: Tensor) -> None:
         self.prior, self.noise = prior, noise.to(model.mean.device)
